@@ -1,0 +1,268 @@
+"""The command line: options in, exit code out. Nothing is decided here, and nothing heavy is imported before it is
+needed."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jobset_restart.cli import complete
+
+app = typer.Typer(
+    name="jsr",
+    help="Restart a Kubernetes JobSet: in place in seconds, or by recreating its Pods. Exit codes: 0 all ready, "
+    "1 error, 2 usage, 3 refused and nothing changed, 4 some slots did not come back, 5 the JobSet failed or finished, "
+    "6 superseded, 124 deadline, 130 interrupted.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Form(StrEnum):
+    table = "table"
+    wide = "wide"
+    json = "json"
+    yaml = "yaml"
+    name = "name"
+
+
+class TriggerName(StrEnum):
+    native = "native"
+    image = "image"
+    signal = "signal"
+    suspend = "suspend"
+    jobs = "jobs"
+    pods = "pods"
+
+
+class DryRun(StrEnum):
+    none = "none"
+    client = "client"
+    server = "server"
+
+
+class Fallback(StrEnum):
+    recreate = "recreate"
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The JobSet.", autocompletion=complete.jobset_names)]
+AnyName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="The JobSet; all of the namespace without.", autocompletion=complete.jobset_names
+    ),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Default: the context's.", autocompletion=complete.namespaces)
+]
+Context = Annotated[str | None, typer.Option(help="The kubeconfig context to use.", autocompletion=complete.contexts)]
+Kubeconfig = Annotated[str | None, typer.Option(help="The kubeconfig file to use.")]
+As = Annotated[str | None, typer.Option("--as", help="Act as this user (impersonation).")]
+Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from jobset_restart import __version__
+
+        typer.echo(f"jsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def restart(
+    name: Name,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Keep the Pods: restart their containers.")] = False,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Make new Pods.")] = False,
+    via: Annotated[TriggerName | None, typer.Option(help="Use this trigger instead of the plan's choice.")] = None,
+    container: Annotated[list[str], typer.Option("-c", "--container", help="Only this container (repeatable).")] = [],  # noqa: B006
+    signal: Annotated[str, typer.Option(help="The signal for --via signal, such as TERM.")] = "",
+    node_down: Annotated[
+        list[str], typer.Option("--node-down", metavar="NODE", help="Assert that this machine is off (repeatable).")
+    ] = [],  # noqa: B006
+    allow: Annotated[
+        list[str], typer.Option("--allow", metavar="ID", help="Let this blocker through, such as JSR201 (repeatable).")
+    ] = [],  # noqa: B006
+    replicated_job: Annotated[list[str], typer.Option(help="Only this ReplicatedJob (repeatable).")] = [],  # noqa: B006
+    job_index: Annotated[list[int], typer.Option(help="Only Jobs of this index (repeatable).")] = [],  # noqa: B006
+    pod: Annotated[list[str], typer.Option(help="Only this Pod (repeatable).")] = [],  # noqa: B006
+    node: Annotated[list[str], typer.Option(help="Only Pods on this node (repeatable).")] = [],  # noqa: B006
+    selector: Annotated[str, typer.Option("-l", "--selector", help="Only Pods with these labels: a=b,c.")] = "",
+    fallback: Annotated[Fallback | None, typer.Option(help="If it cannot be done in place: recreate.")] = None,
+    dry_run: Annotated[
+        DryRun, typer.Option(help="Show the plan and change nothing; server: also let it check.")
+    ] = DryRun.none,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed without a terminal.")] = False,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="Deadline for everything, such as 90s or 10m.")
+    ] = "10m",
+    min_ready_seconds: Annotated[float, typer.Option(min=0, help="How long a Pod must stay Ready to count.")] = 0,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True,
+    resume: Annotated[str, typer.Option(metavar="ID", help="Carry on this operation.")] = "",
+    concurrency: Annotated[int | None, typer.Option(min=1, help="At most so many requests in flight.")] = None,
+    events: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write every event to this file, JSON lines.")
+    ] = None,
+    output: Output = Form.table,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: every finding, every retry.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_: As = None,
+) -> None:
+    """Restart a JobSet."""
+    from jobset_restart.cli import restarting
+    from jobset_restart.cli.wish import Where, Wish
+
+    wish = Wish(
+        name=name,
+        in_place=in_place,
+        recreate=recreate,
+        via=via.value if via else "",
+        containers=tuple(container),
+        signal=signal,
+        node_down=tuple(node_down),
+        allow=tuple(allow),
+        replicated_jobs=tuple(replicated_job),
+        job_indexes=tuple(job_index),
+        pods=tuple(pod),
+        nodes=tuple(node),
+        selector=selector,
+        fallback=fallback is not None,
+        dry_run=dry_run.value,
+        yes=yes,
+        timeout=timeout,
+        min_ready_seconds=min_ready_seconds,
+        wait=wait,
+        resume=resume,
+        concurrency=concurrency,
+        events=events,
+        output=output.value,
+        verbose=verbose,
+    )
+    _finish(restarting.restart(wish, Where(namespace, context, kubeconfig, as_)))
+
+
+@app.command()
+def status(
+    name: AnyName = None,
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")] = False,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it again whenever it changes.")] = False,
+    output: Output = Form.table,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_: As = None,
+) -> None:
+    """Show JobSets: what runs, what does not and why, and what a restart would do."""
+    from jobset_restart.cli import looking
+    from jobset_restart.cli.wish import Where
+
+    where = Where(namespace, context, kubeconfig, as_)
+    _finish(looking.status(name, where, all_namespaces=all_namespaces, watch=watch, form=output.value))
+
+
+@app.command()
+def wait(
+    name: Name,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")] = "10m",
+    output: Output = Form.table,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_: As = None,
+) -> None:
+    """Wait until every Pod is Ready and no restart is under way; 5 if the JobSet is over, 124 if it takes too long."""
+    from jobset_restart.cli import looking
+    from jobset_restart.cli.wish import Where, timeout_seconds
+
+    where = Where(namespace, context, kubeconfig, as_)
+    _finish(looking.wait(name, where, timeout=timeout_seconds(timeout), form=output.value))
+
+
+@app.command()
+def explain(
+    finding: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A finding such as JSR201; all without.")
+    ] = None,
+) -> None:
+    """Print what a finding means, where the rule comes from and what to do."""
+    from jobset_restart.cli import looking
+
+    _finish(looking.explain(finding))
+
+
+@app.command()
+def replay(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What --events wrote.")],
+    speed: Annotated[float, typer.Option(min=0, help="How much faster than it was; 0: at once.")] = 1.0,
+) -> None:
+    """Show a recorded restart again."""
+    from jobset_restart.cli import looking
+
+    _finish(looking.replay(file, speed))
+
+
+_TAKES_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+
+
+@app.command(add_help_option=False, context_settings=_TAKES_ANYTHING)
+def sim(ctx: typer.Context) -> None:
+    """Run the embedded cluster: try jsr, or rehearse a JobSet, without a cluster."""
+    from jobset_restart.cli.programs import become
+
+    become("jobset_restart.simulator", ctx.args)
+
+
+@app.command(add_help_option=False, context_settings=_TAKES_ANYTHING)
+def demo(ctx: typer.Context) -> None:
+    """Show both ways of restarting, side by side, on an embedded cluster: two minutes, nothing needed."""
+    from jobset_restart.cli.programs import become
+
+    become("jobset_restart.demo", ctx.args)
+
+
+def _finish(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
+    from jobset_restart.errors import JsrError
+
+    try:
+        result = app(arguments, standalone_mode=False, prog_name="jsr")
+    except JsrError as error:
+        tell(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def tell(error: Exception) -> None:
+    """Prints an error of ours: what happened, and what to do next."""
+    from jobset_restart.view.text import plain
+
+    print(f"error: {plain(getattr(error, 'message', str(error)))}", file=sys.stderr)
+    hint = getattr(error, "hint", "")
+    if hint:
+        print("hint: " + "\n".join(map(plain, hint.splitlines())), file=sys.stderr)

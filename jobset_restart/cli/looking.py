@@ -1,0 +1,141 @@
+"""`jsr status`, `jsr wait`, `jsr explain` and `jsr replay`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from jobset_restart.cli.restarting import opened
+from jobset_restart.cli.showing import stdout_console, view_for
+from jobset_restart.cli.wish import Where, check_names
+from jobset_restart.errors import UsageError
+from jobset_restart.report import JobSetReport, Report
+
+
+def status(name: str | None, where: Where, *, all_namespaces: bool, watch: bool, form: str) -> int:
+    """Prints the status on stdout. Raises the errors of jobset_restart.errors."""
+    if name and all_namespaces:
+        raise UsageError("a JobSet is named by its namespace: -A and NAME do not go together")
+    check_names(name, where)
+    return asyncio.run(_status(name, where, all_namespaces, watch, form))
+
+
+async def _status(name: str | None, where: Where, all_namespaces: bool, watch: bool, form: str) -> int:
+    from jobset_restart import status as looking
+
+    async with await opened(where) as cluster:
+        namespace = None if all_namespaces else where.namespace or cluster.namespace
+        if watch:
+            async with contextlib.aclosing(looking.each_change(cluster, namespace, name)) as reports:
+                await _keep_showing(reports, form, all_namespaces)
+        elif name:
+            assert namespace is not None
+            _show(await looking.one(cluster, namespace, name), form)
+        else:
+            _show(await looking.every(cluster, namespace), form, all_namespaces)
+    return 0
+
+
+def _show(report: Report, form: str, all_namespaces: bool = False) -> None:
+    if form in ("json", "yaml", "name"):
+        from jobset_restart.view.document import render
+
+        text = render(report, form)
+        if text:
+            print(text, flush=True)
+        return
+    from jobset_restart.view import table
+
+    table.show_status(stdout_console(), report, wide=form == "wide", namespaces=all_namespaces)
+
+
+async def _keep_showing(reports: AsyncIterator[Report], form: str, all_namespaces: bool) -> None:
+    """Shows each report that differs from the last, on a terminal in its place."""
+    from jobset_restart.view.document import render
+
+    shown = ""
+    async for report in reports:
+        text = render(report, "json")
+        if text == shown:
+            continue
+        if shown and form in ("table", "wide") and sys.stdout.isatty():
+            print("\x1b[H\x1b[2J\x1b[3J", end="")
+        _show(report, form, all_namespaces)
+        shown = text
+
+
+def wait(name: str, where: Where, *, timeout: float, form: str) -> int:
+    """Waits until the JobSet is well, says on stderr how far it is, and prints its status on stdout. Raises the errors
+    of jobset_restart.errors."""
+    check_names(name, where)
+    return asyncio.run(_wait(name, where, timeout, form))
+
+
+async def _wait(name: str, where: Where, within: float, form: str) -> int:
+    from jobset_restart import status as looking
+
+    said = ""
+
+    def tell(report: JobSetReport) -> None:
+        nonlocal said
+        line = f"{report.state}, {report.ready:,}/{report.expected:,} Pods ready"
+        if line != said:
+            print(f"JobSet {name}: {line}", file=sys.stderr, flush=True)
+        said = line
+
+    async with await opened(where) as cluster:
+        namespace = where.namespace or cluster.namespace
+        _show(await looking.until_well(cluster, namespace, name, within, tell), form)
+    return 0
+
+
+def explain(finding: str | None) -> int:
+    """Prints a finding's text, or the list of all. Raises UsageError for an id that does not exist."""
+    from jobset_restart.findings import kinds
+
+    known = {kind.id: kind for kind in kinds()}
+    if finding is None:
+        for each in known.values():
+            print(f"{each.id}  {each.severity:<8} {each.title}")
+        return 0
+    kind = known.get(finding.upper())
+    if kind is None:
+        raise UsageError(f"there is no finding {finding!r}", "`jsr explain` lists all")
+    print(f"{kind.id}: {kind.title} ({kind.severity})\n\n{kind.text}\n")
+    if kind.final:
+        print("It cannot be let through with --allow.\n")
+    print(f"What to do: {kind.todo}\nConcerns:   {', '.join(kind.triggers)}\nSource:     {kind.source}")
+    return 0
+
+
+def replay(path: str, speed: float) -> int:
+    """Shows a recorded event file through the view that fits the terminal; prints the summary. Raises UsageError."""
+    import msgspec
+
+    from jobset_restart.events import Event, decode
+
+    events: list[Event] = []
+    number = 1
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                if line.strip():
+                    events.append(decode(line))
+                number += 1
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path}, line {number}, is no event: {error}") from None
+    if not events:
+        raise UsageError(f"{path} holds no events")
+    from jobset_restart.view.replay import replay as through
+
+    with view_for() as view:
+        through(events, view, speed=speed or None, sleep=time.sleep)
+    from jobset_restart.view import table
+
+    table.show_summary(stdout_console(), view.progress)
+    return 0

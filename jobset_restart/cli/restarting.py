@@ -1,0 +1,244 @@
+"""`jsr restart`: from options to a plan, a question, an operation and a result."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from jobset_restart import claim
+from jobset_restart.cli.showing import (
+    Sinks,
+    View,
+    event_file,
+    print_document,
+    show_findings,
+    show_plan_result,
+    show_question,
+    show_result,
+    show_summary,
+    view_for,
+)
+from jobset_restart.cli.wish import Where, Wish, check_names, owner
+from jobset_restart.errors import Interrupted, Refused, Superseded, UsageError
+from jobset_restart.events import Noticed
+from jobset_restart.findings import Evidence
+from jobset_restart.plan import Plan, Request, make
+from jobset_restart.report import ResultReport
+from jobset_restart.report.plan import plan_report
+from jobset_restart.restart import Operation, Options, decide, rehearse
+from jobset_restart.resume import carry_on
+from jobset_restart.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import Cluster
+
+TICK_SECONDS = 0.2
+
+
+def restart(wish: Wish, where: Where) -> int:
+    """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
+    request, seconds = wish.request(), wish.seconds()
+    if wish.dry_run == "none" and not wish.yes and not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask on: nothing was changed", "add --yes to go ahead without being asked"
+        )
+    check_names(wish.name, where)
+    try:
+        return asyncio.run(_restart(wish, where, request, seconds))
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; nothing was changed") from None
+
+
+async def _restart(wish: Wish, where: Where, request: Request, seconds: float) -> int:
+    async with await opened(where) as cluster:
+        namespace = where.namespace or cluster.namespace
+        plan = await _plan(cluster, namespace, wish, request)
+        if wish.dry_run != "none":
+            return await _dry_run(cluster, plan, wish)
+        if plan.refused:
+            _refuse(plan, wish)
+        if not wish.yes:
+            show_question(plan_report(plan), wish)
+            if not await _agreed(plan):
+                print("nothing was changed", file=sys.stderr)
+                return 0
+            plan = await _plan_again(cluster, namespace, wish, request, plan)
+        elif wish.verbose or plan.findings:
+            show_findings(plan_report(plan), wish)
+        options = Options(
+            owner=owner(),
+            timeout=seconds,
+            min_ready_seconds=wish.min_ready_seconds,
+            wait=wish.wait,
+            concurrency=wish.concurrency,
+        )
+        result = await _carry_out(plan, cluster, options, wish)
+    return show_result(result, wish)
+
+
+async def _plan(cluster: Cluster, namespace: str, wish: Wish, request: Request) -> Plan:
+    from jobset_restart.cluster.resolve import resolve
+
+    snapshot = await resolve(cluster, namespace, wish.name)
+    if wish.resume:
+        return await _resumed(cluster, snapshot, wish.resume)
+    if wish.dry_run == "none":
+        _refuse_if_held(snapshot)
+    _check_names(snapshot, request)
+    if wish.selector:
+        request = await _with_selector(cluster, snapshot, request, wish.selector)
+    dead = claim.left_suspended(snapshot.jobset, snapshot.time)
+    operation = secrets.token_hex(4)
+    return await decide(cluster, lambda found: make(snapshot, request, operation, found, dead.id if dead else ""))
+
+
+async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request, selector: str) -> Request:
+    """The request for the Pods that carry these labels, by name: the API server knows what a selector means."""
+    from jobset_restart.objects import Named
+    from jobset_restart.snapshot import JOBSET_NAME
+    from jobset_restart.writes import CORE
+
+    path = f"{CORE}/namespaces/{snapshot.namespace}/pods"
+    found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
+    names = {item.metadata.name for item in found.items}
+    if request.selection.pods is not None:
+        names &= set(request.selection.pods)
+    return structs.replace(request, selection=structs.replace(request.selection, pods=tuple(sorted(names))))
+
+
+async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str) -> Plan:
+    record = claim.read(snapshot.jobset)
+    if record is None or record.id != wanted:
+        known = f"its record is of operation {record.id}" if record else "it has no record of any"
+        raise UsageError(
+            f"JobSet {snapshot.name} knows no operation {wanted}: {known}", f"see `jsr status {snapshot.name}`"
+        )
+    if record.state == "finished":
+        raise UsageError(
+            f"operation {wanted} is over (exit code {record.exit_code}: {record.reason})", "start a new one"
+        )
+    _refuse_if_held(snapshot)
+
+    def again(found: Evidence) -> Plan:
+        try:
+            return carry_on(snapshot, record, found)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    return await decide(cluster, again)
+
+
+def _refuse_if_held(snapshot: Snapshot) -> None:
+    record = claim.read(snapshot.jobset)
+    if record is not None and claim.live(record, snapshot.time):
+        raise Superseded(*claim.held(snapshot.jobset, record, snapshot.time))
+
+
+def _check_names(snapshot: Snapshot, request: Request) -> None:
+    """A mistyped name must not quietly select nothing."""
+    spec = snapshot.jobset.spec
+    known = {r.name for r in spec.replicated_jobs}
+    for name in request.selection.replicated_jobs:
+        if name not in known:
+            raise UsageError(
+                f"JobSet {snapshot.name} has no ReplicatedJob {name!r}", f"it has {', '.join(sorted(known))}"
+            )
+    templates = [r.template.spec.template.spec for r in spec.replicated_jobs]
+    containers = {c.name for t in templates for c in (*t.containers, *t.init_containers)}
+    for name in request.containers:
+        if name not in containers:
+            raise UsageError(
+                f"no Pod of JobSet {snapshot.name} has a container {name!r}",
+                f"there are {', '.join(sorted(containers))}",
+            )
+
+
+async def _plan_again(cluster: Cluster, namespace: str, wish: Wish, request: Request, shown: Plan) -> Plan:
+    """The plan as of now: while the person read, the cluster went on. Raises Refused where it is another one."""
+    plan = await _plan(cluster, namespace, wish, request)
+    if plan.refused or (plan.trigger, len(plan.scope)) != (shown.trigger, len(shown.scope)):
+        raise Refused("the JobSet has changed while you were asked; nothing was changed", "look again and repeat")
+    return plan
+
+
+async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish) -> ResultReport:
+    loop = asyncio.get_running_loop()
+    with view_for() as view, event_file(wish.events) as log:
+        sinks = Sinks([view, *([log] if log else [])], cluster.now)
+        operation = Operation(plan, cluster, sinks, options)
+        running = asyncio.ensure_future(operation.run())
+
+        def interrupt() -> None:
+            if operation.interrupted:
+                running.cancel()
+            else:
+                sinks(Noticed(time=cluster.now(), message="stopping in good order; once more to leave at once"))
+                operation.interrupt()
+
+        for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number_, interrupt)
+        ticking = asyncio.ensure_future(_tick(view, cluster.now))
+        try:
+            result = await running
+        except asyncio.CancelledError:
+            raise Interrupted(*_left_at_once(plan)) from None
+        finally:
+            ticking.cancel()
+    show_summary(view.progress, wish)
+    return result
+
+
+def _left_at_once(plan: Plan) -> tuple[str, str]:
+    name, namespace = plan.snapshot.name, plan.snapshot.namespace
+    left = f"left at once; operation {plan.operation} may be half sent, and a suspended JobSet not yet resumed"
+    return (
+        left,
+        f"carry on with `jsr restart {name} -n {namespace} --resume {plan.operation}` when its claim has lapsed",
+    )
+
+
+async def _tick(view: View, now: Callable[[], float]) -> None:
+    while True:
+        view.tick(now())
+        await asyncio.sleep(TICK_SECONDS)
+
+
+async def _dry_run(cluster: Cluster, plan: Plan, wish: Wish) -> int:
+    report = plan_report(plan)
+    refused: list[str] = []
+    if wish.dry_run == "server" and not plan.refused:
+        refused = await rehearse(cluster, plan)
+        report.server_dry_run = "; ".join(refused) or "the API server would accept every write"
+    print_document(report, wish.output) or show_plan_result(report, wish)
+    return 3 if plan.refused or refused else 0
+
+
+async def _agreed(plan: Plan) -> bool:
+    question = f"{plan.strategy} restart of {len(plan.scope):,} slots by {plan.trigger}: go ahead? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    answer = await asyncio.to_thread(sys.stdin.readline)
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _refuse(plan: Plan, wish: Wish) -> None:
+    """Raises Refused, after the findings have been shown."""
+    report = plan_report(plan)
+    print_document(report, wish.output)
+    show_findings(report, wish)
+    stand = [finding for finding in plan.blockers() if finding.final] or plan.blockers()
+    allow = " ".join(f"--allow {finding.id}" for finding in plan.blockers())
+    hint = f"`jsr explain {stand[0].id}` says more" + ("" if stand[0].final else f"; {allow} goes ahead all the same")
+    names = ", ".join(dict.fromkeys(finding.id for finding in plan.blockers()))
+    raise Refused(f"JobSet {plan.snapshot.name} was not restarted, nothing was changed: {names}", hint)
+
+
+async def opened(where: Where) -> Cluster:
+    from jobset_restart.cluster import connect
+
+    return await connect(where.kubeconfig, where.context, where.impersonate)

@@ -1,0 +1,103 @@
+"""From a name to a snapshot: one request each for the JobSet, its Jobs and its Pods, and the Nodes they are on."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from typing import TYPE_CHECKING
+
+from jobset_restart.errors import ApiError, Forbidden, NotFound
+from jobset_restart.objects import Job, JobSet, Node, Pod
+from jobset_restart.snapshot import JOBSET_NAME, Snapshot, take
+from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import Cluster
+
+NODES_ASKED_ONE_BY_ONE = 24
+INSTALL = (
+    "install it: kubectl apply --server-side -f "
+    "https://github.com/kubernetes-sigs/jobset/releases/latest/download/manifests.yaml"
+)
+
+
+async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bool = True) -> Snapshot:
+    """The JobSet of this name as it stands, for a plan; `consistent=False` takes what the API server has in its cache,
+    for a look.
+
+    Raises NotFound, with near names or how to install JobSet as the hint, and whatever the transport raises.
+    """
+    selector = f"{JOBSET_NAME}={name}"
+    try:
+        jobset, jobs, pods = await asyncio.gather(
+            cluster.get(jobset_path(namespace, name), JobSet),
+            cluster.list(f"{BATCH}/namespaces/{namespace}/jobs", Job, label_selector=selector, consistent=consistent),
+            cluster.list(f"{CORE}/namespaces/{namespace}/pods", Pod, label_selector=selector, consistent=consistent),
+        )
+    except NotFound as error:
+        raise await _explained(cluster, namespace, name, error) from None
+    nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
+    snapshot = take(
+        jobset,
+        jobs.items,
+        pods.items,
+        nodes,
+        cluster.now(),
+        resource_version=pods.resource_version,
+        context=cluster.context,
+    )
+    snapshot.notes = notes
+    return snapshot
+
+
+async def jobsets(cluster: Cluster, namespace: str | None) -> list[JobSet]:
+    """The JobSets of a namespace, or of all (None). Raises NotFound where the cluster has no JobSet API."""
+    where = f"/namespaces/{namespace}" if namespace else ""
+    try:
+        return (await cluster.list(f"{JOBSETS}{where}/jobsets", JobSet, consistent=False)).items
+    except NotFound:
+        raise _not_installed(cluster) from None
+
+
+def _not_installed(cluster: Cluster) -> NotFound:
+    return NotFound(
+        f"the cluster at {cluster.server} has no JobSet API (jobset.x-k8s.io/v1alpha2)", INSTALL, status=404
+    )
+
+
+async def _explained(cluster: Cluster, namespace: str, name: str, error: NotFound) -> ApiError:
+    """What a 404 on the JobSet means: no JobSet API, no such namespace, or no such name."""
+    try:
+        known = [jobset.metadata.name for jobset in await jobsets(cluster, namespace)]
+    except Forbidden:
+        return error
+    except NotFound as missing:
+        return missing
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {', '.join(near)}?"
+    elif known:
+        hint = f"JobSets there: {', '.join(sorted(known)[:8])}{' ...' if len(known) > 8 else ''}"
+    else:
+        hint = f"namespace {namespace} has no JobSets; choose another with -n, or see `jsr status -A`"
+    return NotFound(f"JobSet {name} not found in namespace {namespace}", hint, status=404, reason="NotFound")
+
+
+async def _nodes(cluster: Cluster, names: set[str], consistent: bool) -> tuple[dict[str, Node] | None, list[str]]:
+    """The Nodes of these names; those that are gone are left out. None and a note where they may not be read."""
+    path = f"{CORE}/nodes"
+    try:
+        if len(names) > NODES_ASKED_ONE_BY_ONE:
+            listed = await cluster.list(path, Node, consistent=consistent)
+            return {n.metadata.name: n for n in listed.items if n.metadata.name in names}, []
+        found = await asyncio.gather(*(_node(cluster, f"{path}/{name}") for name in sorted(names)))
+        return {node.metadata.name: node for node in found if node is not None}, []
+    except Forbidden:
+        return None, ["no permission to read Nodes: dead nodes show only through their Pods' Ready condition"]
+
+
+async def _node(cluster: Cluster, path: str) -> Node | None:
+    try:
+        return await cluster.get(path, Node)
+    except NotFound:
+        return None

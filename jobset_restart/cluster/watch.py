@@ -1,0 +1,96 @@
+"""The stream of a WATCH, without I/O: bytes in, changes out; and when to read again from where."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from jobset_restart.objects import ApiStruct, Status
+
+T = TypeVar("T")
+Change = Literal["ADDED", "MODIFIED", "DELETED"]
+
+TIMEOUT_SECONDS = 290
+FIRST_DELAY = 0.1
+MOST_DELAY = 2.0
+
+
+class WatchBatch(Struct, Generic[T]):
+    """What came at once. `relisted` holds every object there is, after changes may have been missed; `disconnected`
+    says why the stream broke, `reconnected_after` how many seconds it took to get it back."""
+
+    changes: list[tuple[Change, T]] = []
+    relisted: list[T] | None = None
+    disconnected: str = ""
+    reconnected_after: float | None = None
+
+
+class _Envelope(Struct, Generic[T]):
+    type: str
+    object: T
+
+
+class _Meta(ApiStruct):
+    resource_version: str = ""
+
+
+class _Bookmark(ApiStruct):
+    metadata: _Meta
+
+
+class _Raw(Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class Expired(Exception):
+    """The resourceVersion is too old: list again."""
+
+
+class StreamFailed(Exception):
+    """The server ended the stream with another error."""
+
+
+class Stream(Generic[T]):
+    """Cuts the stream into lines and decodes them. `resource_version` is that of the last thing seen."""
+
+    def __init__(self, item: type[T], resource_version: str) -> None:
+        self.resource_version = resource_version
+        self._rest = b""
+        self._decoder: msgspec.json.Decoder[_Envelope[T]] = msgspec.json.Decoder(_Envelope[item])  # type: ignore[valid-type]
+
+    def feed(self, data: bytes) -> list[tuple[Change, T]]:
+        """The changes in these bytes. Raises Expired or StreamFailed where the server said so."""
+        *lines, self._rest = (self._rest + data).split(b"\n") if b"\n" in data else [self._rest + data]
+        changes: list[tuple[Change, T]] = []
+        for line in lines:
+            if not line:
+                continue
+            try:
+                envelope = self._decoder.decode(line)
+            except msgspec.MsgspecError:
+                self._other(line)
+                continue
+            if envelope.type in ("ADDED", "MODIFIED", "DELETED"):
+                changes.append((envelope.type, envelope.object))  # type: ignore[arg-type]
+                self.resource_version = envelope.object.metadata.resource_version  # type: ignore[attr-defined]
+            elif envelope.type == "BOOKMARK":
+                self.resource_version = envelope.object.metadata.resource_version  # type: ignore[attr-defined]
+            else:
+                self._other(line)
+        return changes
+
+    def _other(self, line: bytes) -> None:
+        try:
+            raw = msgspec.json.decode(line, type=_Raw)
+            if raw.type == "BOOKMARK":
+                self.resource_version = msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
+                return
+            status = msgspec.json.decode(raw.object, type=Status)
+        except msgspec.MsgspecError as error:
+            raise StreamFailed(f"the watch sent something that is no event: {error}") from None
+        if status.code == 410 or status.reason in ("Expired", "Gone"):
+            raise Expired(status.message)
+        raise StreamFailed(status.message or status.reason)

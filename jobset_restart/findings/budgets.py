@@ -1,0 +1,292 @@
+"""JSR2xx: what a restart spends, and whether Kubernetes would take the job away for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jobset_restart.events import Budget
+from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
+from jobset_restart.objects import Job
+from jobset_restart.rules import (
+    UNLIMITED,
+    attempt_headroom,
+    container_restart_headroom,
+    crash_loop_delay,
+    effect_of_exit,
+    ended_for_good,
+    index_failures,
+    job_back_off,
+    max_restarts,
+    past_backoff_limit,
+    past_backoff_limit_on_failure,
+    pod_failure_action,
+    replaces_only_failed,
+)
+from jobset_restart.snapshot import SlotState, is_native
+from jobset_restart.triggers import containers_in_scope, status_of
+
+RECREATE_TODO = "use --recreate, which spends nothing of it"
+
+
+def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
+    """What image and signal spend of each OnFailure Job's backoffLimit, and whether the Job would fail."""
+    for job, states in case.touched_jobs():
+        if job.spec.template.spec.restart_policy != "OnFailure":
+            continue
+        now = case.container_restarts(job)
+        more = sum(len(containers_in_scope(s.pod, case.containers)) for s in states if s.pod and s not in case.lost)
+        limit = job.spec.backoff_limit
+        budget = Budget(name=f"Job {job.metadata.name} backoffLimit", limit=limit, before=now, after=now + more)
+        yield budget, past_backoff_limit_on_failure(limit, now + more)
+
+
+@finding(
+    "JSR201",
+    "blocker",
+    "the restarts would exceed the Job's backoffLimit",
+    source="job controller, pastBackoffLimitOnFailure",
+    todo=f"{RECREATE_TODO}; or raise backoffLimit in the JobSet's template for the next run",
+    triggers=("image", "signal"),
+)
+def backoff_limit(case: Case) -> Hit | None:
+    """In a Job whose Pods have restartPolicy OnFailure, every container restart counts towards backoffLimit, summed
+    over all Pods of the Job, sidecars and init containers included.
+
+    When the sum reaches the limit (with backoffLimit 0: at any restart), the Job fails and all its Pods are deleted.
+    A restart in place of N Pods adds N per container, so a Job of three Pods with the default limit of 6 survives one
+    round and dies of the second.
+    """
+    over = [budget for budget, fails in container_restart_budgets(case) if fails]
+    if not over:
+        return None
+    worst = over[0]
+    summary = f"{worst.name} {worst.limit:,}: {worst.before:,} restarts now, {worst.after:,} after; the Job would fail"
+    if len(over) > 1:
+        summary += f" (and {count(len(over) - 1, 'other Job')})"
+    return Hit([budget.name.rpartition(" ")[0] for budget in over], summary)
+
+
+def deletion_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
+    """What deleting Pods spends of each Job's backoffLimit, and whether the Job would fail. A suspended Job counts no
+    failures, and a deleted one takes its count along."""
+    for job, states in case.touched_jobs() if case.trigger not in ("suspend", "jobs") else ():
+        deleted = [s for s in states if s.pod and (case.trigger == "pods" or s in case.lost)]
+        if not deleted:
+            continue
+        failures = sum(_counts(job, state) for state in deleted)
+        limit = job.spec.backoff_limit
+        budget = Budget(
+            name=f"Job {job.metadata.name} backoffLimit",
+            limit=limit,
+            before=job.status.failed,
+            after=job.status.failed + failures,
+        )
+        per_index = job.spec.backoff_limit_per_index
+        spent = any(s.pod and per_index is not None and index_failures(s.pod) + 1 > per_index for s in deleted)
+        fails = any(_end(job, state) == "FailJob" for state in deleted)
+        yield budget, spent or fails or past_backoff_limit(limit, budget.after)
+
+
+def _end(job: Job, state: SlotState) -> str:
+    """What a podFailurePolicy does about the exit codes of a stopped Pod (143 after TERM, 137 after KILL)."""
+    policy, pod = job.spec.pod_failure_policy, state.pod
+    if policy is None or pod is None:
+        return "Count"
+    actions = {pod_failure_action(policy, c.name, code) for c in pod.spec.containers for code in (143, 137)}
+    return next((a for a in ("FailJob", "FailIndex", "Count") if a in actions), "Ignore")
+
+
+def _counts(job: Job, state: SlotState) -> int:
+    return 0 if _end(job, state) == "Ignore" else 1
+
+
+@finding(
+    "JSR202",
+    "blocker",
+    "the deleted Pods would fail their Job",
+    source="job controller, isPodFailed and syncJob (exceedsBackoffLimit)",
+    todo="recreate with --via suspend or --via jobs, which spend nothing of it",
+    triggers=("image", "native", "signal", "pods"),
+)
+def deletion_fails_job(case: Case) -> Hit | None:
+    """A Pod that is deleted counts as failed: at once with podReplacementPolicy TerminatingOrFailed (the default),
+    when it has ended with exit code not 0 with Failed.
+
+    When the failures exceed backoffLimit (or backoffLimitPerIndex, or a podFailurePolicy says FailJob), the Job
+    fails, all its Pods are deleted, and the JobSet's failure policy fires. With backoffLimit 0 one deletion is
+    enough. Pods on a machine declared down with --node-down are taken away the same way, so they count as well."""
+    over = [budget for budget, fails in deletion_budgets(case) if fails]
+    if not over:
+        return None
+    worst = over[0]
+    summary = f"{worst.name} {worst.limit:,}: {worst.before:,} failures now, {worst.after:,} after; the Job would fail"
+    return Hit([budget.name.rpartition(" ")[0] for budget in over], summary)
+
+
+def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
+    """What one more in-place round spends of maxRestarts: of the attempts (native only) and of restartCounts."""
+    jobset = case.snapshot.jobset
+    if not is_native(jobset):
+        return []
+    limit = max_restarts(jobset)
+    pods = list(case.snapshot.pods())
+    rows = []
+    if case.trigger == "native":
+        used = limit - attempt_headroom(jobset, pods)
+        rows.append(
+            (Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=used + 1), used >= limit)
+        )
+    worst = limit - container_restart_headroom(jobset, pods)
+    row = Budget(name="maxRestarts, restarts of one container", limit=limit, before=worst, after=worst + 1)
+    return [*rows, (row, worst >= limit)]
+
+
+@finding(
+    "JSR203",
+    "blocker",
+    "the JobSet has no in-place restart left",
+    source="JobSet, in_place_restart.go (getMaxContainerRestartCount, exceededMaxRestarts)",
+    todo=f"{RECREATE_TODO} and starts the counts of the containers again",
+    triggers=IN_PLACE,
+)
+def max_restarts_headroom(case: Case) -> Hit | None:
+    """A JobSet with restartStrategy InPlaceRestart is failed for good by its controller when the restartCount of any
+    container, agents included, exceeds failurePolicy.maxRestarts, or when an attempt does, less the restarts that do
+    not count towards it. failurePolicy is immutable, so the limit cannot be raised on the living JobSet.
+
+    That holds whatever restarts the containers, so image and signal are no way around it.
+    """
+    for budget, fails in native_budgets(case):
+        if fails:
+            summary = f"{budget.name}: {budget.before} of {budget.limit} used, one more would fail the JobSet for good"
+            return Hit([f"JobSet {case.snapshot.name}"], summary)
+    return None
+
+
+@finding(
+    "JSR204",
+    "blocker",
+    "the exit code would not bring the container back",
+    source="KEP-5307 restartPolicyRules; pkg/api/v1/pod ContainerShouldRestart; job controller, matchPodFailurePolicy",
+    todo="use --via image, for which neither restart policy nor exit code matter",
+    triggers=("signal",),
+)
+def exit_code(case: Case) -> Hit | None:
+    """What follows an exit is decided by the container's restartPolicyRules in order, then by its restartPolicy, then
+    by the Pod's.
+
+    With restartPolicy Never and no matching rule the container stays down and the Pod fails: a Job failure. With
+    OnFailure an exit code of 0 means "completed". The code expected after a signal is 128 + its number, unless the
+    handler chooses another: a handler that exits 0 under OnFailure completes the index.
+    """
+    bad = []
+    for state, pod, container in case.targets():
+        found = case.means_for(state, container)
+        code = found.exit_code if found else 143
+        effect = effect_of_exit(container, pod.spec, code)
+        if effect in ("complete", "fail"):
+            bad.append((state, f"{container.name}, expected to exit {code}, {effect}s"))
+    if not bad:
+        return None
+    return Hit(named(s for s, _ in bad), f"container {bad[0][1]} instead of restarting")
+
+
+@finding(
+    "JSR205",
+    "warning",
+    "the containers would wait in CrashLoopBackOff",
+    source="kubelet, doBackOff: 10 s doubled to 300 s, forgotten after 10 minutes of running",
+    todo="use --via image, which starts a new back-off",
+    triggers=("signal",),
+)
+def crash_loop(case: Case) -> Hit | None:
+    """The first exit-based restart is at once; one within 10 minutes of the last waits 10 s, then 20 s, 40 s ... 300 s.
+
+    A changed image is not kept waiting: the back-off is kept per container definition.
+    """
+    waits = []
+    for state, pod, container in case.targets():
+        status = status_of(pod, container.name)
+        delay = crash_loop_delay(status, case.snapshot.time) if status else 0.0
+        if delay:
+            waits.append((delay, state))
+    if not waits:
+        return None
+    return Hit(
+        named(s for _, s in waits),
+        f"{count(len(waits), 'container')} would wait up to {max(delay for delay, _ in waits):.0f} s",
+    )
+
+
+@finding(
+    "JSR206",
+    "blocker",
+    "a container has ended for good",
+    source="kubelet, ShouldContainerBeRestarted: a dead container goes by policy and rules, changed image or not",
+    todo="use --recreate; native restarts it too where the JobSet has it; -c leaves it out",
+    triggers=("image", "signal"),
+)
+def ended(case: Case) -> Hit | None:
+    """A container that has terminated and whose restart policy does not bring it back stays down, even if its image
+    is changed: the kubelet restarts on a changed definition only what is running.
+
+    The Pod would come back with part of its containers.
+    """
+    dead = []
+    for state, pod, container in case.targets():
+        status = status_of(pod, container.name)
+        if status and ended_for_good(status, container, pod.spec) and pod.status.phase == "Running":
+            dead.append((state, container.name))
+    if not dead:
+        return None
+    names = some(sorted({name for _, name in dead}))
+    return Hit(named(s for s, _ in dead), f"container {names} of {count(len(dead), 'Pod')} ended and stays down")
+
+
+@finding(
+    "JSR207",
+    "warning",
+    "a Pod whose containers exit 0 when stopped would complete its index",
+    source="kubelet, getPhase; job controller, newSucceededIndexes",
+    todo="use --via suspend or --via jobs unless every container exits with another code on TERM",
+    triggers=("pods",),
+)
+def deletion_completes(case: Case) -> Hit | None:
+    """With podReplacementPolicy Failed, the Job waits for the end of a deleted Pod and goes by its phase. Containers
+    that handle TERM and exit 0 make it Succeeded: the Job takes the index for completed and makes no new Pod."""
+    states = [s for job, states in case.touched_jobs() if replaces_only_failed(job) for s in states]
+    return Hit(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides") if states else None
+
+
+@finding(
+    "JSR208",
+    "warning",
+    "the Job would wait before it makes new Pods",
+    source="job controller, backoff_utils.go getRemainingTimeForFailuresCount",
+    todo="use --via suspend or --via jobs, which make new Pods at once",
+    triggers=("pods",),
+)
+def job_waits(case: Case) -> Hit | None:
+    """Every failed Pod of a Job doubles the time before its next Pod is made: 10 s after one, 20 s after two, 40 s
+    after three, 10 minutes at most. Pods deleted together count together."""
+    waits = {job.metadata.name: deletion_wait(case, job, states) for job, states in case.touched_jobs()}
+    worst = max(waits.values(), default=0.0)
+    if not worst:
+        return None
+    return Hit([f"Job {name}" for name, wait in waits.items() if wait], f"up to {worst:.0f} s without a new Pod")
+
+
+def deletion_wait(case: Case, job: Job, states: list[SlotState]) -> float:
+    """Seconds until the Job makes new Pods for those this case deletes."""
+    return job_back_off(sum(_counts(job, s) for s in states if s.pod and (case.trigger == "pods" or s in case.lost)))
+
+
+def budgets(case: Case) -> list[Budget]:
+    """What this case would spend, limits without a bound left out."""
+    rows: list[Budget] = []
+    if case.trigger in ("image", "signal"):
+        rows += [budget for budget, _ in container_restart_budgets(case)]
+    rows += [budget for budget, _ in deletion_budgets(case)]
+    if case.trigger in IN_PLACE:
+        rows += [budget for budget, _ in native_budgets(case)]
+    return [row for row in rows if row.limit < UNLIMITED]

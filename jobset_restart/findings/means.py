@@ -1,0 +1,192 @@
+"""JSR3xx: whether the trigger has what it needs."""
+
+from __future__ import annotations
+
+from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
+from jobset_restart.triggers import status_of
+from jobset_restart.triggers.image import running_digest
+
+RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
+
+
+@finding(
+    "JSR301",
+    "blocker",
+    "the digest of the running image is not known",
+    source="status.containerStatuses[].imageID",
+    todo="use another trigger; or run images by digest (repo@sha256:...) next time",
+    triggers=("image",),
+    final=True,
+)
+def digest_unknown(case: Case) -> Hit | None:
+    """The image trigger changes the reference, never the image, so it must pin the digest that runs now.
+
+    The digest comes from the spec where the image is given by digest, else from imageID, which has one only when the
+    image came from a registry, and is believed only for the repository the spec names: an image pulled under another
+    name may not exist under this one. An image loaded by hand shows a bare sha256, which no registry knows."""
+    unknown = []
+    for state, pod, container in case.targets():
+        status = status_of(pod, container.name)
+        if not running_digest(container, status):
+            unknown.append((state, container, status.image_id if status else ""))
+    if not unknown:
+        return None
+    _, container, image_id = unknown[0]
+    seen = f"imageID {image_id}" if image_id else "no imageID yet"
+    return Hit(named(s for s, _, _ in unknown), f"container {container.name} runs {container.image}, {seen}")
+
+
+@finding(
+    "JSR302",
+    "warning",
+    "every Pod would ask the image registry",
+    source="imagePullPolicy; kubelet, imageManager.EnsureImageExists",
+    todo="be sure that the registry answers and holds the digest; or use another trigger",
+    triggers=("image",),
+)
+def always_pulls(case: Case) -> Hit | None:
+    """With imagePullPolicy Always each container start asks the registry, even if the image is there.
+
+    If the registry does not answer, or no longer has the digest, the container stays down. Under OnFailure it
+    waits in ImagePullBackOff until the registry is back. Under Never its end counts as the Pod's: the Pod fails, and
+    with backoffLimit 0 its Job with it. Otherwise nothing is pulled: the node has the digest that runs."""
+    pulling = [(s, pod) for s, pod, container in case.targets() if container.image_pull_policy == "Always"]
+    if not pulling:
+        return None
+    summary = f"imagePullPolicy Always: {count(len(pulling), 'pull')}"
+    if any(pod.spec.restart_policy == "Never" for _, pod in pulling):
+        summary += "; a Pod whose pull fails would fail, for its restartPolicy is Never"
+    return Hit(named(s for s, _ in pulling), summary)
+
+
+@finding(
+    "JSR303",
+    "blocker",
+    "no shell to look at PID 1 with",
+    source="exec of sh in the container",
+    todo="use --via image, which needs nothing in the container",
+    triggers=("signal",),
+    final=True,
+)
+def no_shell(case: Case) -> Hit | None:
+    """A signal has to be sent from inside the container, by a shell that can also tell whether PID 1 handles it.
+
+    Distroless images have none. Without the look the signal might do nothing at all.
+    """
+    bad = []
+    for state, _, container in case.targets():
+        probe = (case.evidence.probes or {}).get((state.slot.replicated_job, container.name))
+        if probe and probe.error:
+            bad.append((state, container.name, probe.error))
+    return Hit(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
+
+
+@finding(
+    "JSR304",
+    "blocker",
+    "PID 1 would not die of the signal",
+    source="pid_namespaces(7): signals to PID 1 from its own namespace need a handler; /proc/1/status SigCgt",
+    todo="use --via image; or run the program under an init that handles TERM",
+    triggers=("signal",),
+    final=True,
+)
+def no_handler(case: Case) -> Hit | None:
+    """The kernel drops a signal sent to PID 1 from inside its namespace when PID 1 has no handler for it: TERM does
+    nothing to `sleep`, to a shell without trap, or to a Python program without one; even KILL does nothing.
+
+    Looked for, in this order: a handler for TERM, one for INT, a shell that waits for a child (whose death ends it),
+    and prlimit for a PID 1 that computes. None was found here. With --signal only that signal's handler counts."""
+    bad = []
+    for state, pod, container in case.targets():
+        probe = (case.evidence.probes or {}).get((state.slot.replicated_job, container.name))
+        if pod.spec.share_process_namespace or pod.spec.host_pid:
+            bad.append((state, container.name, "PID 1 is not the container's: its process namespace is shared"))
+        elif probe and not probe.error and case.means_for(state, container) is None:
+            what = f"SIG{case.signal.upper().removeprefix('SIG')}" if case.signal else "neither TERM nor INT"
+            bad.append(
+                (state, container.name, f"PID 1 ({probe.name}) handles {what if not case.signal else 'no ' + what}")
+            )
+    return Hit(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
+
+
+@finding(
+    "JSR305",
+    "blocker",
+    "the in-place restart agents are not all there and in sync",
+    source="JobSet, in_place_restart.go; cmd/in-place-restart-agent",
+    todo="see `jsr status` for the attempts; use --via image, which needs no agent",
+    triggers=("native",),
+    final=True,
+)
+def agents(case: Case) -> Hit | None:
+    """A native restart is one write; the rest is done by an agent in every Pod and by the controller.
+
+    It needs restartStrategy InPlaceRestart, an agent in every Pod that has written its attempt, all attempts equal to
+    status.currentInPlaceRestartAttempt (which the controller sets only with its gate InPlaceRestart on), and no
+    annotation that disables the agents. Otherwise some Pods would wait at the barrier for ever, or nothing would
+    happen at all.
+    """
+    jobset = case.snapshot.jobset
+    target = [f"JobSet {jobset.metadata.name}"]
+    if not is_native(jobset):
+        return Hit(target, "failurePolicy.restartStrategy is not InPlaceRestart")
+    if jobset.metadata.annotations.disable_in_place_restart is not None:
+        return Hit(target, f"annotation {DISABLE_IN_PLACE_RESTART} makes the agents do nothing")
+    current = jobset.status.current_in_place_restart_attempt
+    if current is None:
+        return Hit(target, "status.currentInPlaceRestartAttempt is not set: gate InPlaceRestart off, or not synced yet")
+    without = [state for state, pod in case.pods() if agent(pod.spec) is None]
+    if without:
+        return Hit(named(without), f"{count(len(without), 'Pod')} without the agent container")
+    late = [state for state, pod in case.pods() if attempt(pod) is None]
+    if late:
+        return Hit(
+            named(late), f"{count(len(late), 'Pod')} whose agent has not written its attempt: {some(named(late))}"
+        )
+    return None
+
+
+@finding(
+    "JSR306",
+    "blocker",
+    "a node cannot restart all containers of a Pod",
+    source="KEP-5532; node.status.declaredFeatures",
+    todo="use --via image, which every kubelet knows",
+    triggers=("native",),
+)
+def nodes_lack_restart_all(case: Case) -> Hit | None:
+    """The agent's exit restarts the whole Pod only where the kubelet has the feature RestartAllContainers (1.35 and
+    later).
+
+    A node that declares features but not this one would restart the agent alone. A node that declares none may be
+    older, or have declared features off: then this is a warning."""
+    lacking = [s for s in case.scope if s.node and RESTART_ALL_CONTAINERS not in s.node.status.declared_features]
+    if not lacking:
+        return None
+    sure = [s for s in lacking if s.node and s.node.status.declared_features]
+    names = sorted({s.node_name for s in sure or lacking})
+    return Hit(
+        [f"Node {name}" for name in names],
+        f"{some(names)} {'does' if len(names) == 1 else 'do'} not declare {RESTART_ALL_CONTAINERS}",
+        severity="blocker" if sure else "warning",
+    )
+
+
+@finding(
+    "JSR307",
+    "note",
+    "containers may take their whole grace period to stop",
+    source="spec.terminationGracePeriodSeconds; kubelet, killContainer",
+    todo="nothing, if there is time; a handler for TERM that exits makes it faster",
+    triggers=("image", "suspend", "jobs", "pods"),
+)
+def grace_period(case: Case) -> Hit | None:
+    """Each container gets preStop and TERM first, and KILL only after terminationGracePeriodSeconds.
+
+    A hung process that does not handle TERM uses all of it.
+    """
+    longest = max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
+    if longest < 10:
+        return None
+    return Hit([], f"up to {longest} s before a container that ignores TERM is killed")

@@ -1,0 +1,128 @@
+"""JSR5xx: who else has a say in the JobSet. JSR6xx: what this user may do."""
+
+from __future__ import annotations
+
+from jobset_restart.findings import RECREATE, Case, Hit, count, finding
+from jobset_restart.snapshot import job_complete
+
+
+@finding(
+    "JSR501",
+    "blocker",
+    "Kueue owns spec.suspend of this JobSet",
+    source="Kueue, jobframework: label kueue.x-k8s.io/queue-name",
+    todo="recreate with --via jobs, which keeps the JobSet admitted",
+    triggers=("suspend",),
+)
+def kueue(case: Case) -> Hit | None:
+    """Kueue suspends and resumes the JobSets of its queues to admit them. A JobSet suspended behind its back is either
+    resumed at once or evicted, and then queues for its resources again."""
+    queue = case.snapshot.jobset.metadata.labels.queue_name
+    return Hit([f"JobSet {case.snapshot.name}"], f"it is in queue {queue}") if queue else None
+
+
+@finding(
+    "JSR502",
+    "warning",
+    "another object owns the JobSet",
+    source="metadata.ownerReferences",
+    todo="if the owner reverts the change, restart through it",
+    triggers=("suspend",),
+)
+def owned(case: Case) -> Hit | None:
+    """An owner such as a TrainJob keeps the JobSet the way it wants it, spec.suspend included: it may resume it before
+    all Pods have stopped. The Jobs and Pods below are left to the JobSet controller."""
+    owners = [o for o in case.snapshot.jobset.metadata.owner_references if o.controller]
+    return Hit([f"{o.kind} {o.name}" for o in owners], f"{owners[0].kind} {owners[0].name}") if owners else None
+
+
+@finding(
+    "JSR503",
+    "blocker",
+    "completed indexes would not run again",
+    source="job controller: completedIndexes of a suspended Job stay; kubernetes-sigs/jobset#1208",
+    todo="recreate with --via jobs, which runs every index of an unfinished Job again; or --allow JSR503",
+    triggers=("suspend",),
+)
+def completed_stay(case: Case) -> Hit | None:
+    """A Job that is suspended and resumed keeps its completed indexes: they do not run again, only the others do.
+
+    In training, where all indexes work together, that leaves a gang without some of its members. Jobs that are
+    complete as a whole, such as a finished data preparation, are not meant: they stay complete either way."""
+    slots = [s for s in case.snapshot.slots.values() if s.completed and not job_complete(s.job)]
+    return Hit([f"slot {s.slot}" for s in slots], f"{count(len(slots), 'completed index')}") if slots else None
+
+
+@finding(
+    "JSR504",
+    "warning",
+    "completed indexes would run again",
+    source="a new Job starts with no completed index",
+    todo="be sure that running them again is right",
+    triggers=("jobs",),
+)
+def completed_rerun(case: Case) -> Hit | None:
+    """A deleted Job is made anew from the JobSet's template and runs all its indexes, those that were complete
+    included. Jobs that are complete as a whole are left alone."""
+    slots = [s for s in case.snapshot.slots.values() if s.completed and not job_complete(s.job)]
+    return Hit([f"slot {s.slot}" for s in slots], f"{count(len(slots), 'completed index')}") if slots else None
+
+
+@finding(
+    "JSR505",
+    "blocker",
+    "the trigger reaches further than what was selected",
+    source="suspend and native restart the whole JobSet, jobs whole Jobs; native every container",
+    todo="select the whole JobSet, or use --via image or --via pods, which go Pod by Pod",
+    triggers=("native", *RECREATE),
+    final=True,
+)
+def reaches_too_far(case: Case) -> Hit | None:
+    """A trigger is used only if it restarts exactly what was asked for.
+
+    native and suspend restart the whole JobSet, jobs every Pod of a Job. Single containers can only be restarted in
+    place by image or signal; native restarts them all.
+    """
+    target = [f"JobSet {case.snapshot.name}"]
+    if case.trigger in ("native", *RECREATE) and case.containers:
+        return Hit(target, f"{case.trigger} cannot restart single containers")
+    if case.trigger in ("native", "suspend") and not case.whole:
+        return Hit(target, f"{case.trigger} restarts the whole JobSet, not a part of it")
+    if case.trigger == "jobs":
+        asked = {s.slot for s in (*case.scope, *case.lost)}
+        reached = {job.metadata.uid for job, _ in case.touched_jobs()}
+        others = [
+            s
+            for s in case.snapshot.slots.values()
+            if s.job and s.job.metadata.uid in reached and s.slot not in asked and not s.completed
+        ]
+        if others:
+            return Hit([f"slot {s.slot}" for s in others], f"jobs would restart {count(len(others), 'other slot')} too")
+    return None
+
+
+@finding(
+    "JSR601",
+    "blocker",
+    "permissions are missing",
+    source="SelfSubjectAccessReview for every action of the plan",
+    todo="have these rules granted; nothing was changed",
+)
+def denied(case: Case) -> Hit | None:
+    """Every verb the plan's actions use was asked about beforehand, so that a restart does not stop half way for want
+    of a permission. The missing rules are printed as YAML, ready for a Role."""
+    missing = case.evidence.denied.get(case.trigger)
+    if not missing:
+        return None
+    rules = "\n".join(
+        f'- {{apiGroups: ["{p.group}"], resources: [{p.resource}{"/" + p.subresource if p.subresource else ""}], '
+        f"verbs: [{p.verb}]}}"
+        for p in sorted(missing)
+    )
+    names = ", ".join(map(str, sorted(missing)))
+    namespace = case.snapshot.namespace
+    return Hit(
+        [f"namespace {namespace}"],
+        f"not allowed: {names}",
+        todo=f"have a Role in namespace {namespace} grant:\nrules:\n{rules}",
+    )

@@ -1,0 +1,147 @@
+"""JSR4xx: the machines."""
+
+from __future__ import annotations
+
+from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.objects import Node
+from jobset_restart.rules import replaces_only_failed
+from jobset_restart.snapshot import SlotState, node_ready
+
+
+def dead(state: SlotState) -> bool:
+    """Whether the slot's Pod is bound to a Node that is seen not to be Ready."""
+    return state.node is not None and not node_ready(state.node)
+
+
+def _down(case: Case) -> list[SlotState]:
+    return [state for state in case.scope if dead(state)]
+
+
+@finding(
+    "JSR401",
+    "blocker",
+    "Pods on a node that is not Ready",
+    source="Node condition Ready; node lifecycle controller, MarkPodsNotReady",
+    todo="if the machine is really off, say so with --node-down NODE; if it is only cut off, mend it first",
+)
+def not_ready(case: Case) -> Hit | None:
+    """The kubelet of this node does not report, so nothing asked of its Pods will happen until it comes back: image
+    and signal do not take effect, a native restart stops every healthy Pod and leaves it waiting at the barrier, and
+    a deleted Pod stays Terminating for ever, because its finalizer goes only when it has ended.
+
+    Containers on it still show ready: true, only the Pod's condition Ready is False. Ways out, all of them only right
+    when the machine is really off (if it is merely cut off, the old containers still run and two Pods would hold one
+    identity): with --recreate --node-down NODE the JobSet is suspended and resumed and its new Pods start elsewhere,
+    no budget spent; with --in-place --node-down NODE the Pods there are set to Failed and deleted, each a Job
+    failure, and the others restart in place; or an administrator taints the Node
+    node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, which takes every Pod of that node away. With --allow
+    JSR401 the slots there are left to wait."""
+    slots = _down(case)
+    if not slots:
+        return None
+    names = sorted({state.node_name for state in slots})
+    reasons = {_reason(state.node) for state in slots if state.node}
+    options = " ".join(f"--node-down {name}" for name in names)
+    return Hit(
+        named(slots),
+        f"{some(names)} ({', '.join(sorted(reasons))}): {count(len(slots), 'slot')} would hang there",
+        todo=f"if the machine is really off: --recreate {options} (spends nothing), or --in-place {options} (each Pod "
+        "there is a Job failure); if it is only cut off, mend it first",
+    )
+
+
+def _reason(node: Node) -> str:
+    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    return ready.reason or f"Ready is {ready.status}" if ready else "no Ready condition"
+
+
+@finding(
+    "JSR402",
+    "blocker",
+    "Pods on a node that no longer exists",
+    source="pod garbage collector, gcOrphaned",
+    todo="wait for the garbage collector, or say that the machine is off with --node-down NODE",
+)
+def gone(case: Case) -> Hit | None:
+    """The Pod is bound to a Node that has been deleted. Its containers cannot be reached; the Pod garbage collector
+    fails and deletes it after a while, which counts as a Job failure."""
+    nodes = case.snapshot.nodes
+    slots = [s for s in case.scope if nodes is not None and s.node_name and s.node_name not in nodes]
+    if not slots:
+        return None
+    names = sorted({state.node_name for state in slots})
+    return Hit(
+        named(slots),
+        f"{some(names)}: {count(len(slots), 'slot')}",
+        todo="if the machines are off: " + " ".join(f"--node-down {name}" for name in names),
+    )
+
+
+@finding(
+    "JSR403",
+    "warning",
+    "Pods on a cordoned node would move",
+    source="spec.unschedulable of the Node",
+    todo="uncordon the node, or be sure that another has room",
+    triggers=("suspend", "jobs", "pods"),
+)
+def cordoned(case: Case) -> Hit | None:
+    """A new Pod cannot be scheduled to a cordoned node. If no other node has room, it stays Pending."""
+    slots = [state for state in case.scope if state.node and state.node.spec.unschedulable]
+    names = sorted({state.node_name for state in slots})
+    return Hit(named(slots), f"{some(names)}: {count(len(slots), 'slot')}") if slots else None
+
+
+@finding(
+    "JSR404",
+    "note",
+    "the nodes cannot be seen",
+    source="permission to get and list nodes",
+    todo="grant get and list on nodes to see dead nodes before they hang a restart",
+)
+def unseen(case: Case) -> Hit | None:
+    """Without the permission to read Nodes, dead nodes are known only by the Ready condition of their Pods, and
+    --node-down cannot be checked."""
+    return Hit(["Nodes"], "no permission to read Nodes") if case.snapshot.nodes is None else None
+
+
+@finding(
+    "JSR405",
+    "blocker",
+    "--node-down names a node that is not down",
+    source="Node condition Ready",
+    todo="check the name; a Ready node is restarted like any other",
+)
+def declared_down_but_ready(case: Case) -> Hit | None:
+    """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready runs
+    them: two Pods would hold one identity. A node with no Pod of this JobSet is taken for a mistyped name."""
+    nodes, used = case.snapshot.nodes, {s.node_name for s in case.snapshot.slots.values()}
+    wrong = []
+    for name in sorted(case.node_down):
+        node = nodes.get(name) if nodes is not None else None
+        if node is not None and node_ready(node):
+            wrong.append(f"{name} is Ready")
+        elif name not in used:
+            wrong.append(f"{name} has no Pod of this JobSet")
+    return Hit([f"Node {w.split(' ', 1)[0]}" for w in wrong], some(wrong)) if wrong else None
+
+
+@finding(
+    "JSR406",
+    "warning",
+    "Pods on machines declared down are given up",
+    source="job controller, finalizer batch.kubernetes.io/job-tracking; podReplacementPolicy",
+    todo="be sure that the machines are off: what still runs there keeps its identity beside the new Pods",
+)
+def given_up(case: Case) -> Hit | None:
+    """By --node-down it was said that these machines are off. Their Pods cannot end by themselves.
+
+    With suspend and podReplacementPolicy TerminatingOrFailed they stay Terminating beside the new ones and nothing is
+    spent. Otherwise they are set to Failed and deleted without grace, and the Job counts each as a failure unless it is
+    suspended.
+    """
+    if not case.lost:
+        return None
+    freed = case.trigger != "suspend" or any(replaces_only_failed(job) for job, _ in case.touched_jobs())
+    how = "set to Failed and deleted" if freed else "left Terminating while new ones start elsewhere"
+    return Hit(named(case.lost), f"{count(len(case.lost), 'Pod')} on {some(sorted(case.node_down))}: {how}")

@@ -1,0 +1,185 @@
+"""JSR1xx: the state the JobSet and its Pods are in."""
+
+from __future__ import annotations
+
+from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
+from jobset_restart.snapshot import SlotState, attempt, condition
+
+CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
+
+
+@finding(
+    "JSR101",
+    "blocker",
+    "the JobSet is finished",
+    source="JobSet API, status.terminalState and conditions Completed, Failed",
+    todo="create the JobSet again: a finished one never runs again",
+    final=True,
+)
+def finished(case: Case) -> Hit | None:
+    """A JobSet whose condition Completed or Failed is True is over for good.
+
+    Its controller deletes the active Jobs and starts nothing again, so neither strategy can bring it back. Delete it
+    and create it again from its manifest.
+    """
+    status = case.snapshot.jobset.status
+    for kind in ("Completed", "Failed"):
+        over = condition(status.conditions, kind)
+        if over:
+            return Hit(
+                [f"JobSet {case.snapshot.name}"], f"the JobSet has {kind.lower()}: {over.message or over.reason}"
+            )
+    return None
+
+
+@finding(
+    "JSR102",
+    "blocker",
+    "the JobSet is suspended",
+    source="JobSet API, spec.suspend",
+    todo="resume it (spec.suspend false) or ask whoever suspended it; resuming starts every Pod anew anyway",
+)
+def suspended(case: Case) -> Hit | None:
+    """A suspended JobSet has no running Pods, so there is nothing to restart.
+
+    Somebody set spec.suspend: a person, or a queue such as Kueue that has not admitted it. Resuming it behind a
+    queue's back would take resources it was not given, so this tool does not. The one exception is a suspend that an
+    earlier run of this tool left behind when it died: that is finished by the next run (JSR108).
+    """
+    if not case.snapshot.jobset.spec.suspend or case.finishes:
+        return None
+    return Hit([f"JobSet {case.snapshot.name}"], "spec.suspend is true, and not by an operation of this tool")
+
+
+@finding(
+    "JSR103",
+    "blocker",
+    "the JobSet is being deleted",
+    source="metadata.deletionTimestamp",
+    todo="wait until it is gone and create it again",
+    final=True,
+)
+def being_deleted(case: Case) -> Hit | None:
+    """The JobSet has a deletionTimestamp: its controller no longer reconciles it, so nothing would come back."""
+    meta = case.snapshot.jobset.metadata
+    if not meta.deletion_timestamp:
+        return None
+    return Hit([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp}")
+
+
+@finding(
+    "JSR104",
+    "blocker",
+    "there are no Pods to restart",
+    source="Pods labelled jobset.sigs.k8s.io/jobset-name",
+    todo="see `kubectl describe jobset` and the selection options: the JobSet may not have started, or all may be done",
+    final=True,
+)
+def no_pods(case: Case) -> Hit | None:
+    """No Pod fills a slot in scope: the JobSet has not started yet, has no replicas, everything selected is complete,
+    or the selection matches nothing."""
+    if any(state.pod for state in (*case.scope, *case.lost)) or case.finishes:
+        return None
+    slots = len(case.scope)
+    return Hit([f"JobSet {case.snapshot.name}"], f"{count(slots, 'slot')} in scope, none with a Pod")
+
+
+@finding(
+    "JSR105",
+    "blocker",
+    "another controller manages the JobSet",
+    source="JobSet API, spec.managedBy",
+    todo="restart it where it really runs, for instance in the MultiKueue worker cluster",
+)
+def managed_by_another(case: Case) -> Hit | None:
+    """spec.managedBy names another controller (MultiKueue for one), so the JobSet controller here ignores the JobSet
+    and its Pods, if there are any, are mirrors."""
+    manager = case.snapshot.jobset.spec.managed_by
+    if manager in ("", CONTROLLER):
+        return None
+    return Hit([f"JobSet {case.snapshot.name}"], f"spec.managedBy is {manager}")
+
+
+@finding(
+    "JSR107",
+    "blocker",
+    "some slots have no running Pod",
+    source="status.phase of the Pods",
+    todo="see why with `jsr status`; --recreate brings them back, --allow JSR107 leaves them alone",
+    triggers=IN_PLACE,
+)
+def not_running(case: Case) -> Hit | None:
+    """An in-place restart keeps the Pod, so a slot whose Pod is missing, failed or not started yet gets nothing from
+    it.
+
+    A Pod that is still Pending starts by itself once it can; a missing or failed one is the Job controller's to
+    replace. With native such a slot holds the barrier for all others. With --allow JSR107, image and signal leave
+    these slots alone and restart the others."""
+    idle = [s for s in case.scope if not running(s)]
+    if not idle:
+        return None
+    summary = (
+        f"{count(len(idle), 'slot')} of {len(case.scope):,} without a running Pod: {some(list(map(_phase, idle)))}"
+    )
+    return Hit(named(idle), summary)
+
+
+def running(state: SlotState) -> bool:
+    """Whether the slot has a Pod whose containers can be restarted."""
+    pod = state.pod
+    return pod is not None and pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
+
+
+def _phase(state: SlotState) -> str:
+    if state.pod is None:
+        return f"{state.slot} missing"
+    if state.pod.metadata.deletion_timestamp:
+        return f"{state.slot} terminating"
+    return f"{state.slot} {state.pod.status.phase or 'unknown'}"
+
+
+@finding(
+    "JSR108",
+    "warning",
+    "a restart that died while the JobSet was suspended is finished first",
+    source="the record jobset-restart.io/operation on the JobSet",
+    todo="nothing: this run resumes the JobSet and waits until every Pod is back",
+)
+def unfinished_suspend(case: Case) -> Hit | None:
+    """An earlier run of this tool suspended the JobSet and ended before it resumed it, and its claim has lapsed.
+
+    All its Pods are gone or going, so whatever was asked for now, the one right thing is to finish that: wait for the
+    old Pods, resume, and wait for the new ones. They are all new, so nothing more is restarted.
+    """
+    if not case.finishes:
+        return None
+    return Hit([f"JobSet {case.snapshot.name}"], f"operation {case.finishes} died between suspend and resume")
+
+
+@finding(
+    "JSR109",
+    "blocker",
+    "the JobSet is restarting in place already",
+    source="JobSet, in_place_restart.go; Pod condition AllContainersRestarting (KEP-5532)",
+    todo="wait for it (`jsr status NAME --watch`), or recreate the JobSet if it hangs",
+    triggers=("native",),
+)
+def restarting(case: Case) -> Hit | None:
+    """The Pods carry different in-place restart attempts, or some are restarting all their containers right now.
+
+    A second attempt on top would cost another round of every budget. If a Pod never comes back, the barrier holds all
+    the others: find it with `jsr status`.
+    """
+    status = case.snapshot.jobset.status
+    current, previous = status.current_in_place_restart_attempt, status.previous_in_place_restart_attempt
+    if current is not None and previous is not None and previous >= current:
+        return Hit([f"JobSet {case.snapshot.name}"], f"attempt {current} is declared outdated already")
+    moving = [
+        state
+        for state, pod in case.pods()
+        if condition(pod.status.conditions, "AllContainersRestarting")
+        or (current is not None and (attempt(pod) or current) != current)
+    ]
+    if not moving:
+        return None
+    return Hit(named(moving), f"{count(len(moving), 'Pod')} of {len(case.scope):,} in the middle of it")

@@ -1,0 +1,369 @@
+"""What is read from Kubernetes: only the fields that are used, as msgspec Structs named after the API's own types.
+
+Decoding skips every other field, which is what keeps 5,000 Pods under 100 MB. Times stay the strings the API
+sends; `seconds` turns one into seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
+
+T = TypeVar("T")
+
+Time = str | None
+"""RFC 3339, or null where the API has a zero time (a container that was never started)."""
+
+
+def seconds(timestamp: Time) -> float:
+    """Seconds since the epoch of an RFC 3339 timestamp as the API writes it, or 0.0 for none."""
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+
+
+class ApiStruct(Struct, rename="camel", omit_defaults=True, kw_only=True):
+    pass
+
+
+class OwnerReference(ApiStruct):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class Labels(Struct, omit_defaults=True):
+    """The labels that are used. An object carries twenty; with thousands of Pods the others are not worth keeping."""
+
+    jobset_name: str = field(name="jobset.sigs.k8s.io/jobset-name", default="")
+    jobset_uid: str = field(name="jobset.sigs.k8s.io/jobset-uid", default="")
+    replicated_job_name: str = field(name="jobset.sigs.k8s.io/replicatedjob-name", default="")
+    job_index: str = field(name="jobset.sigs.k8s.io/job-index", default="")
+    completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
+    queue_name: str = field(name="kueue.x-k8s.io/queue-name", default="")
+
+
+class Annotations(Struct, omit_defaults=True):
+    """The annotations that are used. `operation` is our own: the record on a JobSet, the mark on a Pod."""
+
+    operation: str = field(name="jobset-restart.io/operation", default="")
+    in_place_restart_attempt: str = field(name="jobset.sigs.k8s.io/in-place-restart-attempt", default="")
+    disable_in_place_restart: str | None = field(name="jobset.sigs.k8s.io/disable-in-place-restart", default=None)
+    completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
+    index_failure_count: str = field(name="batch.kubernetes.io/job-index-failure-count", default="")
+
+
+class ObjectMeta(ApiStruct):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: Time = None
+    deletion_timestamp: Time = None
+    labels: Labels = field(default_factory=Labels)
+    annotations: Annotations = field(default_factory=Annotations)
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
+
+
+class Condition(ApiStruct):
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: Time = None
+
+
+# ---------------------------------------------------------------- Pods
+
+
+class ContainerRestartRuleOnExitCodes(ApiStruct):
+    operator: str = ""
+    values: list[int] = []
+
+
+class ContainerRestartRule(ApiStruct):
+    action: str = ""
+    exit_codes: ContainerRestartRuleOnExitCodes | None = None
+
+
+class EnvVar(ApiStruct):
+    name: str = ""
+    value: str = ""
+
+
+class Lifecycle(ApiStruct):
+    pre_stop: dict[str, Any] | None = None
+
+
+class ResourceRequirements(ApiStruct):
+    limits: dict[str, str | int] = {}
+
+
+class Probe(ApiStruct):
+    failure_threshold: int = 3
+    period_seconds: int = 10
+    initial_delay_seconds: int = 0
+
+
+class Container(ApiStruct):
+    name: str = ""
+    image: str = ""
+    image_pull_policy: str = ""
+    restart_policy: str = ""
+    restart_policy_rules: list[ContainerRestartRule] = []
+    command: list[str] = []
+    env: list[EnvVar] = []
+    lifecycle: Lifecycle | None = None
+    resources: ResourceRequirements | None = None
+    startup_probe: Probe | None = None
+
+
+class PodSpec(ApiStruct):
+    node_name: str = ""
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int = 30
+    scheduler_name: str = ""
+    share_process_namespace: bool = False
+    host_pid: bool = field(name="hostPID", default=False)
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+
+
+class ContainerStateRunning(ApiStruct):
+    started_at: Time = None
+
+
+class ContainerStateTerminated(ApiStruct):
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: Time = None
+    finished_at: Time = None
+
+
+class ContainerStateWaiting(ApiStruct):
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(ApiStruct):
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+    waiting: ContainerStateWaiting | None = None
+
+
+class ContainerStatus(ApiStruct):
+    name: str = ""
+    container_id: str = field(name="containerID", default="")
+    image: str = ""
+    image_id: str = field(name="imageID", default="")
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    state: ContainerState = field(default_factory=ContainerState)
+    last_state: ContainerState = field(default_factory=ContainerState)
+
+
+class PodStatus(ApiStruct):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = field(name="podIP", default="")
+    start_time: Time = None
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+class Pod(ApiStruct):
+    metadata: ObjectMeta
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+# ---------------------------------------------------------------- Nodes
+
+
+class Taint(ApiStruct):
+    key: str = ""
+    effect: str = ""
+
+
+class NodeSpec(ApiStruct):
+    unschedulable: bool = False
+    taints: list[Taint] = []
+
+
+class NodeStatus(ApiStruct):
+    conditions: list[Condition] = []
+    declared_features: list[str] = []
+
+
+class Node(ApiStruct):
+    metadata: ObjectMeta
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+# ---------------------------------------------------------------- Jobs
+
+
+class PodTemplateSpec(ApiStruct):
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: PodSpec = field(default_factory=PodSpec)
+
+
+class JobSpec(ApiStruct):
+    parallelism: int | None = None
+    completions: int | None = None
+    backoff_limit: int = 6
+    backoff_limit_per_index: int | None = None
+    completion_mode: str = "NonIndexed"
+    pod_replacement_policy: str = "TerminatingOrFailed"
+    pod_failure_policy: dict[str, Any] | None = None
+    suspend: bool = False
+    template: PodTemplateSpec = field(default_factory=PodTemplateSpec)
+
+
+class JobStatus(ApiStruct):
+    active: int = 0
+    ready: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    terminating: int = 0
+    completed_indexes: str = ""
+    conditions: list[Condition] = []
+
+
+class Job(ApiStruct):
+    metadata: ObjectMeta
+    spec: JobSpec = field(default_factory=JobSpec)
+    status: JobStatus = field(default_factory=JobStatus)
+
+
+# ---------------------------------------------------------------- JobSets
+
+
+class JobTemplateSpec(ApiStruct):
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: JobSpec = field(default_factory=JobSpec)
+
+
+class DependsOn(ApiStruct):
+    name: str = ""
+    status: str = ""
+
+
+class ReplicatedJob(ApiStruct):
+    name: str
+    replicas: int = 1
+    template: JobTemplateSpec = field(default_factory=JobTemplateSpec)
+    depends_on: list[DependsOn] = []
+
+
+class FailurePolicy(ApiStruct):
+    max_restarts: int = 0
+    restart_strategy: str = "Recreate"
+    rules: list[dict[str, Any]] = []
+
+
+class StartupPolicy(ApiStruct):
+    startup_policy_order: str = "AnyOrder"
+
+
+class JobSetSpec(ApiStruct):
+    replicated_jobs: list[ReplicatedJob] = []
+    failure_policy: FailurePolicy | None = None
+    startup_policy: StartupPolicy | None = None
+    suspend: bool = False
+    managed_by: str = ""
+
+
+class ReplicatedJobStatus(ApiStruct):
+    name: str = ""
+    ready: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    active: int = 0
+    suspended: int = 0
+
+
+class JobSetStatus(ApiStruct):
+    conditions: list[Condition] = []
+    restarts: int = 0
+    restarts_count_towards_max: int = 0
+    terminal_state: str = ""
+    replicated_jobs_status: list[ReplicatedJobStatus] = []
+    previous_in_place_restart_attempt: int | None = None
+    current_in_place_restart_attempt: int | None = None
+
+
+class JobSet(ApiStruct):
+    metadata: ObjectMeta
+    spec: JobSetSpec = field(default_factory=JobSetSpec)
+    status: JobSetStatus = field(default_factory=JobSetStatus)
+
+
+# ---------------------------------------------------------------- what the API server wraps things in
+
+
+class ListMeta(ApiStruct):
+    resource_version: str = ""
+    continue_: str = field(name="continue", default="")
+    remaining_item_count: int | None = None
+
+
+class ObjectList(ApiStruct, Generic[T]):
+    """One page of a LIST."""
+
+    metadata: ListMeta = field(default_factory=ListMeta)
+    items: list[T] = []
+
+
+class StatusCause(ApiStruct):
+    reason: str = ""
+    message: str = ""
+    field: str = ""
+
+
+class StatusDetails(ApiStruct):
+    causes: list[StatusCause] = []
+    retry_after_seconds: int = 0
+
+
+class Status(ApiStruct):
+    """The API server's own error object (meta/v1 Status)."""
+
+    status: str = ""
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+    details: StatusDetails | None = None
+
+
+class Named(ApiStruct):
+    """Any object, by its metadata alone."""
+
+    metadata: ObjectMeta
+
+
+class ResourceAttributes(ApiStruct):
+    namespace: str = ""
+    verb: str = ""
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+
+
+class SubjectAccessReviewStatus(ApiStruct):
+    allowed: bool = False
+    reason: str = ""
+
+
+class SelfSubjectAccessReview(ApiStruct):
+    status: SubjectAccessReviewStatus = field(default_factory=SubjectAccessReviewStatus)

@@ -1,0 +1,199 @@
+"""What `jsr` says of a JobSet, a plan and a result, as Structs: the one shape behind tables, JSON and YAML.
+
+Ages and durations are seconds; times are RFC 3339 strings. Every text that came from the cluster is kept as it
+came; the views make it harmless.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from jobset_restart.events import APIVERSION, Budget
+
+
+class Report(Struct, rename="camel"):
+    pass
+
+
+class FindingReport(Report, kw_only=True):
+    """`severity` is blocker, warning or note; `allowed` tells a blocker that `--allow` let through."""
+
+    id: str
+    severity: str
+    summary: str
+    objects: list[str] = []
+    todo: str = ""
+    source: str = ""
+    allowed: bool = False
+
+
+class ReplicatedJobReport(Report, kw_only=True):
+    """`ready` and `expected` count Pods; `jobs` counts Jobs; `succeeded` counts completed indexes."""
+
+    name: str
+    ready: int
+    expected: int
+    jobs: int = 0
+    succeeded: int = 0
+    container_restarts: int = 0
+    nodes: int = 0
+
+
+class NotReadyReport(Report, kw_only=True):
+    """A slot that is not ready and why.
+
+    `age` is the time in this state, `back_off` what is left of a CrashLoopBackOff.
+    """
+
+    slot: str
+    state: str
+    reason: str
+    pod: str = ""
+    node: str = ""
+    container: str = ""
+    message: str = ""
+    restarts: int = 0
+    age: float | None = None
+    back_off: float | None = None
+
+
+class BudgetReport(Report, kw_only=True):
+    """A limit Kubernetes holds against the JobSet. `headroom` is what can still be spent before the object fails."""
+
+    name: str
+    limit: int
+    used: int
+    headroom: int
+    meaning: str = ""
+
+
+class OperationReport(Report, kw_only=True):
+    """The claim or last record on the JobSet. `state` is running, lapsed, detached or finished."""
+
+    id: str
+    owner: str
+    strategy: str
+    trigger: str
+    state: str
+    started: str = ""
+    deadline: str = ""
+    heartbeat: str = ""
+    ended: str = ""
+    exit_code: int | None = None
+    reason: str = ""
+    outcomes: dict[str, int] = {}
+    done: int = 0
+    total: int = 0
+    phase: str = ""
+
+
+class Advice(Report, kw_only=True):
+    """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused."""
+
+    strategy: str
+    trigger: str
+    reason: str
+    command: str
+    slots: int = 0
+    writes: int = 0
+    predicted: float = 0.0
+    findings: list[FindingReport] = []
+
+
+class JobSetReport(Report, kw_only=True):
+    """`state` is Running, Starting, Degraded, Restarting, Suspended, Completed, Failed or Deleting."""
+
+    api_version: str = APIVERSION
+    kind: str = "JobSetStatus"
+    name: str
+    namespace: str
+    uid: str = ""
+    state: str
+    ready: int
+    expected: int
+    age: float | None = None
+    restart_strategy: str = ""
+    restarts: int = 0
+    restarts_towards_max: int = 0
+    max_restarts: int = 0
+    previous_in_place_attempt: int | None = None
+    current_in_place_attempt: int | None = None
+    container_restarts: int = 0
+    replicated_jobs: list[ReplicatedJobReport] = []
+    not_ready: list[NotReadyReport] = []
+    budgets: list[BudgetReport] = []
+    operation: OperationReport | None = None
+    advice: Advice | None = None
+    notes: list[str] = []
+
+
+class JobSetReportList(Report, kw_only=True):
+    api_version: str = APIVERSION
+    kind: str = "JobSetStatusList"
+    items: list[JobSetReport] = []
+
+
+class SlotPlanReport(Report, kw_only=True):
+    slot: str
+    trigger: str
+    reason: str
+    pod: str = ""
+    node: str = ""
+
+
+class PlanReport(Report, kw_only=True):
+    """What would be done. `actions` are the requests as they would be sent, `writes` their count."""
+
+    api_version: str = APIVERSION
+    kind: str = "RestartPlan"
+    jobset: str
+    namespace: str
+    context: str = ""
+    strategy: str
+    trigger: str
+    reason: str
+    refused: bool = False
+    predicted: float = 0.0
+    writes: int = 0
+    by_trigger: dict[str, int] = {}
+    slots: list[SlotPlanReport] = []
+    findings: list[FindingReport] = []
+    budgets: list[Budget] = []
+    survives: list[str] = []
+    lost: list[str] = []
+    actions: list[dict[str, Any]] = []
+    server_dry_run: str = ""
+
+
+class SlotResultReport(Report, kw_only=True):
+    """`outcome` is restarted, recreated, unchanged, failed, timed out or gone."""
+
+    slot: str
+    outcome: str
+    pod: str = ""
+    node: str = ""
+    previous_pod: str = ""
+    reason: str = ""
+    seconds: float | None = None
+
+
+class ResultReport(Report, kw_only=True):
+    """The outcome of one operation, the document of `jsr restart -o json`."""
+
+    api_version: str = APIVERSION
+    kind: str = "RestartResult"
+    jobset: str
+    namespace: str
+    context: str = ""
+    operation: str = ""
+    strategy: str = ""
+    trigger: str = ""
+    exit_code: int
+    reason: str = ""
+    seconds: float = 0.0
+    writes: int = 0
+    outcomes: dict[str, int] = {}
+    budgets: list[Budget] = []
+    slots: list[SlotResultReport] = []

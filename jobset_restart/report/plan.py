@@ -1,0 +1,106 @@
+"""A plan as a report: what a dry run shows and what stands above the question whether to go on. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from jobset_restart.findings import Finding
+from jobset_restart.plan import Plan
+from jobset_restart.report import Advice, FindingReport, PlanReport, SlotPlanReport
+from jobset_restart.writes import Action, Exec
+
+SURVIVES = {
+    "native": ["Pods, nodes, IPs", "volumes, emptyDir included"],
+    "image": ["Pods, nodes, IPs", "volumes, emptyDir included", "containers that are not in scope"],
+    "signal": ["Pods, nodes, IPs", "volumes, emptyDir included", "containers that are not in scope"],
+    "suspend": ["the JobSet and its Jobs", "persistent volumes"],
+    "jobs": ["the JobSet", "persistent volumes"],
+    "pods": ["the JobSet and its Jobs", "persistent volumes"],
+}
+LOST = {
+    "native": ["the file systems of all containers, sidecars included", "the grace period and preStop: none is given"],
+    "image": ["the file systems of the restarted containers"],
+    "signal": ["the file systems of the restarted containers"],
+    "suspend": ["Pods, IPs, the nodes they were on, emptyDir"],
+    "jobs": ["Jobs, Pods, IPs, the nodes they were on, emptyDir"],
+    "pods": ["Pods, IPs, the nodes they were on, emptyDir"],
+}
+
+
+def plan_report(plan: Plan) -> PlanReport:
+    """Everything about the plan; `actions` as they would be sent, preconditions included."""
+    return PlanReport(
+        jobset=plan.snapshot.name,
+        namespace=plan.snapshot.namespace,
+        context=plan.snapshot.context,
+        strategy=plan.strategy,
+        trigger=plan.trigger,
+        reason=plan.reason,
+        refused=plan.refused,
+        predicted=round(plan.predicted, 1),
+        writes=len(plan.actions),
+        by_trigger=dict(Counter(slot.trigger or "left alone" for slot in plan.slots)),
+        slots=[
+            SlotPlanReport(
+                slot=str(slot.state.slot),
+                trigger=slot.trigger,
+                reason=slot.reason,
+                pod=slot.pod,
+                node=slot.node,
+            )
+            for slot in plan.slots
+        ],
+        findings=finding_reports(plan.findings),
+        budgets=plan.budgets,
+        survives=SURVIVES.get(plan.trigger, []),
+        lost=LOST.get(plan.trigger, []),
+        actions=[described(action) for action in plan.actions],
+    )
+
+
+def finding_reports(findings: Iterable[Finding]) -> list[FindingReport]:
+    return [
+        FindingReport(
+            id=f.id,
+            severity=f.severity,
+            summary=f.summary,
+            objects=f.objects,
+            todo=f.todo,
+            source=f.source,
+            allowed=f.allowed,
+        )
+        for f in findings
+    ]
+
+
+def described(action: Action) -> dict[str, Any]:
+    """The action as a document: verb, path and body, or the command."""
+    if isinstance(action, Exec):
+        return {
+            "verb": "exec",
+            "path": action.path,
+            "container": action.container,
+            "command": list(action.command),
+            "slot": action.slot,
+        }
+    row: dict[str, Any] = {"verb": action.verb, "path": action.path, "slot": action.slot, "body": action.sent_body()}
+    if action.verb == "patch":
+        row["contentType"] = action.content_type
+    return row
+
+
+def advice(plan: Plan) -> Advice:
+    """What `jsr restart` would do, for `jsr status`."""
+    name, namespace = plan.snapshot.name, plan.snapshot.namespace
+    return Advice(
+        strategy=plan.strategy,
+        trigger=plan.trigger,
+        reason=plan.reason,
+        command=f"jsr restart {name} -n {namespace}",
+        slots=len(plan.scope),
+        writes=plan.writes,
+        predicted=round(plan.predicted, 1),
+        findings=finding_reports(plan.findings),
+    )

@@ -1,0 +1,6 @@
+"""Restarting: decide on a plan with evidence from the cluster, rehearse it on the server, carry it out."""
+
+from jobset_restart.restart.evidence import decide, rehearse
+from jobset_restart.restart.operation import Operation, Options
+
+__all__ = ["Operation", "Options", "decide", "rehearse"]

@@ -1,0 +1,93 @@
+"""What a plan asks of the cluster before it is final: permissions, a look into the containers, a dry run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jobset_restart.errors import ApiError, Forbidden, JsrError
+from jobset_restart.findings import Evidence
+from jobset_restart.plan import Plan, permissions
+from jobset_restart.triggers import containers_in_scope
+from jobset_restart.triggers.signal import Probe, probe, read_probe
+from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import ActionResult, Cluster
+
+PROBE_SECONDS = 15.0
+
+
+async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Plan:
+    """The final plan: made, asked about, and made again until it needs no more evidence.
+
+    What is found can rule a trigger out, and the next one has questions of its own.
+    """
+    evidence = Evidence()
+    plan = make_plan(evidence)
+    while not plan.refused and (plan.needs_probes or plan.trigger not in evidence.denied):
+        evidence = await _gather(cluster, plan, evidence)
+        if plan.needs_probes or evidence.denied[plan.trigger]:
+            plan = make_plan(evidence)
+    return plan
+
+
+async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
+    """The evidence this plan still lacks, added to what was there: which of its permissions are denied, and if it
+    needs probes, what PID 1 of one running container per ReplicatedJob and name is.
+
+    Containers of one template run the same program; each signal looks again in its own container before it is sent.
+    """
+    asked = permissions(plan)
+    answers = await asyncio.gather(*(_allowed(cluster, p, plan.snapshot.namespace) for p in asked))
+    denied = [p for p, allowed in zip(asked, answers, strict=True) if not allowed]
+    probes = before.probes
+    if plan.needs_probes:
+        probes = await _probe_all(cluster, plan)
+    return Evidence(probes=probes, denied={**before.denied, plan.trigger: denied})
+
+
+async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool:
+    """A user who may not even ask is taken at their word: the request itself will tell."""
+    try:
+        return await cluster.allowed(wanted, namespace)
+    except (Forbidden, ApiError):
+        return True
+
+
+async def _probe_all(cluster: Cluster, plan: Plan) -> dict[tuple[str, str], Probe]:
+    samples: dict[tuple[str, str], Exec] = {}
+    for planned in plan.scope:
+        pod = planned.state.pod
+        for container in containers_in_scope(pod, plan.request.containers) if pod else ():
+            key = (planned.state.slot.replicated_job, container.name)
+            if pod and key not in samples:
+                samples[key] = probe(pod, container.name)
+    found = await asyncio.gather(*(_probe(cluster, sample) for sample in samples.values()))
+    return dict(zip(samples, found, strict=True))
+
+
+async def _probe(cluster: Cluster, sample: Exec) -> Probe:
+    try:
+        answer = await cluster.execute(sample, timeout=PROBE_SECONDS)
+    except JsrError as error:
+        return Probe(error=error.message)
+    if answer.exit_code in (126, 127):
+        return Probe(error="there is no shell in the container")
+    return read_probe(answer.stdout)
+
+
+async def rehearse(cluster: Cluster, plan: Plan) -> list[str]:
+    """Sends every write with dryRun=All. Returns what the server refused, a sentence each; commands are not run."""
+    refused: list[str] = []
+
+    def on_done(action: Action, done: ActionResult) -> None:
+        if done.error is not None:
+            refused.append(f"{action.path}: {done.error.message}")
+
+    path = jobset_path(plan.snapshot.namespace, plan.snapshot.name)
+    claim = Write(verb="patch", path=path, body={"metadata": {}}, uid=plan.snapshot.jobset.metadata.uid)
+    writes = [claim, *(action for action in plan.actions if isinstance(action, Write))]
+    await cluster.send_all(writes, on_done, dry_run=True)
+    return refused

@@ -1,0 +1,117 @@
+"""The claim on the JobSet while a run holds it: taken, kept alive, changed and let go by compare-and-swap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from jobset_restart import claim
+from jobset_restart.errors import Conflict, JsrError, Superseded
+from jobset_restart.objects import JobSet
+from jobset_restart.writes import jobset_path
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import Cluster
+
+TRIES = 8
+
+
+class Hold:
+    """`jobset` is the newest version seen, `record` what this run says of itself on it.
+
+    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation.
+    """
+
+    def __init__(self, cluster: Cluster, jobset: JobSet, record: claim.Record, on_lost: Callable[[str], None]) -> None:
+        self.cluster, self.jobset, self.record, self._on_lost = cluster, jobset, record, on_lost
+        self.lost = False
+        self._writing = asyncio.Lock()
+
+    async def take(self, deadline: float) -> str:
+        """Takes the claim. Returns the id of a dead client's operation that it replaces, or "".
+
+        Raises Superseded when a living client holds the JobSet, Conflict when the JobSet changes too fast.
+        """
+        for _ in range(TRIES):
+            before = claim.read(self.jobset)
+            self._refuse_if_held(before)
+            try:
+                await self._put(None, deadline)
+            except Conflict:
+                self._accept(await self._read())
+            else:
+                dead = before is not None and before.state == "running" and before.id != self.record.id
+                return before.id if before and dead else ""
+        raise Conflict(f"JobSet {self._name} changes too fast to be claimed; nothing was changed", "try again")
+
+    def _accept(self, fresh: JobSet) -> None:
+        """Goes on with a newer version, if what the plan was made for still holds."""
+        planned = self.jobset
+        self.jobset = fresh
+        if fresh.metadata.generation != planned.metadata.generation or fresh.status.restarts != planned.status.restarts:
+            raise Superseded(f"JobSet {self._name} changed since the plan was made; nothing was changed", "look again")
+
+    @property
+    def _name(self) -> str:
+        return self.jobset.metadata.name
+
+    def _refuse_if_held(self, record: claim.Record | None) -> None:
+        now = self.cluster.now()
+        if record is None or not claim.live(record, now) or self._mine(record):
+            return
+        raise Superseded(*claim.held(self.jobset, record, now))
+
+    def _mine(self, record: claim.Record) -> bool:
+        return record.id == self.record.id and record.owner == self.record.owner
+
+    async def _read(self) -> JobSet:
+        path = jobset_path(self.jobset.metadata.namespace, self._name)
+        jobset = await self.cluster.get(path, JobSet)
+        if jobset.metadata.uid != self.jobset.metadata.uid:
+            raise Superseded(f"JobSet {self._name} was replaced by another of the same name", "look again")
+        return jobset
+
+    async def _put(self, suspend: bool | None, deadline: float) -> None:
+        write = claim.write(self.jobset, self.record, suspend=suspend)
+        written = await self.cluster.send(write, type=JobSet, deadline=deadline)
+        if written is not None:
+            self.jobset = written
+
+    async def change(self, deadline: float, *, suspend: bool | None = None, **fields: object) -> None:
+        """Writes the record with these fields changed, and spec.suspend with it if given; again as long as others
+        change the JobSet in between.
+
+        Raises Superseded when the JobSet carries the record of another operation, and what the transport raises.
+        """
+        async with self._writing:
+            self.record = structs.replace(self.record, heartbeat=claim.timestamp(self.cluster.now()), **fields)
+            for _ in range(TRIES):
+                try:
+                    return await self._put(suspend, deadline)
+                except Conflict:
+                    self.see(await self._read())
+                    if self.lost:
+                        raise Superseded(f"JobSet {self._name} was claimed by another operation") from None
+            raise Conflict(f"JobSet {self._name} changes too fast for its record to be written")
+
+    def see(self, jobset: JobSet) -> None:
+        """A newer version of the JobSet was seen."""
+        if jobset.metadata.uid != self.jobset.metadata.uid:
+            return
+        self.jobset = jobset
+        record = claim.read(jobset)
+        if record is not None and record.id != self.record.id and not self.lost:
+            self.lost = True
+            self._on_lost(f"the JobSet was claimed by {record.owner} (operation {record.id})")
+
+    async def keep_alive(self) -> None:
+        """The heartbeat. A beat that fails is left out: the claim lapses only after several."""
+        while True:
+            await asyncio.sleep(claim.HEARTBEAT_SECONDS)
+            if not self.lost:
+                with contextlib.suppress(JsrError):
+                    await self.change(self.cluster.now() + claim.HEARTBEAT_SECONDS)

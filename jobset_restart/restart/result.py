@@ -1,0 +1,101 @@
+"""What came out: the exit code, the document, and the Event that `kubectl describe` shows. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from jobset_restart import claim
+from jobset_restart.objects import JobSet
+from jobset_restart.plan import Plan
+from jobset_restart.report import ResultReport, SlotResultReport
+from jobset_restart.track import Tracker
+from jobset_restart.writes import CORE, Write
+
+INTERRUPTED = 130
+DEADLINE = 124
+
+
+def exit_code(tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: bool) -> tuple[int, str]:
+    """The exit code of an operation and the reason in words."""
+    failed = [t for t in tracker.slots.values() if t.state == "failed"]
+    open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
+    if tracker.verdict:
+        return {"over": 5, "superseded": 6}[tracker.verdict.kind], tracker.verdict.reason
+    if interrupted:
+        sent = any(t.sent_at is not None for t in tracker.slots.values())
+        return INTERRUPTED, f"interrupted; {'what was triggered runs on' if sent else 'nothing was triggered'}"
+    if timed_out and not tracker.done:
+        slowest = ", ".join(f"{t.slot} ({t.reason or t.state})" for t in open_slots[:3])
+        more = f" and {len(open_slots) - 3:,} more" if len(open_slots) > 3 else ""
+        return DEADLINE, f"the deadline passed with {len(open_slots):,} slots not back: {slowest}{more}"
+    if failed:
+        reasons = Counter(t.reason for t in failed).most_common(2)
+        return 4, f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
+    if not waited and not tracker.done:
+        return 0, "triggered, not waited for"
+    return 0, "every slot is back"
+
+
+def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, seconds: float, writes: int) -> ResultReport:
+    """The document of `jsr restart -o json`."""
+    slots = []
+    for planned in plan.slots:
+        track = tracker.slots.get(planned.state.slot)
+        before = planned.pod
+        slots.append(
+            SlotResultReport(
+                slot=str(planned.state.slot),
+                outcome=tracker.outcome(planned.state.slot, timed_out=code == DEADLINE),
+                pod=track.pod if track else before,
+                node=track.node if track else planned.node,
+                previous_pod=before if track and track.pod != before else "",
+                reason=track.reason if track else planned.reason,
+                seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
+            )
+        )
+    return ResultReport(
+        jobset=plan.snapshot.name,
+        namespace=plan.snapshot.namespace,
+        context=plan.snapshot.context,
+        operation=plan.operation,
+        strategy=plan.strategy,
+        trigger=plan.trigger,
+        exit_code=code,
+        reason=reason,
+        seconds=round(seconds, 3),
+        writes=writes,
+        outcomes=dict(Counter(s.outcome for s in slots)),
+        budgets=plan.budgets,
+        slots=slots,
+    )
+
+
+def event(jobset: JobSet, result: ResultReport, now: float) -> Write:
+    """The core/v1 Event on the JobSet that tells of the operation."""
+    meta = jobset.metadata
+    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.outcomes.items()))
+    time = claim.timestamp(now)[:19] + "Z"
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta.name}.{result.operation}.{int(now * 1000):x}", "namespace": meta.namespace},
+        "involvedObject": {
+            "apiVersion": "jobset.x-k8s.io/v1alpha2",
+            "kind": "JobSet",
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+        },
+        "type": "Normal" if result.exit_code == 0 else "Warning",
+        "reason": "Restarted" if result.exit_code == 0 else "RestartIncomplete",
+        "message": f"{result.strategy} by {result.trigger}, operation {result.operation}: {counts}; {result.reason}"[
+            :1024
+        ],
+        "source": {"component": "jsr"},
+        "reportingComponent": "jobset-restart.io/jsr",
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }
+    return Write(verb="create", path=f"{CORE}/namespaces/{meta.namespace}/events", body=body)

@@ -1,0 +1,1 @@
+"""A Kubernetes cluster small enough to carry along: what `jsr` needs of the API, and controllers that behave."""

@@ -1,0 +1,28 @@
+"""`jsr sim`: the embedded cluster as a program, `python -m jobset_restart.simulator`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+GC_THRESHOLD = (100_000, 50, 100)
+"""A cluster is a great many objects that all stay: looking through them again and again is what would cost."""
+
+
+def main() -> None:
+    """Runs the command line and exits with its code. A reader that closes our output early ends us quietly."""
+    from jobset_restart.simulator.cli import run_command_line
+
+    gc.set_threshold(*GC_THRESHOLD)
+    try:
+        code = run_command_line()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

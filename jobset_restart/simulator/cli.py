@@ -1,0 +1,321 @@
+"""The command line of the embedded cluster. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobset_restart.simulator import home as homes
+from jobset_restart.simulator.errors import SimulatorError
+
+if TYPE_CHECKING:
+    from jobset_restart.simulator import running
+
+app = typer.Typer(
+    name="jsr sim",
+    help="The embedded cluster: Kubernetes and JobSet played on this machine, for trying out, tests and rehearsals. It "
+    "touches no kubeconfig of yours. Exit codes: 0 done, 1 error, 2 usage, 130 interrupted.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+DEFAULT_WORKERS = 4
+
+
+class ProfileName(StrEnum):
+    realtime = "realtime"
+    published = "published"
+    instant = "instant"
+
+
+class Form(StrEnum):
+    table = "table"
+    json = "json"
+
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        envvar="JSR_SIM_HOME",
+        show_envvar=False,
+        help="Its private directory, where several are to run side by side. Default: one of yours.",
+    ),
+]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=20_000, help="How many nodes. Default: one for each Pod, and 2 at least.", show_default=False
+    ),
+]
+JobSets = Annotated[
+    list[str],
+    typer.Option(
+        "--jobset", metavar="FILE", help='JobSets, and what belongs to them, as YAML; "-": stdin. Repeatable.'
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=19_999,
+        help="Without --jobset there is a JobSet `demo`: a driver and so many workers. Default: a Pod for each node of "
+        "--nodes, else 4 workers.",
+        show_default=False,
+    ),
+]
+Empty = Annotated[bool, typer.Option("--empty", help="Begin without any JobSet.")]
+ProfileOption = Annotated[
+    ProfileName, typer.Option(help="How long things take; `jsr sim profile NAME` prints its numbers and their sources.")
+]
+Speed = Annotated[float, typer.Option(help="Seconds in the cluster per second.")]
+Seed = Annotated[int, typer.Option(help="The same seed repeats a run.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="The API server's port on 127.0.0.1; 0: any free one.")]
+Cold = Annotated[bool, typer.Option("--cold", help="Begin with JobSets just created, not with all Pods Ready.")]
+Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
+
+
+@app.command()
+def up(
+    nodes: Nodes = None,
+    jobset: JobSets = [],  # noqa: B006
+    workers: Workers = None,
+    empty: Empty = False,
+    profile: ProfileOption = ProfileName.realtime,
+    speed: Speed = 1.0,
+    seed: Seed = 0,
+    port: Port = 0,
+    cold: Cold = False,
+    home: HomeOption = None,
+    output: Output = Form.table,
+) -> None:
+    """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up)."""
+    where = _home(home)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold)
+    from jobset_restart.simulator import starting
+
+    _say_ready(starting.background(where, settings), output)
+
+
+@app.command()
+def run(
+    nodes: Nodes = None,
+    jobset: JobSets = [],  # noqa: B006
+    workers: Workers = None,
+    empty: Empty = False,
+    profile: ProfileOption = ProfileName.realtime,
+    speed: Speed = 1.0,
+    seed: Seed = 0,
+    port: Port = 0,
+    cold: Cold = False,
+    home: HomeOption = None,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="End with standard input too: with whoever started it.")
+    ] = False,
+    output: Output = Form.table,
+) -> None:
+    """Run it in the foreground until Ctrl-C. Leaves nothing behind."""
+    if until_eof and "-" in jobset:
+        raise SimulatorError("--until-eof and --jobset - both want standard input", exit_code=2)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold)
+    from jobset_restart.simulator import starting
+
+    starting.foreground(home.absolute() if home else None, settings, lambda found: _say_ready(found, output), until_eof)
+
+
+@app.command()
+def down(home: HomeOption = None) -> None:
+    """Stop it and remove everything of it."""
+    from jobset_restart.simulator import starting
+
+    ended = starting.down(_home(home))
+    _say("no embedded cluster runs" if ended is None else f"the embedded cluster (process {ended}) is gone")
+
+
+@app.command()
+def status(home: HomeOption = None, output: Output = Form.table) -> None:
+    """Say what runs. Exit code 1 if nothing does."""
+    found = homes.ask(_home(home), {"do": "status"})
+    print(json.dumps(found, indent=2) if output is Form.json else _status_text(found))
+
+
+@app.command()
+def node(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The node.")],
+    off: Annotated[bool, typer.Option("--down/--up", help="Switch its machine off, or on again.", show_default=False)],
+    home: HomeOption = None,
+) -> None:
+    """Switch a node's machine off, as if its plug were pulled, or on again."""
+    homes.ask(_home(home), {"do": "node", "name": name, "on": not off})
+    _say(f"the machine of node {name} is {'off; its Node object will follow' if off else 'on'}")
+
+
+@app.command()
+def apiserver(
+    off: Annotated[
+        bool,
+        typer.Option(
+            "--stop/--start", help="Refuse connections and cut those there are, or serve again.", show_default=False
+        ),
+    ],
+    home: HomeOption = None,
+) -> None:
+    """Stop or start the API server while everything behind it runs on."""
+    homes.ask(_home(home), {"do": "apiserver", "on": not off})
+    _say(f"the API server {'refuses connections' if off else 'serves'}")
+
+
+@app.command()
+def profile(
+    name: Annotated[ProfileName | None, typer.Argument(metavar="[NAME]", help="A profile; all without.")] = None,
+    output: Output = Form.table,
+) -> None:
+    """Print how long things take in a profile, each number with its source."""
+    from jobset_restart.simulator.profile import PROFILES
+
+    found = [each.document() for key, each in PROFILES.items() if name is None or key == name.value]
+    if output is Form.json:
+        for document in found:
+            for number in document["numbers"].values():
+                number["value"] = number["value"] if math.isfinite(number["value"]) else None
+        print(json.dumps(found[0] if name else found, indent=2))
+        return
+    print("\n\n".join(map(_profile_text if name else _profile_line, found)))
+
+
+# What is printed
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _say_ready(found: dict[str, Any], form: Form) -> None:
+    """The kubeconfig's path, or the status as one line of JSON, on stdout; how to go on on stderr."""
+    names = [each["name"] + _in(each["namespace"]) for each in found["jobsets"]]
+    _say(_status_text(found))
+    _say(f"\nGo on with:\n  export KUBECONFIG={shlex.quote(found['kubeconfig'])}")
+    _say(f"  jsr status {names[0] if names else '-A'}")
+    if names:
+        _say(f"  jsr restart {names[0]}")
+    _say(f"  {homes.command(Path(found['kubeconfig']).parent, 'down')}")
+    print(json.dumps(found) if form is Form.json else found["kubeconfig"], flush=True)
+
+
+def _in(namespace: str) -> str:
+    """The option that names it, where the kubeconfig does not."""
+    return "" if namespace == "default" else f" -n {namespace}"
+
+
+def _status_text(found: dict[str, Any]) -> str:
+    serves = f"API server {'at' if found['serving'] else 'stopped, was at'} {found['server']}"
+    lines = [
+        f"embedded cluster: {serves}, process {found['process']}, for {_duration(found['seconds'])}",
+        f"  profile {found['profile']}, speed {found['speed']:g}, seed {found['seed']}",
+        f"  nodes {found['nodes']:,} ({found['readyNodes']:,} Ready), Pods {found['pods']:,}, "
+        f"memory {found['memoryBytes'] / 2**20:,.0f} MB",
+    ]
+    for each in found["jobsets"]:
+        ready = f"{each['readyPods']:,}/{each['pods']:,} Pods Ready"
+        lines.append(f"  JobSet {each['namespace']}/{each['name']}: {ready}")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _profile_text(document: dict[str, Any]) -> str:
+    rows = [
+        (name, f"{each['value']:g}" if math.isfinite(each["value"]) else "unlimited", each["source"])
+        for name, each in document["numbers"].items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {source}" for name, value, source in rows]
+    return "\n".join([f"{document['name']}: {document['about']}", *lines])
+
+
+def _profile_line(document: dict[str, Any]) -> str:
+    return f"{document['name']}: {document['about']}"
+
+
+# What goes in
+
+
+def _home(given: Path | None) -> Path:
+    return (given or homes.default()).absolute()
+
+
+def _settings(
+    nodes: int | None,
+    jobsets: list[str],
+    workers: int | None,
+    empty: bool,
+    profile_name: ProfileName,
+    speed: float,
+    seed: int,
+    port: int,
+    cold: bool,
+) -> running.Settings:
+    """The options, checked; the files read. Raises SimulatorError."""
+    if not (math.isfinite(speed) and 0.01 <= speed <= 1000):
+        raise SimulatorError(f"--speed {speed:g} is not between 0.01 and 1000", exit_code=2)
+    if empty and jobsets:
+        raise SimulatorError("--empty and --jobset contradict each other", exit_code=2)
+    from jobset_restart.simulator import manifests, running
+
+    objects = [each for name in jobsets for each in manifests.read(name)]
+    return running.Settings(
+        objects=[] if empty else objects or manifests.demo(workers or _workers_for(nodes)),
+        nodes=nodes,
+        profile=profile_name.value,
+        speed=speed,
+        seed=seed,
+        port=port,
+        warm=not cold,
+    )
+
+
+def _workers_for(nodes: int | None) -> int:
+    """How many make a Pod a node together with the driver."""
+    return DEFAULT_WORKERS if nodes is None else max(1, nodes - 1)
+
+
+def run_command_line(arguments: list[str] | None = None) -> int:
+    """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
+    try:
+        app(arguments, standalone_mode=False, prog_name="jsr sim")
+    except SimulatorError as error:
+        _tell(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return 0
+
+
+def _tell(error: SimulatorError) -> None:
+    _say(f"error: {_plain(error.message)}")
+    if error.hint:
+        _say("hint: " + "\n".join(map(_plain, error.hint.splitlines())))
+
+
+def _plain(text: str) -> str:
+    """The text with everything a terminal would obey replaced: file names and manifests may hold anything."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))

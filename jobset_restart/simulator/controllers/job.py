@@ -1,0 +1,399 @@
+"""The Job controller: ``syncJob`` and ``trackJobStatusAndRemoveFinalizers`` of pkg/controller/job.
+
+Not modelled, and refused by validation: backoffLimitPerIndex, successPolicy, managedBy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+
+from jobset_restart.simulator.controllers.job_pods import (
+    Backoff,
+    failure_rule,
+    index_of,
+    is_active,
+    is_failed,
+    is_indexed,
+    is_ready,
+    is_terminating,
+    only_replace_failed,
+    parse_indexes,
+    past_backoff_limit_on_failure,
+    phase,
+    pod_from_template,
+    render_indexes,
+    tracked,
+    untracked,
+)
+from jobset_restart.simulator.controllers.job_status import (
+    condition,
+    ensure_condition,
+    make_condition,
+    settled,
+)
+from jobset_restart.simulator.profile import Profile
+from jobset_restart.simulator.record import record
+from jobset_restart.simulator.store import Key, Obj, Objs, Store, StoreError, controller_of, seconds, timestamp
+
+JOB_NAME = "batch.kubernetes.io/job-name"
+MAX_PODS_PER_SYNC = 500
+"""MaxPodCreateDeletePerSync and MaxUncountedPods."""
+BURST = 20
+"""Pods created at once, at least, where a rate has to be kept."""
+RETRY = 10.0
+"""Until the next attempt when a Pod could not be created (between DefaultJobApiBackOff and MaxJobApiBackOff)."""
+
+
+@dataclass
+class Sync:
+    """What one look at a Job works on (``syncJobCtx``)."""
+
+    job: Obj
+    pods: Objs
+    status: Obj
+    active: Objs
+    rest: Objs
+    """Pods that have ended or are being deleted: all that there is to count."""
+    ready: int
+    terminating: int
+    backoff: Backoff
+    succeeded: int = 0
+    failed: int = 0
+    indexes: set[int] = field(default_factory=set)
+    finished: Obj | None = None
+    due: float | None = None
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.job["spec"].get("suspend"))
+
+    def look_again(self, due: float) -> None:
+        self.due = due if self.due is None else min(self.due, due)
+
+
+class JobController:
+    """Keeps a Job's Pods and its status; creates Pods no faster than the profile's rate."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._backoff: dict[Key, Backoff] = {}
+        self._free = 0.0
+        self._turns: dict[Key, float] = {}
+
+    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+        """Its own Jobs soon when the spec changed, their Pods in batches (``enqueueSyncJobBatched``)."""
+        if resource == "jobs":
+            meta = obj["metadata"]
+            same = old is not None and meta["generation"] == old["metadata"]["generation"]
+            yield (meta["namespace"], meta["name"]), self._profile.job_sync if same else self._profile.job_start
+        elif resource == "pods":
+            owner = controller_of(obj)
+            if owner and owner["kind"] == "Job":
+                yield (obj["metadata"]["namespace"], owner["name"]), self._profile.job_sync
+
+    def reconcile(self, store: Store, key: Key, now: float) -> float | None:
+        """``syncJob``."""
+        turn = self._turns.get(key)
+        if turn is not None and now < turn:
+            return turn  # the client's rate limit blocks the worker, and with it everything else about this Job
+        job = store.find("jobs", *key)
+        if job is None:
+            self._forget(key)
+            _release_orphans(store, key, "", now)
+            return None
+        pods = store.by_owner(job["metadata"]["uid"])
+        if len(store.by_label("pods", JOB_NAME, key[1])) > len(pods):
+            _release_orphans(store, key, job["metadata"]["uid"], now)
+        if condition(job["status"], "Complete", "Failed"):
+            self._forget(key)
+            return _expire(store, job, now)
+        sync = _begin(job, pods, self._backoff.get(key, Backoff()), now)
+        _decide(sync, now)
+        if sync.finished:
+            for pod in sync.active:
+                _delete(store, sync, pod, now)
+            count = 0
+        else:
+            going = "deletionTimestamp" in job["metadata"]
+            managed = len(sync.active) if going else self._manage(store, key, sync, now)
+            if managed is None or sync.ready > managed:
+                # While it backs off, upstream reports no active Pods. With others Ready the API refuses that status
+                # (validateJobStatus: "cannot set more ready pods than active"), and nothing is counted or let go.
+                return sync.due
+            count = managed
+            _complete_or_suspend(store, sync, count, now)
+        _track(store, key, sync, count, now)
+        self._backoff[key] = sync.backoff
+        return sync.due
+
+    def _forget(self, key: Key) -> None:
+        self._backoff.pop(key, None)
+        self._turns.pop(key, None)
+
+    def _manage(self, store: Store, key: Key, sync: Sync, now: float) -> int | None:
+        """Create or delete Pods; returns how many are active then (``manageJob``), None while it waits for its turn."""
+        spec, active = sync.job["spec"], len(sync.active)
+        completions = spec.get("completions")
+        if completions is None:
+            want = active if sync.succeeded else spec["parallelism"]
+        else:
+            want = max(0, min(completions - sync.succeeded, spec["parallelism"]))
+        if sync.suspended:
+            want = 0
+        surplus = active - want
+        if surplus > 0 or sync.suspended:
+            for pod in sorted(sync.active, key=_removal_rank)[:surplus]:
+                # deleteJobPods takes the finalizer off first: these Pods are not counted as failures.
+                if tracked(pod):
+                    pod = store.update("pods", untracked(pod), now)  # noqa: PLW2901
+                _delete(store, sync, pod, now)
+            return active - surplus
+        missing = want - active - (sync.terminating if only_replace_failed(sync.job) else 0)
+        if missing <= 0:
+            return active
+        if sync.backoff.until() > now:
+            sync.look_again(max(sync.backoff.until(), now + self._profile.job_sync))
+            return 0
+        missing = min(missing, MAX_PODS_PER_SYNC)
+        allowed = self._allowance(key, missing, now)
+        if allowed < missing:
+            sync.look_again(self._turns[key])
+        if not allowed:
+            return None
+        indexes = _first_pending(sync, allowed) if is_indexed(sync.job) else list[int | None]([None] * allowed)
+        return active + _create(store, sync, indexes, now)
+
+    def _allowance(self, key: Key, missing: int, now: float) -> int:
+        """How many Pods may be created now; 0 means at ``self._turns[key]``. One client, one rate, for all Jobs."""
+        rate = self._profile.pod_creates_rate
+        if rate == inf:
+            return missing
+        batch = max(BURST, int(rate * self._profile.job_sync))
+        granted = min(missing, batch) if self._turns.pop(key, None) is not None else 0
+        if granted < missing:
+            self._free = max(self._free, now) + min(missing - granted, batch) / rate
+            self._turns[key] = self._free
+        return granted
+
+
+def _create(store: Store, sync: Sync, indexes: list[int | None], now: float) -> int:
+    """Create Pods, and say so; returns how many (``RealPodControl.createPods``)."""
+    for done, index in enumerate(indexes):
+        try:
+            pod = store.create("pods", pod_from_template(sync.job, index), now)
+        except StoreError as error:
+            if error.code != 403:  # the namespace goes, and the Job with it
+                message = f"Error creating: {error.message}"
+                record(store, sync.job, "Warning", "FailedCreate", message, "job-controller", now)
+                sync.look_again(now + RETRY)
+            return done
+        message = f"Created pod: {pod['metadata']['name']}"
+        record(store, sync.job, "Normal", "SuccessfulCreate", message, "job-controller", now)
+    return len(indexes)
+
+
+def _delete(store: Store, sync: Sync, pod: Obj, now: float) -> None:
+    """Delete one Pod of the Job, with the Pod's own grace period (``RealPodControl.DeletePod``)."""
+    meta = pod["metadata"]
+    sync.ready -= is_ready(pod)
+    sync.terminating += 1
+    store.delete("pods", meta["namespace"], meta["name"], now, uid=meta["uid"])
+    record(store, sync.job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta['name']}", "job-controller", now)
+
+
+def _begin(job: Obj, pods: Objs, backoff: Backoff, now: float) -> Sync:
+    """Count Pods, old and new (the first half of ``syncJob``)."""
+    status = dict(job["status"])
+    uncounted = status.setdefault("uncountedTerminatedPods", {})
+    active, rest = list[Obj](), list[Obj]()
+    for pod in pods:
+        (active if is_active(pod) else rest).append(pod)
+    sync = Sync(
+        job=job,
+        pods=pods,
+        status=status,
+        active=active,
+        rest=rest,
+        ready=sum(map(is_ready, active)),
+        terminating=sum(map(is_terminating, rest)),
+        backoff=backoff,
+    )
+    valid = [pod for pod in rest if tracked(pod) and (not is_indexed(job) or _valid_index(job, pod))]
+    succeeded = [pod for pod in valid if phase(pod) == "Succeeded"]
+    failed = [pod for pod in valid if is_failed(pod, job) and pod["metadata"]["uid"] not in uncounted.get("failed", ())]
+    sync.backoff = backoff.after(succeeded, failed)
+    counted = [pod for pod in failed if failure_rule(job, pod)[0] != "Ignore"]
+    sync.failed = status.get("failed", 0) + len(counted) + len(uncounted.get("failed", ()))
+    sync.succeeded = status.get("succeeded", 0) + len(succeeded)
+    if is_indexed(job):
+        within = {
+            each for each in parse_indexes(status.get("completedIndexes", "")) if each < job["spec"]["completions"]
+        }
+        sync.indexes = within | {index_of(pod) for pod in succeeded}
+        sync.succeeded = len(sync.indexes)
+    if "startTime" not in status and not sync.suspended:
+        status["startTime"] = timestamp(now)
+    return sync
+
+
+def _decide(sync: Sync, now: float) -> None:
+    """Whether the Job has to end: a condition to set, in the order ``syncJob`` asks."""
+    spec, status = sync.job["spec"], sync.status
+    before = condition(status, "SuccessCriteriaMet") or condition(status, "FailureTarget")
+    if before:
+        sync.finished = before
+        return
+    for pod in sync.rest:
+        if "podFailurePolicy" in spec and is_failed(pod, sync.job):
+            action, message = failure_rule(sync.job, pod)
+            if action == "FailJob":
+                sync.finished = make_condition("FailureTarget", "PodFailurePolicy", message, now)
+                return
+    if sync.failed > spec["backoffLimit"] or past_backoff_limit_on_failure(sync.job, sync.pods):
+        message = "Job has reached the specified backoff limit"
+        sync.finished = make_condition("FailureTarget", "BackoffLimitExceeded", message, now)
+        return
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not sync.suspended:
+        end = seconds(status["startTime"]) + deadline
+        if now >= end:
+            message = "Job was active longer than specified deadline"
+            sync.finished = make_condition("FailureTarget", "DeadlineExceeded", message, now)
+        else:
+            sync.look_again(end)
+
+
+def _complete_or_suspend(store: Store, sync: Sync, active: int, now: float) -> None:
+    """The second half of ``syncJob``: completions reached, or the Suspended condition kept up."""
+    completions = sync.job["spec"].get("completions")
+    enough = sync.succeeded > 0 if completions is None else sync.succeeded >= completions
+    if enough and active == 0:
+        message = "Reached expected number of succeeded pods"
+        sync.finished = make_condition("SuccessCriteriaMet", "CompletionsReached", message, now)
+        return
+    if "deletionTimestamp" in sync.job["metadata"]:
+        return
+    verb = "Suspended" if sync.suspended else "Resumed"
+    wanted = make_condition(
+        "Suspended", f"Job{verb}", f"Job {verb.lower()}", now, "True" if sync.suspended else "False"
+    )
+    if not ensure_condition(sync.status, wanted):
+        return
+    record(store, sync.job, "Normal", verb, wanted["message"], "job-controller", now)
+    if sync.suspended:
+        sync.status.pop("startTime", None)  # MutableSchedulingDirectivesForSuspendedJobs
+    else:
+        sync.status["startTime"] = timestamp(now)
+
+
+def _track(store: Store, key: Key, sync: Sync, active: int, now: float) -> None:
+    """Count finished Pods and let them go (``trackJobStatusAndRemoveFinalizers``): status, finalizers, status."""
+    status, job = sync.status, sync.job
+    if status["uncountedTerminatedPods"]:
+        status = settled(status, {pod["metadata"]["uid"] for pod in sync.pods if tracked(pod)})
+    status.update(active=active, ready=sync.ready, terminating=sync.terminating)
+    if not active:
+        status.pop("active")
+    uncounted = {name: list(uids) for name, uids in status["uncountedTerminatedPods"].items()}
+    released, full = _releasable(sync, uncounted)
+    if full:
+        sync.look_again(now)
+    status["uncountedTerminatedPods"] = uncounted
+    if is_indexed(job):
+        status["succeeded"] = len(sync.indexes)
+        status["completedIndexes"] = render_indexes(sync.indexes)
+        for name in ("succeeded", "completedIndexes"):
+            if not status[name]:
+                del status[name]
+    if sync.finished:
+        ensure_condition(status, sync.finished)
+    job = store.update("jobs", {**job, "status": status}, now, subresource="status")
+    for pod in released:
+        fresh = store.find("pods", key[0], pod["metadata"]["name"])
+        if fresh and fresh["metadata"]["uid"] == pod["metadata"]["uid"] and tracked(fresh):
+            store.update("pods", untracked(fresh), now)
+    status = settled(status, set())
+    if sync.finished and not sync.terminating and not full:
+        _finish(store, sync, status, now)
+    store.update("jobs", {**job, "status": status}, now, subresource="status")
+
+
+def _releasable(sync: Sync, uncounted: dict[str, list[str]]) -> tuple[Objs, bool]:
+    """Pods to let go of (``canRemoveFinalizer``), their UIDs added to ``uncounted``; whether there are too many."""
+    job, released = sync.job, list[Obj]()
+    over = "deletionTimestamp" in job["metadata"] or sync.finished is not None
+    failing = sync.finished is not None and sync.finished["type"] == "FailureTarget"
+    pods = sync.pods if over else sync.rest
+    for pod in sorted(pods, key=index_of) if is_indexed(job) else pods:
+        gone, uid = is_failed(pod, job), pod["metadata"]["uid"]
+        if not tracked(pod) or not (over or gone or phase(pod) == "Succeeded"):
+            continue
+        released.append(pod)
+        if phase(pod) == "Succeeded":
+            if not is_indexed(job):
+                uncounted.setdefault("succeeded", []).append(uid)
+        elif (gone or failing) and uid not in uncounted.get("failed", ()) and failure_rule(job, pod)[0] != "Ignore":
+            uncounted.setdefault("failed", []).append(uid)
+        if sum(map(len, uncounted.values())) >= MAX_PODS_PER_SYNC:
+            return released, True
+    return released, False
+
+
+def _finish(store: Store, sync: Sync, status: Obj, now: float) -> None:
+    """The final condition, once no Pod is left terminating (``enactJobFinished``)."""
+    assert sync.finished is not None
+    kind = {"FailureTarget": "Failed", "SuccessCriteriaMet": "Complete"}[sync.finished["type"]]
+    ensure_condition(status, make_condition(kind, sync.finished["reason"], sync.finished["message"], now))
+    if kind == "Complete":
+        status["completionTime"] = timestamp(now)
+        record(store, sync.job, "Normal", "Completed", "Job completed", "job-controller", now)
+    else:
+        reason, message = sync.finished["reason"], sync.finished["message"]
+        record(store, sync.job, "Warning", reason, message, "job-controller", now)
+
+
+def _first_pending(sync: Sync, count: int) -> list[int | None]:
+    """The lowest indexes without a Pod (``firstPendingIndexes``)."""
+    taken = sync.indexes | {index_of(pod) for pod in sync.active}
+    if only_replace_failed(sync.job):
+        taken |= {index_of(pod) for pod in sync.rest if is_terminating(pod)}
+    found: list[int | None] = []
+    for index in range(sync.job["spec"]["completions"]):
+        if len(found) == count:
+            break
+        if index not in taken:
+            found.append(index)
+    return found
+
+
+def _valid_index(job: Obj, pod: Obj) -> bool:
+    return 0 <= index_of(pod) < int(job["spec"].get("completions") or 0)
+
+
+def _removal_rank(pod: Obj) -> tuple[bool, bool, bool, int]:
+    """``ActivePods``: unassigned first, then pending, then not ready, then the newest: the highest index."""
+    return bool(pod["spec"].get("nodeName")), phase(pod) == "Running", is_ready(pod), -index_of(pod)
+
+
+def _release_orphans(store: Store, key: Key, uid: str, now: float) -> None:
+    """Pods whose Job is gone lose the finalizer (``syncOrphanPod``), also where another one, ``uid``, has its name."""
+    for pod in store.by_label("pods", JOB_NAME, key[1]):
+        owner = controller_of(pod)
+        if pod["metadata"]["namespace"] == key[0] and tracked(pod) and (owner is None or owner["uid"] != uid):
+            store.update("pods", untracked(pod), now)
+
+
+def _expire(store: Store, job: Obj, now: float) -> float | None:
+    """The TTL-after-finished controller."""
+    ttl = job["spec"].get("ttlSecondsAfterFinished")
+    if ttl is None or "deletionTimestamp" in job["metadata"]:
+        return None
+    end = condition(job["status"], "Complete", "Failed")
+    due = seconds(end["lastTransitionTime"]) + ttl if end else now
+    if now < due:
+        return float(due)
+    meta = job["metadata"]
+    store.delete("jobs", meta["namespace"], meta["name"], now, propagation="Foreground")
+    return None

@@ -1,0 +1,182 @@
+"""The container runtime of every node, and the processes in it: containerd, runc and the kernel."""
+
+from __future__ import annotations
+
+import random
+from math import ceil, inf
+
+from jobset_restart.simulator.controllers.agent import agent, is_agent
+from jobset_restart.simulator.controllers.containers import Container, Run
+from jobset_restart.simulator.controllers.images import Image, Images
+from jobset_restart.simulator.controllers.programs import KILLED, Program, number, program
+from jobset_restart.simulator.profile import Profile
+from jobset_restart.simulator.store import Obj
+
+TERM = 15
+_SAME = 1e-5
+"""Sums of the same seconds differ by less."""
+
+
+class Runtime:
+    """Makes containers, sends signals, and knows when processes end. Each duration has the profile's spread."""
+
+    def __init__(self, profile: Profile, source: random.Random) -> None:
+        self.profile = profile
+        self.images = Images()
+        self._random = source
+        self._networks: dict[str, tuple[int, int]] = {}
+
+    def lasting(self, seconds: float) -> float:
+        """A duration of the profile, for one Pod, once."""
+        spread = self.profile.spread
+        return seconds * self._random.lognormvariate(0.0, spread) if spread else seconds
+
+    def jittered(self, seconds: float) -> float:
+        """``wait.Jitter(seconds, 0.5)``, as far as this cluster has jitter."""
+        return seconds * (1 + 0.5 * self._random.random()) if self.profile.spread else seconds
+
+    def address(self, node: str) -> str:
+        """The next address of a node's network: 10.0.0.0/8 in 1,022 addresses a node, round and round (host-local)."""
+        number, last = self._networks.get(node, (len(self._networks), 0))
+        self._networks[node] = number, last % 1022 + 1
+        value = (number % 16384) * 1024 + last % 1022 + 1
+        return f"10.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+    def create(self, run: Run, pod: Obj, spec: Obj, image: Image, now: float) -> Container:
+        """Start a container; its PID 1 runs from ``now`` on."""
+        previous = run.newest(spec["name"])
+        process, mine = program((*spec.get("command", ()), *spec.get("args", ()))), None
+        if is_agent(spec):
+            mine, process = agent(spec, pod, now + self.lasting(self.profile.agent))
+        spent, code = process.ends()
+        container = Container(
+            name=spec["name"],
+            id=f"{self._random.getrandbits(256):064x}",
+            reference=spec["image"],
+            image=self.images.shown(spec["image"], image),
+            image_id=image.id,
+            restarts=previous.restarts + 1 if previous else run.logs.get(spec["name"], 0),
+            program=process,
+            started=now,
+            origin=now,
+            ends=now + spent,
+            code=code,
+            agent=mine,
+        )
+        self._probe(run, spec, container)
+        run.add(container)
+        return container
+
+    def _probe(self, run: Run, spec: Obj, container: Container) -> None:
+        """When its probes will say something new. Nothing is run: they pass, but for a barrier that is up."""
+        probe = spec.get("startupProbe")
+        if probe is None:
+            self._probe_readiness(run, spec, container, container.started)
+            return
+        container.has_startup = True
+        first = _tick(run, probe, container.started + probe.get("initialDelaySeconds", 0))
+        container.startup_due, container.startup_passes = first, True
+        if container.agent is not None and probe.get("httpGet", {}).get("path") == container.agent.path:
+            container.refused_due = first
+            failures = probe.get("failureThreshold", 3) - 1
+            container.startup_due = first + failures * probe.get("periodSeconds", 10)
+            container.startup_passes = False
+
+    def barrier_down(self, run: Run, spec: Obj, container: Container, now: float) -> None:
+        """The agent lifted its barrier: as a sidecar it answers the startup probe, else it starts its worker."""
+        assert container.agent is not None
+        container.agent.lifted = True
+        probe = spec.get("startupProbe")
+        if container.agent.worker:
+            spent, container.code = program(("bash", "-c", container.agent.worker)).ends()
+            container.ends = now + spent
+        elif probe and container.startup is None:
+            first = _tick(run, probe, max(now, container.started + probe.get("initialDelaySeconds", 0)))
+            if first <= container.refused_due:
+                container.refused_due = inf
+            if first <= container.startup_due:
+                container.startup_due, container.startup_passes = first, True
+
+    def _probe_readiness(self, run: Run, spec: Obj, container: Container, now: float) -> None:
+        """Ready when the readiness probe has succeeded; the first try comes at once (``manualTriggerCh``)."""
+        probe = spec.get("readinessProbe")
+        if probe is None:
+            container.ready = True
+            return
+        delay = probe.get("initialDelaySeconds", 0)
+        first = _tick(run, probe, container.started + delay) if delay else now + self.lasting(self.profile.notice)
+        container.ready_due = first + (probe.get("successThreshold", 1) - 1) * probe.get("periodSeconds", 10)
+
+    def probed(self, run: Run, spec: Obj, container: Container, now: float) -> bool:
+        """Take the probe results that are due; returns whether the startup probe was among them."""
+        if container.ready_due <= now:
+            container.ready, container.ready_due = True, inf
+            run.dirty = True
+        if container.startup_due > now:
+            return False
+        container.startup, container.startup_due = container.startup_passes, inf
+        if container.startup:
+            self._probe_readiness(run, spec, container, now)
+        return True
+
+    def settle(self, run: Run, now: float) -> None:
+        """Containers whose process has ended by now are exited; PLEG will notice."""
+        for container in run.live():
+            if container.ends <= now:
+                container.finished = container.ends
+                container.startup_due = container.ready_due = container.refused_due = inf
+                if container.agent:
+                    container.agent.due = inf
+                run.relist = min(run.relist, max(now, container.ends + self.lasting(self.profile.notice)))
+
+    def stop(self, spec: Obj, container: Container, at: float, grace: float) -> None:
+        """StopContainer at ``at``: the stop signal, and KILL ``grace`` seconds later."""
+        name = str((spec.get("lifecycle") or {}).get("stopSignal", "TERM"))
+        self.signal(container, number(name) or TERM, at)
+        self._end(container, at + grace + self.lasting(self.profile.container_stop), KILLED)
+
+    def signal(self, container: Container, signal: int, at: float) -> None:
+        """A signal to PID 1. Without a handler it does nothing, whoever sends it (pid_namespaces(7)); a handler runs
+        when the shell's foreground command is over."""
+        running, step, left = container.program.at(at - container.origin)
+        code = running.caught.get(signal)
+        if code is not None:
+            self._end(container, at + (left if step.held else self.lasting(self.profile.container_stop)), code)
+
+    def kill_children(self, container: Container, at: float) -> bool:
+        """``kill -9 -1`` from inside: everything but PID 1. Returns whether there was anything."""
+        rest = container.program.without_child(at - container.origin)
+        if rest is None:
+            return False
+        container.program, container.origin = rest, at + self.lasting(self.profile.container_stop)
+        spent, code = rest.ends()
+        container.ends, container.code = container.origin + spent, code
+        return True
+
+    def limit_cpu(self, container: Container, seconds: float, at: float) -> None:
+        """``prlimit --cpu``: the kernel's own KILL, once PID 1 has computed that long."""
+        running, _, _ = container.program.at(at - container.origin)
+        if running.busy:
+            self._end(container, max(at, container.origin + seconds / running.busy), KILLED)
+
+    def cpu(self, container: Container, at: float) -> float:
+        """Seconds PID 1 has computed."""
+        running, _, _ = container.program.at(at - container.origin)
+        return max(0.0, at - container.origin) * running.busy
+
+    @staticmethod
+    def process(container: Container, at: float) -> tuple[Program, bool]:
+        """What PID 1 is at ``at``, and whether it has a child."""
+        running, step, _ = container.program.at(at - container.origin)
+        return running, step.child
+
+    @staticmethod
+    def _end(container: Container, at: float, code: int) -> None:
+        if at < container.ends + _SAME:
+            container.ends, container.code = at, code
+
+
+def _tick(run: Run, probe: Obj, after: float) -> float:
+    """The first tick of a probe's worker after ``after``."""
+    period = probe.get("periodSeconds", 10)
+    return float(run.began + (ceil((after - run.began) / period) or 1) * period)

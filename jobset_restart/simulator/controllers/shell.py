@@ -1,0 +1,194 @@
+"""What ``exec`` runs in a container.
+
+Known commands: ``sh -c`` (``bash`` where the image has it), ``echo``, ``true``, ``false``, ``sleep`` (which takes no
+time), ``cat /proc/1/status``, ``hostname``, ``env``, ``printenv``, ``ps``, ``id``, ``pwd``, ``date``, ``kill``,
+``prlimit --pid 1 --cpu=N``. Scripts are these, ``exit``, and ``;``, ``&&``, ``||`` between them; besides, two are known
+whole: the one that looks at PID 1 and answers ``jsr-probe``, and the one that sends PID 1 a signal if it catches it.
+Syntax beyond that, other well-known commands, and those that would do something to other processes are refused (501).
+
+Images called ``distroless``, ``scratch``, ``pause`` or ``in-place-restart-agent`` have no programs but their own.
+Busybox and alpine have neither ``bash`` nor ``prlimit``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from jobset_restart.simulator.controllers.containers import Container
+from jobset_restart.simulator.controllers.environment import environment, hostname
+from jobset_restart.simulator.controllers.images import last_part
+from jobset_restart.simulator.controllers.programs import SHELLS, number, statements
+from jobset_restart.simulator.controllers.runtime import Runtime
+from jobset_restart.simulator.store import Obj, StoreError
+
+Output = tuple[str, str, int]
+"""stdout, stderr, exit code."""
+_BARE = frozenset({"scratch", "pause", "in-place-restart-agent"})
+_SMALL = frozenset({"busybox", "alpine", "agent"})
+_OTHERS = (
+    "pkill killall killall5 nsenter reboot poweroff halt strace gdb timeout nohup ls tar cp mv rm mkdir touch grep sed "
+    "awk head tail wc find top df du free mount which test stat ln dd nc wget curl vi nvidia-smi python python3"
+)
+_ELSEWHERE = frozenset(_OTHERS.split())
+_SYNTAX = re.compile(r"[`<>(){}]|(?<!\|)\|(?!\|)|\$[\w({?]|(?:^|[;\s])(?:if|for|while|until|case|function)\s")
+_SEND = re.compile(r"\[ \$\(\(0x\$c >> (\d+) & 1\)\) = 1 \] \|\| exit (\d+); kill -(\d+) 1$")
+_PROBE = "jsr-probe caught="
+
+
+def has_bash(reference: str) -> bool:
+    return last_part(reference) not in _SMALL
+
+
+class Shell:
+    """Runs one command in a container at ``now``; what it does to PID 1, it does through the runtime."""
+
+    def __init__(self, runtime: Runtime, pod: Obj, spec: Obj, container: Container, now: float) -> None:
+        self._runtime, self._pod, self._spec, self._container, self._now = runtime, pod, spec, container, now
+        self._commands: dict[str, Callable[[tuple[str, ...]], Output]] = {
+            "echo": lambda rest: (" ".join(word for word in rest if word != "-n") + "\n" * ("-n" not in rest), "", 0),
+            "true": lambda rest: ("", "", 0),
+            ":": lambda rest: ("", "", 0),
+            "sleep": lambda rest: ("", "", 0),
+            "false": lambda rest: ("", "", 1),
+            "hostname": lambda rest: (hostname(self._pod) + "\n", "", 0),
+            "id": lambda rest: ("uid=0(root) gid=0(root)\n", "", 0),
+            "pwd": lambda rest: ("/\n", "", 0),
+            "date": lambda rest: (date(self._now), "", 0),
+            "env": self._env,
+            "printenv": self._env,
+            "cat": self._cat,
+            "ps": self._ps,
+            "kill": self._kill,
+        }
+        if has_bash(container.reference):
+            self._commands["prlimit"] = self._prlimit
+
+    def run(self, command: list[str]) -> Output:
+        """stdout, stderr and exit code. Raises StoreError: 500 as runc fails, 501 for what is not modelled."""
+        name, rest = command[0].rpartition("/")[2], tuple(command[1:])
+        bare = "distroless" in self._container.reference or last_part(self._container.reference) in _BARE
+        if name in SHELLS and not bare and (name in ("sh", "ash") or has_bash(self._container.reference)):
+            if len(rest) < 2 or rest[0] not in ("-c", "-ec", "-xc", "-lc"):
+                raise _unknown(" ".join(command))
+            return self._script(name, rest[1])
+        if bare or not self._known(name):
+            raise _not_found(command[0], self._container.id)
+        return self._commands[name](rest)
+
+    def _known(self, name: str) -> bool:
+        if name in _ELSEWHERE:
+            raise _unknown(name)
+        return name in self._commands and name != ":"
+
+    def _script(self, shell: str, text: str) -> Output:
+        process, child = self._runtime.process(self._container, self._now)
+        if _PROBE in text:
+            ticks = int(self._runtime.cpu(self._container, self._now) * 100)
+            known = int("prlimit" in self._commands)
+            facts = f"caught={process.mask():016x} ticks={ticks} children={int(child)} prlimit={known}"
+            return f"jsr-probe {facts} name={process.name}\n", "", 0
+        send = _SEND.search(text)
+        if send:
+            if not process.mask() >> int(send[1]) & 1:
+                return "", "", int(send[2])
+            self._runtime.signal(self._container, int(send[3]), self._now)
+            return "", "", 0
+        if _SYNTAX.search(text):
+            raise _unknown(text)
+        return self._sequence(shell, statements(text))
+
+    def _sequence(self, shell: str, commands: list[tuple[tuple[str, ...], str]]) -> Output:
+        stdout, stderr, code, skip = "", "", 0, False
+        for words, separator in commands:
+            if not skip:
+                if words[0] == "exit":
+                    return stdout, stderr, int(words[1]) if words[1:] and words[1].isdigit() else code
+                if self._known(words[0].rpartition("/")[2]) or words[0] == ":":
+                    out, err, code = self._commands[words[0].rpartition("/")[2]](words[1:])
+                else:
+                    out, err, code = "", f"{shell}: {words[0]}: not found\n", 127
+                stdout, stderr = stdout + out, stderr + err
+            skip = (separator == "&&" and code != 0) or (separator == "||" and code == 0)
+        return stdout, stderr, code
+
+    def _env(self, rest: tuple[str, ...]) -> Output:
+        own = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": hostname(self._pod)}
+        values = own | {"HOME": "/root"} | environment(self._spec, self._pod)
+        if rest:
+            return (values[rest[0]] + "\n", "", 0) if rest[0] in values else ("", "", 1)
+        return "".join(f"{name}={value}\n" for name, value in values.items()), "", 0
+
+    def _cat(self, rest: tuple[str, ...]) -> Output:
+        if rest == ("/proc/1/status",):
+            process, _ = self._runtime.process(self._container, self._now)
+            lines = {
+                "Name": process.name,
+                "State": "S (sleeping)",
+                "Tgid": "1",
+                "Pid": "1",
+                "PPid": "0",
+                "Threads": "1",
+            }
+            lines |= dict.fromkeys(("SigPnd", "ShdPnd", "SigBlk", "SigIgn"), "0" * 16)
+            lines["SigCgt"] = f"{process.mask():016x}"
+            return "".join(f"{name}:\t{value}\n" for name, value in lines.items()), "", 0
+        if rest == ("/etc/hostname",):
+            return hostname(self._pod) + "\n", "", 0
+        raise _unknown(" ".join(("cat", *rest)))
+
+    def _ps(self, rest: tuple[str, ...]) -> Output:
+        process, child = self._runtime.process(self._container, self._now)
+        lines = ["PID   USER     TIME  COMMAND", f"    1 root      0:00 {process.name}"]
+        return "\n".join([*lines, *(["    7 root      0:00 sleep"] if child else []), ""]), "", 0
+
+    def _kill(self, rest: tuple[str, ...]) -> Output:
+        words = list(rest)
+        signal: int | None = 15
+        if words[:1] == ["-s"] and len(words) > 1:
+            signal, words = number(words[1]), words[2:]
+        elif words and re.fullmatch(r"-\w+", words[0]) and len(words) > 1:
+            signal, words = number(words[0][1:]), words[1:]
+        if words[:1] == ["--"]:
+            words = words[1:]
+        if signal is None or not words:
+            return "", "sh: bad signal name\n" if words else "sh: you need to specify whom to kill\n", 1
+        failed = [word for word in words if not self._sent(signal, word)]
+        return "", "".join(f"sh: can't kill pid {word}: No such process\n" for word in failed), int(bool(failed))
+
+    def _sent(self, signal: int, whom: str) -> bool:
+        """Whether there is such a process. Signals to all (-1) leave PID 1 and the sender out."""
+        if whom == "1":
+            self._runtime.signal(self._container, signal, self._now)
+            return True
+        if whom == "-1" and signal in (9, 15):
+            return self._runtime.kill_children(self._container, self._now)
+        return False
+
+    def _prlimit(self, rest: tuple[str, ...]) -> Output:
+        found = re.fullmatch(r"--pid[ =]1 --cpu=(\d+)(?::\d+)?", " ".join(rest))
+        if not found:
+            raise _unknown(" ".join(("prlimit", *rest)))
+        self._runtime.limit_cpu(self._container, float(found[1]), self._now)
+        return "", "", 0
+
+
+def date(now: float) -> str:
+    """What ``date`` prints."""
+    return datetime.fromtimestamp(int(now), UTC).strftime("%a %b %e %H:%M:%S UTC %Y\n")
+
+
+def _unknown(what: str) -> StoreError:
+    return StoreError(501, "NotImplemented", f"the embedded cluster's containers cannot run this: {what[:200]}")
+
+
+def _not_found(name: str, container: str) -> StoreError:
+    """containerd's answer, as kubelet and API server pass it on."""
+    identity = sha256(f"{container}/{name}".encode()).hexdigest()
+    why = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
+    process = f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{name}": {why}: unknown'
+    exec_failed = f'failed to exec in container: failed to start exec "{identity}": {process}'
+    what = f"error executing command in container: {exec_failed}"
+    return StoreError(500, "InternalError", f"Internal error occurred: {what}", {"causes": [{"message": what}]})

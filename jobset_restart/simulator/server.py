@@ -1,0 +1,191 @@
+"""The embedded cluster's API server: HTTPS on loopback in front of a World."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import web
+
+from jobset_restart.simulator import discovery, routes
+from jobset_restart.simulator.authentication import ADMIN, Authenticator
+from jobset_restart.simulator.authorization import Attributes, bootstrap_policy, require
+from jobset_restart.simulator.clock import Clock
+from jobset_restart.simulator.encoding import JSON, Encoded, decode, encode, form_of, status_of
+from jobset_restart.simulator.exec import execute
+from jobset_restart.simulator.logs import print_log
+from jobset_restart.simulator.reading import Reader
+from jobset_restart.simulator.reviews import review
+from jobset_restart.simulator.store import Obj, StoreError
+from jobset_restart.simulator.world import World
+from jobset_restart.simulator.writing import Writer
+
+NAME = "jsr-simulator"
+"""The cluster and the context of the kubeconfig."""
+_BODY_LIMIT = 3 << 20
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves one World. Make it inside a running event loop; ``start`` it, ``stop`` it; nothing is left behind.
+
+    ``speed`` is seconds of world time per second.
+    """
+
+    def __init__(self, world: World, *, speed: float = 1.0) -> None:
+        self._world = world
+        self._clock = Clock(world, speed)
+        self._tokens = Authenticator(world.store, self._clock.now)
+        encoded = Encoded()
+        self._reader = Reader(world.store, self._clock, encoded)
+        self._writer = Writer(world.store, self._clock, encoded, self._tokens)
+        self._runner: web.AppRunner | None = None
+        self._context: ssl.SSLContext | None = None
+        self._ca = ""
+        self.url = ""
+        for resource, obj in bootstrap_policy():
+            world.store.create(resource, obj, world.now)
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on 127.0.0.1 (port 0: any free one). Raises OSError if the port is taken."""
+        from jobset_restart.simulator.certificates import serving_certificate
+
+        self._context, self._ca = serving_certificate(self._clock.now())
+        await self._listen(port)
+        self._clock.wake()
+
+    async def stop(self) -> None:
+        self._reader.close()
+        self._clock.stop()
+        await self.withdraw()
+
+    async def withdraw(self) -> None:
+        """Refuse connections and cut those there are, as if the API server's process were killed. The World runs on."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def listen_again(self) -> None:
+        """The end of ``withdraw``: same port, same certificate. Raises OSError if the port has been taken since."""
+        if self._runner is None:
+            await self._listen(int(self.url.rpartition(":")[2]))
+
+    @property
+    def listening(self) -> bool:
+        return self._runner is not None
+
+    async def _listen(self, port: int) -> None:
+        app = web.Application(client_max_size=_BODY_LIMIT)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(self._dated)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=self._context, backlog=1024).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+
+    def power(self, node: str, on: bool) -> None:
+        """Switch a node's machine off or on. Raises StoreError 404."""
+        self._clock.writing()
+        self._world.set_power(node, on)
+
+    def kubeconfig(self) -> Obj:
+        """A kubeconfig for ``admin``."""
+        ca = base64.b64encode(self._ca.encode()).decode()
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": NAME, "cluster": {"server": self.url, "certificate-authority-data": ca}}],
+            "users": [{"name": ADMIN, "user": {"token": self._tokens.token}}],
+            "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": ADMIN, "namespace": "default"}}],
+            "current-context": NAME,
+        }
+
+    async def _dated(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Clients measure the cluster's clock by the Date header: it has to be the World's."""
+        response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except StoreError as error:
+            refusal = error
+        except web.HTTPRequestEntityTooLarge:
+            refusal = StoreError(413, "RequestEntityTooLarge", f"limit is {_BODY_LIMIT} bytes")
+        except Exception:
+            _log.exception("%s %s", request.method, request.path_qs)
+            refusal = StoreError(500, "InternalError", "the embedded cluster failed; its log says how")
+        return _json(encode(status_of(refusal)), refusal.code)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        who = self._tokens.user_of(request.headers)
+        target = routes.target_of(request.path)
+        if target is None:
+            require(self._world.store, who, Attributes(request.method.lower(), path=request.path))
+            return self._document(request)
+        verb = routes.verb_of(request.method, target, request.query)
+        require(self._world.store, who, target.attributes(verb))
+        target.check()
+        routes.allow(verb, target)
+        if target.subresource == "exec":
+            require(self._world.store, who, target.attributes("create"))
+            return await execute(request, target, self._world, self._clock)
+        if target.subresource == "log":
+            return await print_log(request, target, self._world, self._clock)
+        if target.resource in discovery.REVIEWS:
+            body, now = await self._body(request), self._clock.now()
+            return _json(encode(review(self._world.store, who, target.resource, body, now)), 201)
+        return await self._object(request, target, verb)
+
+    async def _object(self, request: web.Request, target: routes.Target, verb: str) -> web.StreamResponse:
+        query = request.query
+        form = form_of(request.headers.get("Accept", ""), query.get("includeObject", ""))
+        if verb == "get":
+            return _json(self._reader.get(target, form))
+        if verb == "list":
+            return _json(self._reader.list(target, query, form))
+        if verb == "watch":
+            return await self._reader.watch(request, target, form)
+        body = await self._body(request)
+        content_type = request.headers.get("Content-Type", JSON)
+        if verb == "create":
+            status, answer = self._writer.create(target, body, query, form)
+        elif verb == "update":
+            status, answer = self._writer.update(target, body, query, form)
+        elif verb == "patch":
+            status, answer = self._writer.patch(target, body, content_type, query, form)
+        elif verb == "delete":
+            status, answer = self._writer.delete(target, body, query, form)
+        else:
+            status, answer = self._writer.delete_collection(target, body, query, form)
+        return _json(answer, status)
+
+    async def _body(self, request: web.Request) -> Any:
+        content = await request.read()
+        return decode(content, request.headers.get("Content-Type", JSON)) if content else None
+
+    def _document(self, request: web.Request) -> web.Response:
+        """Everything that is no resource: discovery, OpenAPI, health."""
+        path = request.path.rstrip("/") or "/"
+        if request.method != "GET":
+            raise routes.not_allowed()
+        if path in ("/healthz", "/livez", "/readyz"):
+            return web.Response(text="ok")
+        if path in ("/api", "/apis") and form_of(request.headers.get("Accept", "")).name == "discovery":
+            kind = f"{JSON};g=apidiscovery.k8s.io;v=v2;as={discovery.AGGREGATED}"
+            return web.Response(body=encode(discovery.aggregated(path == "/api")), headers={"Content-Type": kind})
+        document = discovery.document(path)
+        if document is None:
+            return web.Response(text="404 page not found\n", status=404)
+        return _json(encode(document))
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, headers={"Content-Type": JSON})

@@ -1,0 +1,135 @@
+"""The embedded cluster without a clock: a store, controllers, and a queue of what is due when.
+
+Time is virtual: ``run_until(now)`` does everything due up to ``now`` (seconds since the epoch), in order, and says
+when the next thing is due. One seed makes a run repeatable to the last UID.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from itertools import count
+
+from jobset_restart.simulator.controllers import Controller
+from jobset_restart.simulator.controllers.garbage import GarbageController
+from jobset_restart.simulator.controllers.job import JobController
+from jobset_restart.simulator.controllers.jobset import JobSetController
+from jobset_restart.simulator.controllers.kubelet import Kubelet
+from jobset_restart.simulator.controllers.node import NodeController, node_object
+from jobset_restart.simulator.controllers.podgc import PodGC
+from jobset_restart.simulator.controllers.scheduler import Scheduler
+from jobset_restart.simulator.profile import INSTANT, Profile
+from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError
+from jobset_restart.simulator.validation import admit
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_BY_KIND = {(each.api_version, each.kind): name for name, each in RESOURCES.items()}
+
+
+class World:
+    """A cluster of ``nodes`` nodes that starts at ``start`` and behaves as ``profile`` says."""
+
+    def __init__(
+        self, *, nodes: int = 0, profile: Profile = INSTANT, seed: int = 0, start: float = 0.0, window: int = 20_000
+    ) -> None:
+        self.now = start
+        self.profile = profile
+        self.store = Store(admit, seed=seed, window=window)
+        self.kubelet = Kubelet(profile, random.Random(seed + 1))  # noqa: S311 - repeatable, not secret
+        self._node_controller = NodeController(profile, self.kubelet.is_on)
+        self._controllers: tuple[Controller, ...] = (
+            JobSetController(profile),
+            JobController(profile),
+            Scheduler(profile),
+            self._node_controller,
+            PodGC(profile),
+            self.kubelet,
+            GarbageController(profile),
+        )
+        self._queue: list[tuple[float, int, int, Key]] = []
+        self._due: dict[tuple[int, Key], float] = {}
+        self._order = count()
+        self._unsubscribe = self.store.subscribe(self._wake)
+        for name in NAMESPACES:
+            self.store.create("namespaces", {"metadata": {"name": name}}, start)
+        self.add_nodes(nodes)
+
+    def run_until(self, now: float, limit: int | None = None) -> float | None:
+        """Do what is due up to ``now``, at most ``limit`` things; returns when the next is due (<= now: cut short)."""
+        done = 0
+        while self._queue and self._queue[0][0] <= now and (limit is None or done < limit):
+            due, _, index, key = heappop(self._queue)
+            if self._due.get((index, key)) != due:
+                continue
+            del self._due[index, key]
+            self.now = max(self.now, due)
+            done += 1
+            again = self._controllers[index].reconcile(self.store, key, self.now)
+            if again is not None:
+                self._enqueue(index, key, max(again, self.now))
+        if not self._queue or self._queue[0][0] > now:
+            self.now = max(self.now, now)
+        return self._queue[0][0] if self._queue else None
+
+    def settle(self, seconds: float = 600.0) -> None:
+        """Run until nothing is due within the next ``seconds``, or that much time has passed."""
+        self.run_until(self.now + seconds)
+
+    def load(self, manifests: Iterable[Obj]) -> None:
+        """Create each object now; ``v1 List`` is opened; no namespace means default. Raises StoreError."""
+        for manifest in manifests:
+            if manifest.get("kind") == "List":
+                self.load(manifest["items"])
+                continue
+            kind = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
+            if kind not in _BY_KIND:
+                raise StoreError(404, "NotFound", f"the embedded cluster does not know {kind[1]} of {kind[0]}")
+            resource = _BY_KIND[kind]
+            meta = dict(manifest["metadata"])
+            if RESOURCES[resource].namespaced:
+                meta.setdefault("namespace", "default")
+            self.store.create(resource, {**manifest, "metadata": meta}, self.now)
+
+    def add_nodes(self, number: int, pods: int = 110, labels: dict[str, str] | None = None) -> None:
+        """Add Ready nodes named node-N, with room for ``pods`` Pods each."""
+        first = self.store.count("nodes")
+        for index in range(first, first + number):
+            self.store.create("nodes", node_object(f"node-{index}", index, pods, labels or {}, self.now), self.now)
+
+    def execute(
+        self, namespace: str, pod: str, container: str, command: list[str], stdin: bytes = b""
+    ) -> tuple[bytes, bytes, int]:
+        """Run a command in a container: (stdout, stderr, exit code). Raises StoreError (400, 404, 500)."""
+        found = self.store.get("pods", namespace, pod)
+        answer = self.kubelet.execute(self.store, found, container, command, stdin, self.now)
+        self._enqueue(self._controllers.index(self.kubelet), (namespace, pod), self.now)
+        return answer
+
+    def logs(self, namespace: str, pod: str, container: str, previous: bool, now: float) -> list[tuple[float, str]]:
+        """The lines a container printed until ``now``, each with its time. Raises StoreError (400, 404, 500)."""
+        return self.kubelet.logs(self.store.get("pods", namespace, pod), container, previous, now)
+
+    def set_power(self, node: str, on: bool) -> None:
+        """Switch a node's machine off or on; its Node object follows as the node lifecycle controller finds out."""
+        self.store.get("nodes", "", node)
+        self.kubelet.power(self.store, node, on)
+        for controller in (self.kubelet, self._node_controller):
+            self._enqueue(self._controllers.index(controller), ("", node), self.now)
+        for pod in self.store.by_node(node):
+            meta = pod["metadata"]
+            self._enqueue(self._controllers.index(self.kubelet), (meta["namespace"], meta["name"]), self.now)
+
+    def _wake(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
+        if resource == "events":  # no controller's concern (GC's ignored resources), and more than half of all writes
+            return
+        for index, controller in enumerate(self._controllers):
+            for key, delay in controller.wakes(self.store, resource, change, obj, old):
+                self._enqueue(index, key, self.now + delay)
+
+    def _enqueue(self, index: int, key: Key, due: float) -> None:
+        """Look at ``key`` at ``due``; an earlier appointment stands, a later one is dropped."""
+        if self._due.get((index, key), due + 1.0) <= due:
+            return
+        self._due[index, key] = due
+        heappush(self._queue, (due, next(self._order), index, key))

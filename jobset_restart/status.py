@@ -1,0 +1,134 @@
+"""Look at JobSets: one, or all of a namespace, once, for as long as somebody watches, or until one is well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
+
+from jobset_restart import claim
+from jobset_restart.errors import DeadlineExceeded, JobSetOver, JsrError, NotFound, Superseded
+from jobset_restart.objects import Job, JobSet, Pod
+from jobset_restart.plan import Request, make
+from jobset_restart.report import JobSetReport, JobSetReportList, Report
+from jobset_restart.report.jobset import jobset_report, line_report
+from jobset_restart.snapshot import JOBSET_NAME
+from jobset_restart.writes import BATCH, CORE, JOBSETS
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import Cluster
+
+LOOK_SECONDS = 1.0
+
+
+async def one(cluster: Cluster, namespace: str, name: str) -> JobSetReport:
+    """The status of one JobSet, what a restart would do included. Raises NotFound and what the transport raises."""
+    from jobset_restart.cluster.resolve import resolve
+
+    snapshot = await resolve(cluster, namespace, name, consistent=False)
+    dead = claim.left_suspended(snapshot.jobset, snapshot.time)
+    plan = make(snapshot, Request(), "not-started", finishes=dead.id if dead else "", draft=True)
+    return jobset_report(snapshot, plan)
+
+
+async def every(cluster: Cluster, namespace: str | None) -> JobSetReportList:
+    """A line for each JobSet of the namespace, or of all namespaces (None)."""
+    from jobset_restart.cluster.resolve import jobsets
+
+    where = f"/namespaces/{namespace}" if namespace else ""
+    found, jobs = await asyncio.gather(
+        jobsets(cluster, namespace),
+        cluster.list(f"{BATCH}{where}/jobs", Job, label_selector=JOBSET_NAME, consistent=False),
+        return_exceptions=True,
+    )
+    if isinstance(found, BaseException):  # that there is no JobSet API says more than what became of the Jobs
+        raise found
+    if isinstance(jobs, BaseException):
+        raise jobs
+    by_name: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs.items:
+        key = (job.metadata.namespace, job.metadata.labels.jobset_name)
+        by_name.setdefault(key, []).append(job)
+    now = cluster.now()
+    lines = [line_report(js, by_name.get((js.metadata.namespace, js.metadata.name), []), now) for js in found]
+    return JobSetReportList(items=sorted(lines, key=lambda line: (line.namespace, line.name)))
+
+
+async def each_change(cluster: Cluster, namespace: str | None, name: str | None) -> AsyncGenerator[Report, None]:
+    """The status now and after each change, at most once a second: of the JobSet `name`, its Pods included, else of
+    every JobSet of the namespace, or of all namespaces (None). Raises what `one` and `every` raise."""
+    changed = asyncio.Event()
+    changed.set()
+    where = f"/namespaces/{namespace}" if namespace else ""
+    only = f"metadata.name={name}" if name else ""
+    follow = [_follow(cluster, f"{JOBSETS}{where}/jobsets", JobSet, "", only, changed)]
+    if name:
+        follow.append(_follow(cluster, f"{CORE}{where}/pods", Pod, f"{JOBSET_NAME}={name}", "", changed))
+    watches = [asyncio.ensure_future(each) for each in follow]
+    for watch in watches:
+        watch.add_done_callback(lambda _: changed.set())
+    try:
+        while True:
+            await changed.wait()
+            changed.clear()
+            for watch in watches:
+                if watch.done():
+                    watch.result()
+            yield await one(cluster, namespace, name) if name and namespace else await every(cluster, namespace)
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+
+
+async def _follow(
+    cluster: Cluster, path: str, kind: type[JobSet] | type[Pod], labels: str, fields: str, changed: asyncio.Event
+) -> None:
+    listing = await cluster.list(path, kind, label_selector=labels, field_selector=fields, consistent=False)
+    async for batch in cluster.watch(
+        path, kind, resource_version=listing.resource_version, label_selector=labels, field_selector=fields
+    ):
+        if batch.changes or batch.relisted is not None:
+            changed.set()
+
+
+async def until_well(
+    cluster: Cluster, namespace: str, name: str, within: float, tell: Callable[[JobSetReport], None]
+) -> JobSetReport:
+    """The status once every Pod is Ready and no restart is under way; `tell` hears of each look before.
+
+    Raises JobSetOver when the JobSet has failed or completed, Superseded when it is deleted or replaced meanwhile,
+    DeadlineExceeded after `within` seconds, NotFound when it was not there to begin with.
+    """
+    first: JobSetReport | None = None
+    seen: JobSetReport | None = None
+    try:
+        async with asyncio.timeout(within), contextlib.aclosing(each_change(cluster, namespace, name)) as reports:
+            async for report in reports:
+                assert isinstance(report, JobSetReport)
+                seen, first = report, first or report
+                if report.uid != first.uid or report.state == "Deleting":
+                    raise Superseded(f"JobSet {name} is being deleted or was replaced by another", "look again")
+                if report.state in ("Completed", "Failed"):
+                    raise JobSetOver(f"JobSet {name} has {report.state.lower()}: {'; '.join(report.notes)}")
+                if report.state == "Running" and report.ready >= report.expected:
+                    return report
+                tell(report)
+    except TimeoutError:
+        raise _not_in_time(name, namespace, within, seen) from None
+    except NotFound as error:
+        if first is None:
+            raise
+        raise Superseded(f"JobSet {name} was deleted", error.hint) from None
+    raise JsrError(f"the watch of JobSet {name} ended")
+
+
+def _not_in_time(name: str, namespace: str, within: float, seen: JobSetReport | None) -> DeadlineExceeded:
+    if seen is None:
+        return DeadlineExceeded(f"JobSet {name} could not be looked at within {within:g} s")
+    counts = f"{seen.state}, {seen.ready:,}/{seen.expected:,} Pods ready"
+    return DeadlineExceeded(
+        f"JobSet {name} is not well after {within:g} s: {counts}", f"`jsr status {name} -n {namespace}` says why"
+    )

@@ -1,0 +1,383 @@
+"""From observed Pods to what became of every slot: a state machine without a clock and without I/O.
+
+In place is done when every container in scope has another containerID than before and the Pod is Ready; never by
+having seen it unready, because a status can jump from running to running. Recreate is done when the slot's old Pods
+are gone (or are Terminating on a machine declared down) and a new one is Ready. Ready is the Pod's condition, not the
+containers'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Literal
+
+from msgspec import Struct, field
+
+from jobset_restart.events import (
+    Barrier,
+    Event,
+    Failed,
+    Ready,
+    Starting,
+    Stopping,
+    Triggered,
+)
+from jobset_restart.objects import ContainerStatus, JobSet, Pod
+from jobset_restart.plan import Plan, SlotPlan
+from jobset_restart.rules import ended_for_good
+from jobset_restart.snapshot import Identity, Seats, Slot, attempt, belongs, condition, identity, pod_ready, statuses
+from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of
+
+State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
+Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
+HOLDERS_NAMED = 8
+
+
+class SlotTrack(Struct):
+    """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
+    of those that were there before. `frozen` tells that `before` was taken at the very write."""
+
+    slot: Slot
+    before: Identity | None
+    in_place: bool
+    lost: bool = False
+    state: State = "waiting"
+    pods: dict[str, Pod] = field(default_factory=dict)
+    old: set[str] = field(default_factory=set)
+    frozen: bool = False
+    sent_at: float | None = None
+    since: float = 0.0
+    ready_since: float | None = None
+    reason: str = ""
+    pod: str = ""
+    node: str = ""
+    seconds: float | None = None
+    recreated: bool = False
+
+
+class Verdict(Struct, frozen=True):
+    """Why an operation ended before its slots did: the JobSet is over ("over", exit 5) or no longer ours
+    ("superseded", exit 6)."""
+
+    kind: Literal["over", "superseded"]
+    reason: str
+
+
+class Tracker:
+    """Feed it what happens; it answers with events.
+
+    `began` is the time the operation began (seconds since the epoch), `min_ready_seconds` how long a slot must stay
+    Ready to count.
+    """
+
+    def __init__(self, plan: Plan, began: float, min_ready_seconds: float = 0.0) -> None:
+        self.plan = plan
+        self.began = began
+        self.min_ready_seconds = min_ready_seconds
+        self.native = plan.trigger == "native"
+        self.in_place = plan.trigger in IN_PLACE
+        self.slots = {p.state.slot: self._track(p) for p in plan.scope}
+        self.verdict: Verdict | None = None
+        self.target_attempt = plan.attempt
+        self.current_attempt = plan.snapshot.jobset.status.current_in_place_restart_attempt or 0
+        self._seats = Seats(plan.snapshot.slots)
+        self._open = set(self.slots)
+        self._held = dict.fromkeys(self.slots)
+        """Slots that have not arrived at the barrier, in order."""
+        self._pausing: set[Slot] = set()
+        self._restarts = plan.snapshot.jobset.status.restarts
+        self._said: Barrier | None = None
+        for state in plan.snapshot.slots.values():
+            for pod in filter(None, (state.pod, *state.leftovers)):
+                self._seats.slot_of(pod)
+                if state.slot in self.slots:
+                    self.slots[state.slot].pods[pod.metadata.uid] = pod
+        for planned in plan.scope:
+            track = self.slots[planned.state.slot]
+            track.old = track.pods.keys() - planned.new
+
+    def _track(self, plan: SlotPlan) -> SlotTrack:
+        return SlotTrack(
+            plan.state.slot,
+            plan.before,
+            in_place=self.in_place and not plan.lost,
+            lost=plan.lost,
+            since=self.began,
+            pod=plan.pod,
+            node=plan.node,
+        )
+
+    # ------------------------------------------------------------ what was sent
+
+    def begin(self, now: float) -> list[Event]:
+        """What another client had done before this one carries on; nothing for a new operation."""
+        events: list[Event] = []
+        for planned in self.plan.scope:
+            track = self.slots[planned.state.slot]
+            if self.native and any((attempt(pod) or 0) >= self.target_attempt for pod in track.pods.values()):
+                self._held.pop(track.slot, None)
+            if planned.sent:
+                track.frozen = True
+                events += self.sent(track.slot, now)
+        return events
+
+    def sent(self, slot: Slot, now: float) -> list[Event]:
+        """The write or exec for this slot was accepted."""
+        track = self.slots.get(slot)
+        if track is None or track.sent_at is not None:
+            return []
+        track.sent_at = now
+        events: list[Event] = [Triggered(time=now, slot=str(slot), pod=track.pod, node=track.node)]
+        if track.state == "waiting":
+            track.state, track.since = "triggered", now
+        return events + self._judge(track, now)
+
+    def sent_all(self, now: float) -> list[Event]:
+        """The one write for the whole JobSet was accepted."""
+        return [event for slot in self.slots for event in self.sent(slot, now)]
+
+    def refused(self, slot: Slot, reason: str, now: float) -> list[Event]:
+        """The write or exec for this slot failed for good."""
+        track = self.slots.get(slot)
+        if track is None or track.state == "ready":
+            return []
+        return self._move(track, "failed", reason, now)
+
+    # ------------------------------------------------------------ what was seen
+
+    def observe(self, pod: Pod, now: float, *, deleted: bool = False, live: bool = True) -> list[Event]:
+        """A Pod was added or changed, or is gone. `live` tells an event of the watch, of which none was missed, from
+        an object found by a list."""
+        if not belongs(pod, self.plan.snapshot.jobset):
+            return []
+        slot = self._seats.slot_of(pod)
+        track = self.slots.get(slot)
+        if deleted:
+            self._seats.leave(pod.metadata.uid)
+        if track is None:
+            return []
+        if deleted:
+            track.pods.pop(pod.metadata.uid, None)
+        else:
+            track.pods[pod.metadata.uid] = pod
+            if live and self.plan.trigger == "image" and not track.frozen:
+                self._freeze(track, pod)
+            if self.native and (attempt(pod) or 0) >= self.target_attempt:
+                self._held.pop(slot, None)
+        events = self._judge(track, now)
+        return events + self._barrier(now) if self.native else events
+
+    def _freeze(self, track: SlotTrack, pod: Pod) -> None:
+        """The first event that carries our mark is the PATCH itself: what ran then is what has to go. A container that
+        crashed and came back between the plan and the PATCH is not taken for restarted."""
+        if track.before and pod.metadata.uid == track.before.uid and mark_of(pod)[0] == self.plan.operation:
+            track.before, track.frozen = identity(pod), True
+
+    def relist(self, pods: Iterable[Pod], now: float) -> list[Event]:
+        """Every Pod there is: what is not among them is gone. A transition that was missed shows in the identities."""
+        listed = list(pods)
+        present = {pod.metadata.uid for pod in listed}
+        events: list[Event] = []
+        for track in self.slots.values():
+            for pod in [pod for uid, pod in track.pods.items() if uid not in present]:
+                events += self.observe(pod, now, deleted=True)
+        for pod in listed:
+            events += self.observe(pod, now, live=False)
+        return events
+
+    def observe_jobset(self, jobset: JobSet | None, now: float) -> list[Event]:
+        """The JobSet changed, or is gone (None)."""
+        mine = self.plan.snapshot.jobset
+        status = jobset.status if jobset else None
+        if jobset is None or status is None or jobset.metadata.uid != mine.metadata.uid:
+            self._end(
+                "superseded", "the JobSet was deleted" if jobset is None else "the JobSet was replaced by another"
+            )
+        elif jobset.metadata.deletion_timestamp:
+            self._end("superseded", "the JobSet is being deleted")
+        elif failed := condition(status.conditions, "Failed"):
+            self._end("over", f"the JobSet failed: {failed.reason}: {failed.message}")
+        elif condition(status.conditions, "Completed"):
+            self._end("over", "the JobSet completed")
+        elif status.restarts > self._restarts and not any(t.lost for t in self.slots.values()):
+            self._end("superseded", f"the JobSet controller restarted it ({status.restarts} restarts)")
+        elif status.current_in_place_restart_attempt is not None:
+            self.current_attempt = status.current_in_place_restart_attempt
+            return self._barrier(now) if self.native else []
+        return []
+
+    def _end(self, kind: Literal["over", "superseded"], reason: str) -> None:
+        self.verdict = self.verdict or Verdict(kind, reason)
+
+    def tick(self, now: float) -> list[Event]:
+        """Time passed: slots that stayed Ready long enough are done."""
+        return [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
+
+    # ------------------------------------------------------------ judging
+
+    def _judge(self, track: SlotTrack, now: float) -> list[Event]:
+        state, reason = self._seen_in_place(track) if track.in_place else self._seen_recreated(track)
+        if state == "ready":
+            if track.ready_since is None:
+                track.ready_since = now
+            if now - track.ready_since < self.min_ready_seconds:
+                self._pausing.add(track.slot)
+                state, reason = "starting", "ready, to be seen staying so"
+        else:
+            track.ready_since = None
+        if state != "starting" or track.ready_since is None:
+            self._pausing.discard(track.slot)
+        return self._move(track, state, reason, now)
+
+    def _seen_in_place(self, track: SlotTrack) -> tuple[State, str]:
+        before = track.before
+        pod = track.pods.get(before.uid) if before else None
+        if before is None or pod is None or pod.metadata.deletion_timestamp:
+            return self._seen_recreated(track)
+        scope = {c.name: c for c in containers_in_scope(pod, self.plan.request.containers)}
+        current = {s.name: s for s in statuses(pod) if s.name in scope}
+        fresh = {name for name, status in current.items() if _fresh(status, before)} if track.sent_at else set()
+        if pod.status.phase == "Succeeded" and fresh == set(scope):
+            return "ready", "completed"
+        if pod.status.phase in ("Failed", "Succeeded"):
+            return "failed", pod.status.reason or f"the Pod is {pod.status.phase}"
+        dead = next((s for n, s in current.items() if n in fresh and ended_for_good(s, scope[n], pod.spec)), None)
+        if dead is not None:
+            return "failed", f"container {dead.name} ended and stays down: {why(dead)}"
+        if fresh == set(scope):
+            return ("ready", "") if pod_ready(pod) else ("starting", _waits_for(pod, current.values()))
+        if condition(pod.status.conditions, "AllContainersRestarting"):
+            return "stopping", "RestartingAllContainers"
+        stopped = [s for n, s in current.items() if n not in fresh and s.state.running is None]
+        begins = next((s for s in stopped if s.state.waiting), None)
+        if begins is not None:
+            return "starting", why(begins)
+        if stopped or fresh:
+            return "stopping", why(stopped[0]) if stopped else f"{len(fresh)} of {len(scope)} containers"
+        return ("triggered" if track.sent_at is not None else "waiting"), ""
+
+    def _seen_recreated(self, track: SlotTrack) -> tuple[State, str]:
+        present = track.pods.values()
+        new = [p for uid, p in track.pods.items() if uid not in track.old and p.status.phase != "Failed"]
+        holding = [p for p in present if p not in new and not (track.lost and p.metadata.deletion_timestamp)]
+        if new:
+            pod = max(new, key=lambda p: p.metadata.creation_timestamp or "")
+            track.pod, track.node, track.recreated = pod.metadata.name, pod.spec.node_name, True
+            if not holding and (pod_ready(pod) or pod.status.phase == "Succeeded"):
+                return "ready", ""
+            return "starting", _waits_for(pod, statuses(pod))
+        if not holding:
+            return "stopping", "waiting for a new Pod"
+        pod = holding[0]
+        if pod.metadata.deletion_timestamp:
+            return "stopping", "Terminating"
+        if pod.status.phase == "Failed":
+            return "stopping", pod.status.reason or "Failed"
+        return ("triggered" if track.sent_at is not None else "waiting"), ""
+
+    def _move(self, track: SlotTrack, state: State, reason: str, now: float) -> list[Event]:
+        order = ("waiting", "triggered", "stopping", "starting", "ready")
+        backwards = state in order[:2] and track.state not in order[:2]
+        if (
+            backwards
+            or (state == track.state and reason == track.reason)
+            or (track.state, state) == ("triggered", "waiting")
+        ):
+            return []
+        track.reason = reason
+        if state == track.state and state not in ("starting", "stopping"):
+            return []
+        track.state, track.since = state, now
+        if state in ("ready", "failed"):
+            self._open.discard(track.slot)
+        else:
+            self._open.add(track.slot)
+        about = {"slot": str(track.slot), "pod": track.pod, "node": track.node, "reason": reason}
+        match state:
+            case "stopping":
+                return [Stopping(time=now, **about)]
+            case "starting":
+                return [Starting(time=now, **about)]
+            case "failed":
+                return [Failed(time=now, **about)]
+            case "ready":
+                track.seconds = now - (track.sent_at or self.began)
+                return [Ready(time=now, **about, seconds=track.seconds, recreated=track.recreated)]
+        return []
+
+    def _barrier(self, now: float) -> list[Event]:
+        arrived = len(self.slots) - len(self._held)
+        if self._said and self._said.arrived == arrived:  # nobody who arrived leaves again
+            return []
+        self._said = Barrier(
+            time=now,
+            attempt=self.target_attempt,
+            arrived=arrived,
+            total=len(self.slots),
+            held_by=[str(slot) for slot in islice(self._held, HOLDERS_NAMED)],
+        )
+        return [self._said]
+
+    # ------------------------------------------------------------ questions
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to wait for. Native also wants the barrier lifted: all attempts the current one."""
+        lifted = not self.native or self.current_attempt >= self.target_attempt
+        return self.verdict is not None or (not self._open and lifted)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no Pod from before is left alive in any slot, but for those given up on lost machines."""
+        return all(
+            track.lost and pod.metadata.deletion_timestamp
+            for track in self.slots.values()
+            for uid, pod in track.pods.items()
+            if uid in track.old
+        )
+
+    def outcome(self, slot: Slot, *, timed_out: bool) -> Outcome:
+        """What became of the slot: "triggered" where it was left under way, "timed out" where the deadline passed."""
+        track = self.slots.get(slot)
+        if track is None:
+            return "unchanged"
+        if track.state == "ready":
+            return "recreated" if track.recreated else "restarted"
+        if track.state == "failed":
+            return "failed"
+        if track.sent_at is None:
+            return "unchanged"
+        if timed_out:
+            return "timed out" if track.pods else "gone"
+        return "triggered"
+
+
+def _fresh(status: ContainerStatus, before: Identity) -> bool:
+    """Whether this container was started anew. The kubelet empties containerID while a new one is being made and
+    raises restartCount at once, so the ID has to be there and differ. Where only the count is known, that must have
+    risen."""
+    container_id, restarts = before.containers.get(status.name, ("", -1))
+    known = bool(container_id) or status.restart_count > restarts
+    return bool(status.container_id) and status.container_id != container_id and known
+
+
+def why(status: ContainerStatus) -> str:
+    """The kubelet's reason for a container that is not running."""
+    if status.state.waiting:
+        return status.state.waiting.reason
+    if status.state.terminated:
+        ended = status.state.terminated
+        return f"{ended.reason or 'Terminated'} (exit {ended.exit_code})"
+    return ""
+
+
+def _waits_for(pod: Pod, containers: Iterable[ContainerStatus]) -> str:
+    """What a Pod that is not Ready waits for: a container's reason, else the condition that is not met."""
+    for status in containers:
+        if status.state.running is None and (reason := why(status)):
+            return reason
+    for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready"):
+        unmet = condition(pod.status.conditions, kind, "False")
+        if unmet:
+            return unmet.reason or f"not {kind}"
+    return pod.status.phase

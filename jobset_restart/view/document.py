@@ -1,0 +1,61 @@
+"""Reports as JSON, YAML or names."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+import msgspec
+
+from jobset_restart.report import JobSetReport, JobSetReportList, PlanReport, Report, ResultReport
+
+NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0[ox][\da-f]+|[-+]?\.?(inf|nan)", re.IGNORECASE)
+"""What the core schema of YAML 1.2 takes for a number; what YAML 1.1 does, pyyaml quotes by itself."""
+
+
+def render(report: Report, form: str) -> str:
+    """The report as one document, without a final newline. `form` is json, yaml or name.
+
+    Text from a cluster is kept as it is, but what a terminal would obey is escaped.
+    """
+    if form == "json":
+        text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+        return text if text.isascii() else "".join(map(_escaped, text))
+    if form == "yaml":
+        return _yaml(msgspec.to_builtins(report))
+    return "\n".join(f"jobset.jobset.x-k8s.io/{name}" for name in _names(report))
+
+
+def _yaml(plain: Any) -> str:
+    """YAML that reads the same in YAML 1.1 and 1.2: the id "12e45678" is a number in one and a string in the other."""
+    import yaml
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the same in C, where it is there
+        pass
+
+    def text(dumper: Any, value: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if NUMBER.fullmatch(value) else None)
+
+    Dumper.add_representer(str, text)
+    document: str = yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=False, width=100)
+    return document.rstrip("\n")
+
+
+def _escaped(char: str) -> str:
+    """Structure is ASCII, so anything else stands in a string, where JSON allows an escape."""
+    return (
+        char if char.isascii() or unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") else json.dumps(char)[1:-1]
+    )
+
+
+def _names(report: Report) -> list[str]:
+    match report:
+        case JobSetReportList(items=items):
+            return [item.name for item in items]
+        case JobSetReport(name=name):
+            return [name]
+        case PlanReport(jobset=name) | ResultReport(jobset=name):
+            return [name]
+    return []

@@ -1,0 +1,324 @@
+"""Reports as text for people: columns as kubectl prints them, the important first."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from jobset_restart.progress import Progress
+from jobset_restart.report import (
+    Advice,
+    FindingReport,
+    JobSetReport,
+    JobSetReportList,
+    NotReadyReport,
+    OperationReport,
+    PlanReport,
+    Report,
+    ResultReport,
+)
+from jobset_restart.view.columns import COLOURS, rows, say
+from jobset_restart.view.text import clipped, counted, duration, plain
+
+SHOWN = 20
+SHOWN_ACTIONS = 3
+SHOWN_BUDGETS = 5
+SHOWN_REASONS = 5
+SHOWN_SLOWEST = 3
+
+
+# ---------------------------------------------------------------- status
+
+
+def show_status(console: Console, report: Report, *, wide: bool = False, namespaces: bool = False) -> None:
+    """A JobSetReport, or a JobSetReportList as one line each."""
+    if isinstance(report, JobSetReportList):
+        _show_list(console, report, wide=wide, namespaces=namespaces)
+    elif isinstance(report, JobSetReport):
+        _show_one(console, report, wide=wide)
+
+
+def _show_list(console: Console, report: JobSetReportList, *, wide: bool, namespaces: bool) -> None:
+    if not report.items:
+        say(console, "no JobSets found")
+        return
+    header = ["NAME", "READY", "STATE", "RESTARTS", "IN-PLACE", "AGE", "LAST RESTART"]
+    header = (["NAMESPACE"] if namespaces else []) + header + (["STRATEGY", "REPLICATED JOBS"] if wide else [])
+    lines = []
+    for item in report.items:
+        line = [item.namespace] if namespaces else []
+        line += [
+            item.name,
+            f"{item.ready:,}/{item.expected:,}",
+            item.state,
+            f"{item.restarts_towards_max}/{item.max_restarts}",
+            "-" if item.current_in_place_attempt is None else str(item.current_in_place_attempt),
+            duration(item.age),
+            _short_operation(item.operation),
+        ]
+        if wide:
+            jobs = ", ".join(f"{r.name} {r.ready:,}/{r.expected:,}" for r in item.replicated_jobs)
+            line += [item.restart_strategy or "-", jobs]
+        lines.append(line)
+    rows(console, header, lines, optional=[] if wide else ["IN-PLACE", "LAST RESTART"])
+
+
+def _short_operation(operation: OperationReport | None) -> str:
+    if operation is None:
+        return "-"
+    if operation.state == "finished":
+        return f"{operation.trigger}, exit {operation.exit_code}"
+    return f"{operation.trigger}, {operation.state}"
+
+
+def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
+    head = Text(f"JobSet {plain(report.namespace)}/{plain(report.name)}: ", "bold")
+    head.append(report.state, COLOURS.get(report.state, ""))
+    head.append(f", {report.ready:,}/{report.expected:,} Pods ready, age {duration(report.age)}")
+    say(console, head)
+    for note in report.notes:
+        say(console, f"  {note}")
+    _show_operation(console, report.operation)
+    console.print()
+    rows(
+        console,
+        ["REPLICATED JOB", "READY", "JOBS", "COMPLETE", "CONTAINER RESTARTS", "NODES"],
+        [
+            [
+                r.name,
+                f"{r.ready:,}/{r.expected:,}",
+                f"{r.jobs:,}",
+                f"{r.succeeded:,}",
+                f"{r.container_restarts:,}",
+                f"{r.nodes:,}",
+            ]
+            for r in report.replicated_jobs
+        ],
+    )
+    console.print()
+    _show_restarts(console, report)
+    _show_not_ready(console, report.not_ready, wide=wide)
+    _show_budgets(console, report, wide=wide)
+    if report.advice:
+        _show_advice(console, report.advice)
+
+
+def _show_restarts(console: Console, report: JobSetReport) -> None:
+    text = f"Restarts: JobSet {report.restarts} ({report.restarts_towards_max} of {report.max_restarts} towards max)"
+    if report.current_in_place_attempt is not None:
+        previous = "none" if report.previous_in_place_attempt is None else report.previous_in_place_attempt
+        text += f"; in-place attempt {report.current_in_place_attempt} (previous {previous})"
+    say(console, f"{text}; containers {report.container_restarts:,}")
+
+
+def _show_operation(console: Console, operation: OperationReport | None) -> None:
+    if operation is None:
+        return
+    what = f"{operation.strategy} by {operation.trigger}, operation {operation.id} of {operation.owner}"
+    if operation.state == "finished":
+        outcome = ", ".join(f"{n:,} {o}" for o, n in sorted(operation.outcomes.items()))
+        say(console, f"  last restart: {what}: exit {operation.exit_code} at {operation.ended}: {outcome}")
+        if operation.exit_code:
+            say(console, f"  it said: {operation.reason}")
+        return
+    say(console, f"  restart {operation.state}: {what}, since {operation.started}, until {operation.deadline}")
+    back = f"{operation.done:,}/{operation.total:,} slots back"
+    moving = operation.phase and operation.done < operation.total
+    say(console, f"  {back}{', ' + operation.phase if moving else ''}")
+
+
+def _show_not_ready(console: Console, slots: list[NotReadyReport], *, wide: bool) -> None:
+    if not slots:
+        return
+    console.print()
+    if len(slots) > SHOWN_REASONS:
+        reasons = Counter(_why(row) for row in slots).most_common()
+        named = [f"{number:,} {reason}" for reason, number in reasons[:SHOWN_REASONS]]
+        others = sum(number for _, number in reasons[SHOWN_REASONS:])
+        say(console, f"Not ready: {', '.join([*named, *([f'{others:,} for other reasons'] if others else [])])}")
+    shown = slots if wide else slots[:SHOWN]
+    rows(
+        console,
+        ["NOT READY", "POD", "NODE", "STATE", "FOR", "RESTARTS", "REASON"],
+        [
+            [
+                row.slot,
+                row.pod or "-",
+                row.node or "-",
+                row.state,
+                duration(row.age),
+                str(row.restarts),
+                _reason(row),
+            ]
+            for row in shown
+        ],
+        optional=[] if wide else ["POD", "RESTARTS"],
+    )
+    if len(shown) < len(slots):
+        say(console, f"and {len(slots) - len(shown):,} more; -o wide shows all")
+
+
+def _why(row: NotReadyReport) -> str:
+    return f"{row.container}: {row.reason}" if row.container else row.reason or row.state
+
+
+def _reason(row: NotReadyReport) -> str:
+    text = f"{row.container}: {row.reason}" if row.container else row.reason or "-"
+    if row.back_off is not None:
+        text += f", {duration(row.back_off)} left"
+    message = row.message if len(row.message) <= 80 else row.message[:79] + "…"
+    return f"{text} ({message})" if message and row.back_off is None else text
+
+
+def _show_budgets(console: Console, report: JobSetReport, *, wide: bool) -> None:
+    if not report.budgets:
+        return
+    console.print()
+    shown = report.budgets if wide else report.budgets[:SHOWN_BUDGETS]
+    rows(
+        console,
+        ["BUDGET", "USED", "HEADROOM", "MEANING"],
+        [[b.name, f"{b.used:,}/{b.limit:,}", f"{b.headroom:,}", b.meaning] for b in shown],
+        optional=[] if wide else ["MEANING"],
+    )
+    if len(shown) < len(report.budgets):
+        say(console, f"and {len(report.budgets) - len(shown):,} more with as much headroom or more; -o wide shows all")
+
+
+def _show_advice(console: Console, advice: Advice) -> None:
+    console.print()
+    text = Text(f"{advice.command} would ", "bold")
+    if advice.trigger:
+        text.append(f"restart {counted(advice.slots, 'slot')} {_how(advice.strategy)} by ")
+        text.append(advice.trigger, "bold cyan")
+        text.append(f" ({counted(advice.writes, 'write')}, about {duration(advice.predicted)}): {plain(advice.reason)}")
+    else:
+        text.append(f"be {plain(advice.reason)}")
+    say(console, text)
+    show_findings(console, advice.findings)
+
+
+def _how(strategy: str) -> str:
+    return "in place" if strategy == "in-place" else "by new Pods,"
+
+
+# ---------------------------------------------------------------- plan
+
+
+def show_findings(console: Console, findings: Iterable[FindingReport], *, verbose: bool = False) -> None:
+    """The findings, blockers first, each with what to do."""
+    for finding in findings:
+        if finding.severity == "note" and not verbose:
+            continue
+        line = Text("  ")
+        line.append(f"{finding.id} {finding.severity}", COLOURS[finding.severity])
+        line.append(f"{' (allowed)' if finding.allowed else ''}: {plain(finding.summary)}")
+        if finding.objects and (verbose or len(finding.objects) <= 3):
+            line.append(f" [{plain(', '.join(finding.objects[: None if verbose else 3]))}]", "dim")
+        say(console, line)
+        for todo in finding.todo.splitlines():
+            say(console, f"    {todo}")
+
+
+def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions: bool = True) -> None:
+    """What would be done and why, what it costs and what it leaves; with `actions`, what would be sent."""
+    head = Text(f"JobSet {plain(plan.namespace)}/{plain(plan.jobset)}", "bold")
+    if plan.context:
+        head.append(f" (context {plain(plan.context)})")
+    if plan.refused:
+        head.append(": refused", "bold red")
+    else:
+        head.append(f": {plan.strategy} restart by ")
+        head.append(plan.trigger, "bold cyan")
+        head.append(f", {counted(plan.writes, 'write')}, about {duration(plan.predicted)}")
+    say(console, head)
+    say(console, f"  {plan.reason}")
+    show_findings(console, plan.findings, verbose=wide)
+    if plan.refused:
+        return
+    counts = ", ".join(f"{number:,} {trigger}" for trigger, number in plan.by_trigger.items())
+    say(console, f"  slots:    {counts}")
+    say(console, f"  survives: {', '.join(plan.survives)}")
+    say(console, f"  lost:     {', '.join(plan.lost)}")
+    for budget in plan.budgets[:SHOWN_BUDGETS]:
+        say(console, f"  spends:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+    if len(plan.budgets) > SHOWN_BUDGETS:
+        say(console, f"            and {len(plan.budgets) - SHOWN_BUDGETS:,} more")
+    if actions:
+        _show_actions(console, plan.actions, wide=wide)
+    if wide:
+        console.print()
+        lines = [[s.slot, s.pod or "-", s.node or "-", s.trigger or "-", s.reason] for s in plan.slots]
+        rows(console, ["SLOT", "POD", "NODE", "TRIGGER", "REASON"], lines)
+    if plan.server_dry_run:
+        say(console, f"  server:   {plan.server_dry_run}")
+
+
+def _show_actions(console: Console, actions: list[dict[str, Any]], *, wide: bool) -> None:
+    for action in actions if wide else actions[:SHOWN_ACTIONS]:
+        payload = json.dumps(action.get("body", action.get("command")), ensure_ascii=False)
+        line = f"{action['verb']} {action['path']} {payload}"
+        say(console, f"  sends:    {line if wide else clipped(line, 200)}")
+    if not wide and len(actions) > SHOWN_ACTIONS:
+        say(console, f"            and {len(actions) - SHOWN_ACTIONS:,} more; -o wide or json shows all")
+
+
+# ---------------------------------------------------------------- result
+
+
+def show_result(console: Console, result: ResultReport, *, wide: bool = False) -> None:
+    """The outcome, and the slots that are worth a line: all if there are few or wide, else those not back."""
+    outcome = ", ".join(f"{number:,} {name}" for name, number in sorted(result.outcomes.items()))
+    head = Text(f"JobSet {plain(result.namespace)}/{plain(result.jobset)}: ", "bold")
+    head.append(outcome or "nothing restarted", "green" if result.exit_code == 0 else "red")
+    head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
+    head.append(f": {plain(result.reason)}")
+    say(console, head)
+    bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
+    shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
+    if shown:
+        rows(
+            console,
+            ["SLOT", "OUTCOME", "SECONDS", "POD", "NODE", "REASON"],
+            [
+                [
+                    s.slot,
+                    s.outcome,
+                    "-" if s.seconds is None else f"{s.seconds:.1f}",
+                    s.pod or "-",
+                    s.node or "-",
+                    s.reason or "-",
+                ]
+                for s in shown
+            ],
+            optional=[] if wide else ["POD"],
+        )
+    if len(shown) < len(result.slots):
+        more, back = max(0, len(bad) - len(shown)), len(result.slots) - len(bad)
+        rest = [*([f"{more:,} more"] if more else []), *([f"{back:,} that are back"] if back else [])]
+        say(console, f"and {', '.join(rest)}; -o wide shows all")
+
+
+def show_summary(console: Console, progress: Progress) -> None:
+    """The phases in numbers, the slowest slots, and what was spent."""
+    lines = [
+        [step, f"{q.count:,}", duration(q.p50), duration(q.p90), duration(q.most)]
+        for step, q in progress.quantiles().items()
+    ]
+    if lines:
+        rows(console, ["PHASE", "SLOTS", "P50", "P90", "MAX"], lines)
+    if progress.total > SHOWN:
+        slowest = [[s.slot, duration(took), s.node or "-"] for s, took in progress.slowest(SHOWN_SLOWEST)]
+        rows(console, ["SLOWEST", "TOOK", "NODE"], slowest)
+    for budget in progress.budgets()[:SHOWN_BUDGETS]:
+        say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+    if progress.detached:
+        say(console, f"it runs on; carry on with: {progress.detached.follow}")
+    elif progress.planned and progress.finished:
+        planned = progress.planned
+        say(console, f"more: jsr status {planned.jobset} -n {planned.namespace}")

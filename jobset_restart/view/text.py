@@ -1,0 +1,62 @@
+"""Text from a cluster, made harmless, and numbers for people."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def plain(text: str) -> str:
+    """The text with everything a terminal would obey replaced: control characters (escape sequences begin with one),
+    line breaks, and format characters such as those that turn the writing direction."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_harmless(char) for char in text)
+
+
+def _harmless(char: str) -> str:
+    if char in "\n\r\t":
+        return " "
+    return REPLACEMENT if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+
+
+def duration(seconds: float | None, *, whole: bool = False) -> str:
+    """Seconds as people write them: "0.4s", "12s", "3m12s", "5h04m", "3d2h"; `whole` leaves tenths out."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    seconds = max(0.0, seconds)
+    if seconds < 9.95 and not whole:
+        return f"{seconds:.1f}s"
+    left = int(seconds if whole else max(seconds, 10.0))
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m{left % 60:02d}s"
+    if left < 86400:
+        return f"{left // 3600}h{left % 3600 // 60:02d}m"
+    return f"{left // 86400}d{left % 86400 // 3600}h"
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 slot", "4,997 slots"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def speed(rate: float) -> str:
+    """Slots per second: "0.4/s", "1,204/s"."""
+    return f"{rate:,.0f}/s" if rate >= 9.5 else f"{rate:.1f}/s"
+
+
+def shortened(text: str, width: int, mark: str = "…") -> str:
+    """The text in at most `width` characters, cut in the middle: names differ at both ends."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - len(mark))
+    return text[: kept - kept // 2] + mark[:width] + text[len(text) - kept // 2 :]
+
+
+def clipped(text: str, width: int) -> str:
+    """The text in at most `width` columns, its end cut where it must be."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

@@ -1,0 +1,184 @@
+"""JobSets, Jobs, Pods and Nodes as the API would send them, small enough to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jobset_restart.objects import Job, JobSet, Node, Pod
+from jobset_restart.snapshot import Snapshot, take
+
+DIGEST = "sha256:" + "d" * 64
+IMAGE = "docker.io/library/app:1"
+TIME = "2026-01-01T00:00:00Z"
+NOW = 1767225600.0 + 3600
+
+
+def container(name: str = "worker", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", **fields}
+
+
+def status(name: str = "worker", restarts: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "containerID": f"containerd://{name}-{restarts}",
+        "image": IMAGE,
+        "imageID": f"docker.io/library/app@{DIGEST}",
+        "ready": True,
+        "restartCount": restarts,
+        "state": {"running": {"startedAt": TIME}},
+        **fields,
+    }
+
+
+def pod(
+    index: int,
+    *,
+    job: int = 0,
+    name: str = "",
+    uid: str = "",
+    node: str = "node-0",
+    ready: bool = True,
+    phase: str = "Running",
+    annotations: dict[str, str] | None = None,
+    containers: list[dict[str, Any]] | None = None,
+    statuses: list[dict[str, Any]] | None = None,
+    replicated_job: str = "workers",
+    deleted: bool = False,
+    created: str = TIME,
+    spec: dict[str, Any] | None = None,
+) -> Pod:
+    labels = {
+        "jobset.sigs.k8s.io/jobset-name": "train",
+        "jobset.sigs.k8s.io/jobset-uid": "jobset-uid",
+        "jobset.sigs.k8s.io/replicatedjob-name": replicated_job,
+        "jobset.sigs.k8s.io/job-index": str(job),
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    name = name or f"train-{replicated_job}-{job}-{index}"
+    raw = {
+        "metadata": {
+            "name": name,
+            "namespace": "ns",
+            "uid": uid or f"uid-{name}",
+            "labels": labels,
+            "annotations": annotations or {},
+            "creationTimestamp": created,
+            "deletionTimestamp": TIME if deleted else None,
+        },
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 5,
+            "containers": containers or [container()],
+            **(spec or {}),
+        },
+        "status": {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": statuses if statuses is not None else [status()],
+        },
+    }
+    return msgspec.convert(raw, Pod)
+
+
+def jobset(
+    *,
+    replicas: int = 1,
+    pods: int = 2,
+    backoff_limit: int = 0,
+    restart_policy: str = "Never",
+    replacement: str = "TerminatingOrFailed",
+    status: dict[str, Any] | None = None,
+    annotations: dict[str, str] | None = None,
+    failure_policy: dict[str, Any] | None = None,
+    spec: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    job_spec: dict[str, Any] | None = None,
+) -> JobSet:
+    template = {
+        "parallelism": pods,
+        "completions": pods,
+        "completionMode": "Indexed",
+        "backoffLimit": backoff_limit,
+        "podReplacementPolicy": replacement,
+        "template": {"spec": {"restartPolicy": restart_policy, "containers": [container()]}},
+        **(job_spec or {}),
+    }
+    raw = {
+        "metadata": {
+            "name": "train",
+            "namespace": "ns",
+            "uid": "jobset-uid",
+            "resourceVersion": "7",
+            "annotations": annotations or {},
+            "creationTimestamp": TIME,
+            **(metadata or {}),
+        },
+        "spec": {
+            "replicatedJobs": [{"name": "workers", "replicas": replicas, "template": {"spec": template}}],
+            "failurePolicy": failure_policy or {"maxRestarts": 3},
+            **(spec or {}),
+        },
+        "status": status or {},
+    }
+    return msgspec.convert(raw, JobSet)
+
+
+def job(of: JobSet, index: int = 0, *, status: dict[str, Any] | None = None) -> Job:
+    raw = {
+        "metadata": {
+            "name": f"train-workers-{index}",
+            "namespace": "ns",
+            "uid": f"job-{index}",
+            "creationTimestamp": TIME,
+            "labels": {
+                "jobset.sigs.k8s.io/replicatedjob-name": "workers",
+                "jobset.sigs.k8s.io/job-index": str(index),
+            },
+            "ownerReferences": [{"kind": "JobSet", "name": "train", "uid": of.metadata.uid, "controller": True}],
+        },
+        "spec": msgspec.to_builtins(of.spec.replicated_jobs[0].template.spec),
+        "status": status or {},
+    }
+    return msgspec.convert(raw, Job)
+
+
+def node(name: str = "node-0", *, ready: bool = True, features: list[str] | None = None, **spec: Any) -> Node:
+    raw = {
+        "metadata": {"name": name},
+        "spec": spec,
+        "status": {
+            "conditions": [
+                {"type": "Ready", "status": "True"}
+                if ready
+                else {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
+            ],
+            "declaredFeatures": features or [],
+        },
+    }
+    return msgspec.convert(raw, Node)
+
+
+def snapshot(
+    of: JobSet | None = None,
+    pods: list[Pod] | None = None,
+    jobs: list[Job] | None = None,
+    nodes: list[Node] | None = None,
+) -> Snapshot:
+    """A JobSet with all its Pods running, unless something else is given."""
+    of = of or jobset()
+    replicated_job = of.spec.replicated_jobs[0]
+    if jobs is None:
+        jobs = [job(of, index) for index in range(replicated_job.replicas)]
+    if pods is None:
+        template = replicated_job.template.spec
+        spec = {"restartPolicy": template.template.spec.restart_policy}
+        pods = [
+            pod(index, job=number, spec=spec)
+            for number in range(replicated_job.replicas)
+            for index in range(template.parallelism or 1)
+        ]
+    by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
+    return take(of, jobs, pods, by_name, NOW, resource_version="7", context="test")

@@ -1,0 +1,19 @@
+"""How many tests run at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+AT_ONCE_PER_CORE = 5
+"""Scenarios mostly wait for what takes its time in a cluster."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Several for a whole folder of tests; none of their own for files and tests that are named, which are few."""
+    named = config.option.file_or_dir
+    if named and not any(Path(each).is_dir() for each in named):
+        return 0
+    return AT_ONCE_PER_CORE * (os.cpu_count() or 1)

@@ -1,0 +1,102 @@
+"""`jsr status` while nothing happens, and while something does. What it says during restarts is asserted there too."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.e2e.command import Jsr
+from tests.e2e.manifests import IGNORES_TERM, container, jobset, replicated_job
+from tests.e2e.place import Place
+
+
+def test_of_one_jobset(place: Place, jsr: Jsr) -> None:
+    on_failure = replicated_job("workers", jobs=2, pods=2, restart_policy="OnFailure", backoff_limit=6)
+    place.create(jobset("train", replicated_job("driver", pods=1), on_failure))
+    before = place.settled("train")
+    status = jsr.status("train")
+    assert (status["apiVersion"], status["kind"]) == ("jobset-restart.io/v1", "JobSetStatus")
+    assert (status["name"], status["namespace"], status["uid"]) == ("train", place.namespace, before.jobset.uid)
+    assert (status["state"], status["ready"], status["expected"], status["notReady"]) == ("Running", 5, 5, [])
+    rows = {row["name"]: (row["ready"], row["expected"], row["jobs"]) for row in status["replicatedJobs"]}
+    assert rows == {"driver": (1, 1, 1), "workers": (4, 4, 2)}
+    assert status["advice"]["trigger"] == "image"
+    assert status["advice"]["slots"] == 5
+    assert status["operation"] is None
+    limits = {budget["name"]: budget["limit"] for budget in status["budgets"]}
+    assert limits["maxRestarts"] == 3
+    assert limits["Job train-workers-0 backoffLimit"] == 6
+
+
+def test_of_a_namespace(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("second", suspend=True), jobset("first"))
+    place.settled("first")
+    table = jsr.run("status").exited(0).stdout
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["first", "second"]
+    assert jsr.run("status", "-o", "name").exited(0).stdout.split() == [
+        "jobset.jobset.x-k8s.io/first",
+        "jobset.jobset.x-k8s.io/second",
+    ]
+    listed = jsr.run("status", "-o", "json").exited(0).document
+    assert listed["kind"] == "JobSetStatusList"
+    assert {item["name"]: item["state"] for item in listed["items"]} == {"first": "Running", "second": "Suspended"}
+    everywhere = jsr.run("status", "-A", "-o", "json", namespaced=False).exited(0).document
+    mine = [item["name"] for item in everywhere["items"] if item["namespace"] == place.namespace]
+    assert mine == ["first", "second"]
+
+
+def test_of_an_empty_namespace(place: Place, jsr: Jsr) -> None:
+    assert "no JobSets found" in jsr.run("status").exited(0).stdout
+    assert jsr.run("status", "-o", "json").exited(0).document["items"] == []
+
+
+@pytest.mark.parametrize("form", ["table", "wide", "yaml", "name"])
+def test_every_form(place: Place, jsr: Jsr, form: str) -> None:
+    place.create(jobset("train"))
+    place.settled("train")
+    printed = jsr.run("status", "train", "-o", form).exited(0).stdout
+    assert "train" in printed
+    if form == "yaml":
+        assert yaml.safe_load(printed)["kind"] == "JobSetStatus"
+
+
+def test_of_pods_that_cannot_be_scheduled(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("train", replicated_job(pods=1, pod={"nodeSelector": {"no": "such-node"}})))
+    place.until_pods("train", lambda pods: [*map(_unscheduled, pods)] == [True], "the scheduler's verdict")
+    status = jsr.status("train")
+    assert (status["ready"], status["expected"]) == (0, 1)
+    (slot,) = status["notReady"]
+    assert (slot["slot"], slot["reason"]) == ("workers/0/0", "Unschedulable")
+    assert "JSR107" in jsr.restart("train", "--in-place").exited(3).stderr
+
+
+def _unscheduled(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
+    return any(c["type"] == "PodScheduled" and c["status"] == "False" for c in pod["status"].get("conditions", ()))
+
+
+def test_watch_shows_a_restart_go_by(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("train", replicated_job("workers", container(command=IGNORES_TERM), grace=4)))
+    place.settled("train")
+    watching = jsr.start("status", "train", "--watch", "-o", "json")
+    watching.until_printed('"Running"')
+    operation = jsr.restart("train", "--in-place").exited(0).document["operation"]
+    place.settled("train")
+    seen = watching.until_printed(f'"{operation}"', '"finished"')
+    watching.interrupt()
+    assert watching.wait().code in (0, 130)
+    states = [document["state"] for document in _documents(seen)]
+    assert states[0] == "Running"
+    assert "Restarting" in states
+
+
+def _documents(text: str) -> list[dict[str, str]]:
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while (at := text.find("{", at)) != -1:
+        try:
+            document, at = decoder.raw_decode(text, at)
+        except ValueError:
+            break
+        found.append(document)
+    return found

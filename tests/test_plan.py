@@ -1,0 +1,367 @@
+"""The plan: which trigger is chosen, what is refused and why. Each finding has its case here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobset_restart.findings import Evidence, kinds
+from jobset_restart.objects import Pod
+from jobset_restart.plan import Plan, Request, Selection, make, permissions
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.triggers.signal import Probe
+from jobset_restart.writes import Permission, Write
+from tests import build
+
+TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
+AGENT = build.container("agent", restartPolicy="Always", env=[{"name": "JOBSET_NAME"}, {"name": "POD_NAME"}])
+ATTEMPT = "jobset.sigs.k8s.io/in-place-restart-attempt"
+
+
+def plan(snapshot: Snapshot, **request: Any) -> Plan:
+    return make(snapshot, Request(**request), "op1")
+
+
+def ids(found: Plan) -> set[str]:
+    return {f.id for f in found.findings}
+
+
+def native_snapshot(*, max_restarts: int = 100, attempts: tuple[str, ...] = ("2", "2"), **node: Any) -> Snapshot:
+    policy = {"maxRestarts": max_restarts, "restartStrategy": "InPlaceRestart"}
+    status = {"currentInPlaceRestartAttempt": 2}
+    jobset = build.jobset(failure_policy=policy, status=status, backoff_limit=2147483647, replacement="Failed")
+    pods = [
+        build.pod(
+            index,
+            annotations={ATTEMPT: value} if value else {},
+            spec={"initContainers": [AGENT]},
+            statuses=[build.status(restarts=2)],
+        )
+        for index, value in enumerate(attempts)
+    ]
+    features = node.pop("features", ["RestartAllContainersOnContainerExits"])
+    return build.snapshot(jobset, pods, nodes=[build.node(features=features, **node)])
+
+
+# ---------------------------------------------------------------- the choice
+
+
+def test_native_is_chosen_for_a_whole_jobset_with_headroom_and_is_one_write() -> None:
+    found = plan(native_snapshot())
+    assert (found.trigger, found.strategy, len(found.actions), found.refused) == ("native", "in-place", 1, False)
+
+
+def test_image_is_chosen_where_the_jobset_has_no_strategy_of_its_own() -> None:
+    found = plan(build.snapshot())
+    assert (found.trigger, len(found.actions)) == ("image", 2)
+
+
+def test_signal_is_next_and_asks_for_a_look_first() -> None:
+    pods = [
+        build.pod(i, spec={"restartPolicy": "OnFailure"}, statuses=[build.status(imageID=build.DIGEST)]) for i in (0, 1)
+    ]
+    snapshot = build.snapshot(build.jobset(restart_policy="OnFailure", backoff_limit=6), pods)
+    first = plan(snapshot, strategy="in-place")
+    assert (first.trigger, first.needs_probes, first.actions) == ("signal", True, [])
+    second = make(snapshot, Request(strategy="in-place"), "op1", Evidence(probes=TERM_HANDLED))
+    assert (second.trigger, second.needs_probes, len(second.actions)) == ("signal", False, 2)
+
+
+def test_suspend_is_chosen_to_recreate_a_whole_jobset_and_is_two_writes() -> None:
+    found = plan(build.snapshot(), strategy="recreate")
+    assert (found.trigger, len(found.actions)) == ("suspend", 2)
+    assert [stage.name for stage in found.stages] == ["suspend", "resume"]
+
+
+def test_jobs_is_chosen_where_kueue_owns_suspend() -> None:
+    queued = build.jobset(metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}})
+    found = plan(build.snapshot(queued), strategy="recreate")
+    assert found.trigger == "jobs"
+    assert "JSR501" in found.reason
+
+
+def test_in_place_never_turns_into_recreate_by_itself() -> None:
+    snapshot = build.snapshot(build.jobset(restart_policy="OnFailure"))
+    refused = plan(snapshot, strategy="in-place")
+    assert (refused.refused, refused.actions, refused.trigger) == (True, [], "")
+    assert plan(snapshot, strategy="in-place", fallback=True).trigger == "suspend"
+    assert plan(snapshot).trigger == "suspend"
+
+
+def test_a_part_of_the_jobset_goes_pod_by_pod() -> None:
+    found = plan(native_snapshot(), selection=Selection(pods=("train-workers-0-1",)))
+    assert found.trigger == "image"
+    assert [str(s.state.slot) for s in found.scope] == ["workers/0/1"]
+
+
+def test_completed_indexes_are_never_touched() -> None:
+    jobset = build.jobset(pods=3)
+    jobs = [build.job(jobset, status={"completedIndexes": "1"})]
+    pods = [build.pod(0), build.pod(1, phase="Succeeded", ready=False), build.pod(2)]
+    found = plan(build.snapshot(jobset, pods, jobs))
+    assert [str(s.state.slot) for s in found.scope] == ["workers/0/0", "workers/0/2"]
+
+
+# ---------------------------------------------------------------- every finding
+
+
+def status_of(kind: str) -> dict[str, Any]:
+    return {"conditions": [{"type": kind, "status": "True", "reason": "R", "message": "M"}]}
+
+
+def on_failure(backoff_limit: int, restarts: int) -> Snapshot:
+    jobset = build.jobset(restart_policy="OnFailure", backoff_limit=backoff_limit)
+    spec = {"restartPolicy": "OnFailure"}
+    return build.snapshot(jobset, [build.pod(i, spec=spec, statuses=[build.status(restarts=restarts)]) for i in (0, 1)])
+
+
+def crashed_lately() -> Pod:
+    last = {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:59:50Z"}}
+    return build.pod(0, spec={"restartPolicy": "OnFailure"}, statuses=[build.status(restarts=2, lastState=last)])
+
+
+def one(pod: Pod, **jobset: Any) -> Snapshot:
+    return build.snapshot(build.jobset(pods=1, **jobset), [pod])
+
+
+DEAD = build.node(ready=False)
+SHELL_LESS = {("workers", "worker"): Probe(error="no shell")}
+SLEEP = {("workers", "worker"): Probe(name="sleep")}
+
+CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
+    "JSR101": (build.snapshot(build.jobset(status=status_of("Failed"))), Request(), Evidence(), "blocker"),
+    "JSR102": (build.snapshot(build.jobset(spec={"suspend": True}), []), Request(), Evidence(), "blocker"),
+    "JSR103": (
+        build.snapshot(build.jobset(metadata={"deletionTimestamp": build.TIME})),
+        Request(),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR104": (build.snapshot(pods=[]), Request(), Evidence(), "blocker"),
+    "JSR105": (
+        build.snapshot(build.jobset(spec={"managedBy": "kueue.x-k8s.io/multikueue"})),
+        Request(),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR107": (one(build.pod(0, phase="Pending", ready=False)), Request(via="image"), Evidence(), "blocker"),
+    "JSR109": (native_snapshot(attempts=("3", "2")), Request(via="native"), Evidence(), "blocker"),
+    "JSR201": (on_failure(6, 2), Request(via="image"), Evidence(), "blocker"),
+    "JSR202": (build.snapshot(), Request(via="pods"), Evidence(), "blocker"),
+    "JSR203": (native_snapshot(max_restarts=2), Request(via="native"), Evidence(), "blocker"),
+    "JSR204": (build.snapshot(), Request(via="signal"), Evidence(probes=TERM_HANDLED), "blocker"),
+    "JSR205": (
+        one(crashed_lately(), restart_policy="OnFailure", backoff_limit=6),
+        Request(via="signal"),
+        Evidence(probes=TERM_HANDLED),
+        "warning",
+    ),
+    "JSR206": (
+        one(
+            build.pod(
+                0,
+                containers=[build.container(), build.container("side")],
+                statuses=[build.status(), build.status("side", state={"terminated": {"exitCode": 0}})],
+            )
+        ),
+        Request(via="image"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR207": (
+        build.snapshot(build.jobset(replacement="Failed", backoff_limit=6)),
+        Request(via="pods"),
+        Evidence(),
+        "warning",
+    ),
+    "JSR208": (build.snapshot(build.jobset(backoff_limit=6)), Request(via="pods"), Evidence(), "warning"),
+    "JSR301": (
+        one(build.pod(0, statuses=[build.status(imageID=build.DIGEST)])),
+        Request(via="image"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR302": (
+        one(build.pod(0, containers=[build.container(imagePullPolicy="Always")])),
+        Request(via="image"),
+        Evidence(),
+        "warning",
+    ),
+    "JSR303": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SHELL_LESS), "blocker"),
+    "JSR304": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SLEEP), "blocker"),
+    "JSR305": (native_snapshot(attempts=("2", "")), Request(via="native"), Evidence(), "blocker"),
+    "JSR306": (native_snapshot(features=["Other"]), Request(via="native"), Evidence(), "blocker"),
+    "JSR307": (
+        one(build.pod(0, spec={"terminationGracePeriodSeconds": 600})),
+        Request(via="image"),
+        Evidence(),
+        "note",
+    ),
+    "JSR401": (build.snapshot(nodes=[DEAD]), Request(), Evidence(), "blocker"),
+    "JSR402": (build.snapshot(nodes=[]), Request(), Evidence(), "blocker"),
+    "JSR403": (build.snapshot(nodes=[build.node(unschedulable=True)]), Request(via="suspend"), Evidence(), "warning"),
+    "JSR405": (build.snapshot(), Request(node_down=("node-0",)), Evidence(), "blocker"),
+    "JSR406": (build.snapshot(nodes=[DEAD]), Request(via="suspend", node_down=("node-0",)), Evidence(), "warning"),
+    "JSR501": (
+        build.snapshot(build.jobset(metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}})),
+        Request(via="suspend"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR502": (
+        build.snapshot(
+            build.jobset(
+                metadata={"ownerReferences": [{"kind": "TrainJob", "name": "t", "uid": "u", "controller": True}]}
+            )
+        ),
+        Request(via="suspend"),
+        Evidence(),
+        "warning",
+    ),
+    "JSR503": (
+        build.snapshot(jobs=[build.job(build.jobset(), status={"completedIndexes": "0"})]),
+        Request(via="suspend"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR504": (
+        build.snapshot(jobs=[build.job(build.jobset(), status={"completedIndexes": "0"})]),
+        Request(via="jobs"),
+        Evidence(),
+        "warning",
+    ),
+    "JSR505": (build.snapshot(), Request(via="suspend", containers=("worker",)), Evidence(), "blocker"),
+    "JSR601": (
+        build.snapshot(),
+        Request(via="image"),
+        Evidence(denied={"image": [Permission("patch", "", "pods")]}),
+        "blocker",
+    ),
+}
+ELSEWHERE = {"JSR108", "JSR404"}
+
+
+@pytest.mark.parametrize("finding", CASES)
+def test_the_finding_is_made_and_a_blocker_stops_everything(finding: str) -> None:
+    snapshot, request, evidence, severity = CASES[finding]
+    found = make(snapshot, request, "op1", evidence)
+    hit = next((f for f in found.findings if f.id == finding), None)
+    assert hit is not None, ids(found)
+    assert hit.severity == severity
+    assert hit.summary
+    assert hit.todo
+    assert found.refused == any(f.severity == "blocker" for f in found.findings)
+    assert not (found.refused and found.actions)
+
+
+def test_every_finding_has_a_case_a_text_and_a_source() -> None:
+    assert {kind.id for kind in kinds()} == CASES.keys() | ELSEWHERE
+    for kind in kinds():
+        assert len(kind.text) > 80, kind.id
+        assert kind.source
+        assert kind.todo
+        assert kind.title
+
+
+FINAL = {kind.id for kind in kinds() if kind.final}
+
+
+@pytest.mark.parametrize("finding", [name for name, case in CASES.items() if case[3] == "blocker"])
+def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str) -> None:
+    snapshot, request, evidence, _ = CASES[finding]
+    via: dict[str, Any] = {
+        "via": request.via or "suspend",
+        "containers": request.containers,
+        "node_down": request.node_down,
+    }
+    everything = tuple(CASES)
+    allowed = make(snapshot, Request(**via, allow=everything), "op1", evidence)
+    assert allowed.refused == bool(ids(allowed) & FINAL)
+    others = tuple(name for name in everything if name != finding)
+    not_allowed = make(snapshot, Request(**via, allow=others), "op1", evidence)
+    assert not_allowed.refused
+    assert finding in {f.id for f in not_allowed.blockers()}
+
+
+def test_a_node_that_cannot_be_seen_is_a_note() -> None:
+    snapshot = build.snapshot()
+    snapshot.nodes = None
+    assert "JSR404" in ids(plan(snapshot))
+
+
+# ---------------------------------------------------------------- ways out, continuation, permissions
+
+
+def test_a_lost_machine_needs_no_write_to_its_pods_when_the_jobset_is_suspended() -> None:
+    found = plan(build.snapshot(nodes=[DEAD]), strategy="recreate", node_down=("node-0",))
+    assert [stage.name for stage in found.stages] == ["suspend", "resume"]
+    assert all(slot.lost for slot in found.scope)
+
+
+def test_a_lost_machine_s_pods_are_released_where_the_job_waits_for_their_end() -> None:
+    snapshot = build.snapshot(build.jobset(replacement="Failed"), nodes=[DEAD])
+    found = plan(snapshot, strategy="recreate", node_down=("node-0",))
+    assert [stage.name for stage in found.stages] == ["suspend", "release", "resume"]
+
+
+def test_a_dead_client_s_suspend_is_finished_whatever_was_asked() -> None:
+    snapshot = build.snapshot(build.jobset(spec={"suspend": True}))
+    found = make(snapshot, Request(strategy="in-place"), "op2", finishes="op1")
+    assert (found.trigger, found.finishes, found.refused) == ("suspend", "op1", False)
+    assert [stage.name for stage in found.stages] == ["resume"]
+    assert "JSR108" in ids(found)
+
+
+def test_permissions_cover_every_action_the_claim_and_the_watch() -> None:
+    asked = permissions(plan(build.snapshot()))
+    assert {str(p) for p in asked} >= {
+        "patch pods",
+        "patch jobsets.jobset.x-k8s.io",
+        "watch pods",
+        "watch jobsets.jobset.x-k8s.io",
+    }
+
+
+@given(
+    limit=st.integers(0, 40),
+    restarts=st.lists(st.integers(0, 8), min_size=1, max_size=8),
+)
+def test_no_plan_for_on_failure_ever_reaches_the_backoff_limit(limit: int, restarts: list[int]) -> None:
+    jobset = build.jobset(pods=len(restarts), restart_policy="OnFailure", backoff_limit=limit)
+    spec = {"restartPolicy": "OnFailure"}
+    pods = [build.pod(i, spec=spec, statuses=[build.status(restarts=n)]) for i, n in enumerate(restarts)]
+    found = plan(build.snapshot(jobset, pods), strategy="in-place")
+    after = sum(restarts) + len(restarts)
+    assert found.refused == (after > 0 if limit == 0 else after >= limit)
+
+
+@pytest.mark.parametrize("via", ["native", "image", "suspend", "jobs", "pods"])
+def test_a_draft_counts_what_the_plan_sends(via: Any) -> None:
+    snapshot = (
+        native_snapshot() if via == "native" else build.snapshot(build.jobset(replicas=2, pods=3, backoff_limit=9))
+    )
+    draft = make(snapshot, Request(via=via), "op1", draft=True)
+    assert draft.actions == []
+    assert draft.writes == len(make(snapshot, Request(via=via), "op1").actions) > 0
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(["image", "suspend", "jobs", "pods"]))
+def test_every_slot_is_in_the_plan_once_and_written_at_most_once(replicas: int, pods: int, via: Any) -> None:
+    found = plan(build.snapshot(build.jobset(replicas=replicas, pods=pods, backoff_limit=100)), via=via)
+    assert len({s.state.slot for s in found.slots}) == len(found.slots) == replicas * pods
+    slots = [a.slot for a in found.actions if isinstance(a, Write) and a.slot]
+    assert len(slots) == len(set(slots))
+
+
+def test_a_pull_that_would_end_the_pod_is_said_to() -> None:
+    always = [build.container(imagePullPolicy="Always")]
+    for policy in ("Never", "OnFailure"):
+        jobset = build.jobset(backoff_limit=100, restart_policy=policy, pods=1)
+        pod = build.pod(0, containers=always, spec={"restartPolicy": policy})
+        (pulls,) = [
+            f for f in make(build.snapshot(jobset, [pod]), Request(via="image"), "op").findings if f.id == "JSR302"
+        ]
+        assert ("would fail" in pulls.summary) == (policy == "Never")

@@ -1,0 +1,266 @@
+"""Tracking: what was observed, in any order, becomes what happened. Virtual time only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobset_restart.events import Barrier, Event, Failed, Ready, Starting, Stopping, Triggered
+from jobset_restart.objects import JobSet, Pod
+from jobset_restart.plan import Plan, Request, make
+from jobset_restart.snapshot import Slot
+from jobset_restart.track import Tracker
+from tests import build
+from tests.test_plan import DEAD, native_snapshot
+
+BEGAN = build.NOW
+LATER = "2026-01-01T01:00:05Z"
+
+
+def tracker(plan: Plan, **options: Any) -> Tracker:
+    return Tracker(plan, BEGAN, **options)
+
+
+def in_place(pods: int = 2, **request: Any) -> Tracker:
+    return tracker(make(build.snapshot(build.jobset(pods=pods)), Request(via="image", **request), "op1"))
+
+
+def recreate(**jobset: Any) -> Tracker:
+    return tracker(make(build.snapshot(build.jobset(**jobset)), Request(via="suspend"), "op1"))
+
+
+def slot(index: int) -> Slot:
+    return Slot("workers", 0, index)
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def restarted(index: int, count: int = 1, *, ready: bool = True) -> Pod:
+    return build.pod(index, ready=ready, statuses=[build.status(restarts=count)])
+
+
+# ---------------------------------------------------------------- in place
+
+
+def test_a_status_that_jumps_from_running_to_running_is_a_restart() -> None:
+    track = in_place()
+    track.sent(slot(0), BEGAN)
+    assert kinds(track.observe(restarted(0), BEGAN + 1)) == ["Ready"]
+
+
+def test_the_same_container_id_is_no_restart_however_often_it_is_seen() -> None:
+    track = in_place()
+    track.sent(slot(0), BEGAN)
+    assert track.observe(build.pod(0), BEGAN + 1) == []
+    assert not track.done
+
+
+def test_ready_containers_of_a_pod_that_is_not_ready_are_not_enough() -> None:
+    track = in_place()
+    track.sent(slot(0), BEGAN)
+    assert kinds(track.observe(restarted(0, ready=False), BEGAN + 1)) == ["Starting"]
+    assert kinds(track.observe(restarted(0), BEGAN + 2)) == ["Ready"]
+
+
+def test_a_crash_before_the_patch_is_not_taken_for_the_restart() -> None:
+    track = in_place(pods=1)
+    crashed = restarted(0, 1)
+    crashed.metadata.annotations.operation = '{"id":"op1","before":{"worker":0}}'
+    track.observe(restarted(0, 1), BEGAN)
+    track.observe(crashed, BEGAN + 1)
+    track.sent(slot(0), BEGAN + 1)
+    assert not track.done
+    track.observe(restarted(0, 2), BEGAN + 2)
+    assert track.done
+
+
+def test_every_container_in_scope_has_to_be_new() -> None:
+    both = [build.container("worker"), build.container("log")]
+    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
+    track = tracker(make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image"), "op1"))
+    track.sent(slot(0), BEGAN)
+    half = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log")])
+    assert kinds(track.observe(half, BEGAN + 1)) == ["Stopping"]
+    whole = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log", 1)])
+    assert kinds(track.observe(whole, BEGAN + 2)) == ["Ready"]
+
+
+def test_only_the_containers_asked_for_have_to_be_new() -> None:
+    both = [build.container("worker"), build.container("log")]
+    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
+    plan = make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image", containers=("log",)), "op1")
+    track = tracker(plan)
+    track.sent(slot(0), BEGAN)
+    track.observe(build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log", 1)]), BEGAN + 1)
+    assert track.done
+
+
+def test_the_kubelet_s_reason_is_told() -> None:
+    track = in_place()
+    track.sent(slot(0), BEGAN)
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "m"}}
+    pulling = build.pod(0, ready=False, statuses=[build.status(containerID="", state=waiting)])
+    (event,) = track.observe(pulling, BEGAN + 1)
+    assert isinstance(event, Starting)
+    assert event.reason == "ImagePullBackOff"
+    assert track.outcome(slot(0), timed_out=True) == "timed out"
+
+
+def test_a_container_that_stays_down_is_a_failure() -> None:
+    track = in_place()
+    track.sent(slot(0), BEGAN)
+    dead = build.pod(0, ready=False, statuses=[build.status(restarts=1, state={"terminated": {"exitCode": 2}})])
+    (event,) = track.observe(dead, BEGAN + 1)
+    assert isinstance(event, Failed)
+    assert "exit 2" in event.reason
+
+
+def test_a_write_that_was_refused_is_a_failure_and_the_others_go_on() -> None:
+    track = in_place()
+    assert kinds(track.refused(slot(0), "forbidden", BEGAN)) == ["Failed"]
+    track.sent(slot(1), BEGAN)
+    track.observe(restarted(1), BEGAN + 1)
+    assert track.done
+    assert [track.outcome(slot(i), timed_out=False) for i in (0, 1)] == ["failed", "restarted"]
+
+
+def test_a_pod_that_was_replaced_comes_back_as_recreated() -> None:
+    track = in_place(pods=1)
+    track.sent(slot(0), BEGAN)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    assert track.outcome(slot(0), timed_out=True) == "gone"
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_ready_has_to_last_as_long_as_was_asked() -> None:
+    track = tracker(make(build.snapshot(build.jobset(pods=1)), Request(via="image"), "op1"), min_ready_seconds=5)
+    track.sent(slot(0), BEGAN)
+    track.observe(restarted(0), BEGAN + 1)
+    assert kinds(track.tick(BEGAN + 4)) == []
+    track.observe(restarted(0, ready=False), BEGAN + 5)
+    track.observe(restarted(0), BEGAN + 6)
+    assert track.tick(BEGAN + 10) == []
+    assert kinds(track.tick(BEGAN + 11)) == ["Ready"]
+
+
+# ---------------------------------------------------------------- recreate
+
+
+def test_recreate_is_done_when_the_old_uid_is_gone_and_the_new_pod_is_ready() -> None:
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    assert kinds(track.observe(build.pod(0, deleted=True), BEGAN + 1)) == ["Stopping"]
+    assert not track.stopped
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
+    assert not track.done
+    track.observe(build.pod(0, deleted=True), BEGAN + 3, deleted=True)
+    assert track.stopped
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_a_pod_left_terminating_on_a_lost_machine_does_not_hold_the_slot() -> None:
+    snapshot = build.snapshot(build.jobset(pods=1), nodes=[DEAD])
+    track = tracker(make(snapshot, Request(via="suspend", node_down=("node-0",)), "op1"))
+    track.sent_all(BEGAN)
+    assert not track.stopped
+    track.observe(build.pod(0, deleted=True), BEGAN + 1)
+    assert track.stopped
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
+    assert track.done
+
+
+# ---------------------------------------------------------------- native and the JobSet
+
+
+def newer(jobset: JobSet, **status: Any) -> JobSet:
+    raw = msgspec.to_builtins(jobset)
+    raw["status"] = {**raw.get("status", {}), **status}
+    return msgspec.convert(raw, JobSet)
+
+
+def test_native_is_done_when_the_barrier_is_lifted() -> None:
+    snapshot = native_snapshot()
+    track = tracker(make(snapshot, Request(), "op1"))
+    track.sent_all(BEGAN)
+    barriers: list[Barrier] = []
+    for index, state in enumerate(snapshot.slots.values()):
+        assert state.pod
+        raw = msgspec.to_builtins(state.pod)
+        raw["metadata"]["annotations"]["jobset.sigs.k8s.io/in-place-restart-attempt"] = "3"
+        raw["status"]["containerStatuses"] = [build.status(restarts=3)]
+        events = track.observe(msgspec.convert(raw, Pod), BEGAN + index)
+        barriers += [event for event in events if isinstance(event, Barrier)]
+    assert [(b.arrived, b.held_by) for b in barriers] == [(1, ["workers/0/1"]), (2, [])]
+    assert not track.done
+    track.observe_jobset(newer(snapshot.jobset, currentInPlaceRestartAttempt=3), BEGAN + 3)
+    assert track.done
+
+
+def test_a_jobset_that_is_gone_failed_or_restarted_ends_the_operation() -> None:
+    failed = {"conditions": [{"type": "Failed", "status": "True", "reason": "ReachedMaxRestarts"}]}
+    for jobset, kind in (
+        (None, "superseded"),
+        (newer(build.jobset(), **failed), "over"),
+        (newer(build.jobset(), restarts=1), "superseded"),
+        (build.jobset(metadata={"uid": "another"}), "superseded"),
+        (build.jobset(metadata={"deletionTimestamp": LATER}), "superseded"),
+    ):
+        track = in_place()
+        track.observe_jobset(jobset, BEGAN)
+        assert track.verdict
+        assert track.verdict.kind == kind
+
+
+# ---------------------------------------------------------------- whatever the order
+
+HISTORIES = [
+    [
+        build.pod(0),
+        build.pod(0, ready=False, statuses=[build.status(state={"terminated": {"exitCode": 143}})]),
+        restarted(0),
+    ],
+    [restarted(0, ready=False), restarted(0)],
+    [restarted(0)],
+]
+
+
+@given(st.sampled_from(HISTORIES), st.integers(0, 3), st.booleans())
+def test_a_relist_finds_what_the_watch_missed(history: list[Pod], seen: int, sent_first: bool) -> None:
+    track = in_place(pods=1)
+    if sent_first:
+        track.sent(slot(0), BEGAN)
+    for number, pod in enumerate(history[:seen]):
+        track.observe(pod, BEGAN + number)
+    if not sent_first:
+        track.sent(slot(0), BEGAN + 5)
+    track.relist([history[-1]], BEGAN + 10)
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "restarted"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), max_size=30))
+def test_events_always_lead_from_trigger_to_ready_and_never_back_to_waiting(steps: list[tuple[int, int, bool]]) -> None:
+    track = in_place(pods=3)
+    events: list[Event] = []
+    for index in range(3):
+        events += track.sent(slot(index), BEGAN)
+    for number, (index, count, ready) in enumerate(steps):
+        events += track.observe(restarted(index, count, ready=ready), BEGAN + number)
+    for index in range(3):
+        mine = [
+            e for e in events if isinstance(e, Triggered | Stopping | Starting | Ready) and e.slot == str(slot(index))
+        ]
+        assert isinstance(mine[0], Triggered)
+        assert sum(isinstance(e, Triggered) for e in mine) == 1
+        last = next((c for i, c, _ in reversed(steps) if i == index), 0)
+        came_back = isinstance(mine[-1], Ready)
+        ready_now = next((r for i, _, r in reversed(steps) if i == index), False)
+        if last > 0 and ready_now:
+            assert came_back
