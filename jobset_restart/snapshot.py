@@ -295,3 +295,25 @@ def is_native(jobset: JobSet) -> bool:
 def age(timestamp: Time, now: float) -> float | None:
     """Seconds since an API timestamp, None where there is none."""
     return max(0.0, now - seconds(timestamp)) if timestamp else None
+
+
+def why(status: ContainerStatus) -> str:
+    """The kubelet's reason for a container that is not running."""
+    if status.state.waiting:
+        return status.state.waiting.reason
+    if status.state.terminated:
+        ended = status.state.terminated
+        return f"{ended.reason or 'Terminated'} (exit {ended.exit_code})"
+    return ""
+
+
+def waits_for(pod: Pod, containers: Iterable[ContainerStatus]) -> str:
+    """What a Pod that is not Ready waits for: a container's reason, else the condition that is not met."""
+    for status in containers:
+        if status.state.running is None and (reason := why(status)):
+            return reason
+    for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready"):
+        unmet = condition(pod.status.conditions, kind, "False")
+        if unmet:
+            return unmet.reason or f"not {kind}"
+    return pod.status.phase

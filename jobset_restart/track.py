@@ -25,17 +25,32 @@ from jobset_restart.events import (
 from jobset_restart.objects import ContainerStatus, JobSet, Pod
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.rules import ended_for_good
-from jobset_restart.snapshot import Identity, Seats, Slot, attempt, belongs, condition, identity, pod_ready, statuses
+from jobset_restart.snapshot import (
+    Identity,
+    Seats,
+    Slot,
+    attempt,
+    belongs,
+    condition,
+    identity,
+    pod_ready,
+    statuses,
+    waits_for,
+    why,
+)
 from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of
 
 State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
 HOLDERS_NAMED = 8
+SETTLING_SECONDS = 10.0
+"""How long a container that refused an exec may take to show that it was being restarted anyway."""
 
 
 class SlotTrack(Struct):
     """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
-    of those that were there before. `frozen` tells that `before` was taken at the very write."""
+    of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
+    reasons for which containers, by name, refused an exec at `refused_at`; `refusal` is the reason once it is final."""
 
     slot: Slot
     before: Identity | None
@@ -46,6 +61,9 @@ class SlotTrack(Struct):
     old: set[str] = field(default_factory=set)
     frozen: bool = False
     sent_at: float | None = None
+    refusals: dict[str, str] = field(default_factory=dict)
+    refused_at: float | None = None
+    refusal: str = ""
     since: float = 0.0
     ready_since: float | None = None
     reason: str = ""
@@ -85,6 +103,7 @@ class Tracker:
         self._held = dict.fromkeys(self.slots)
         """Slots that have not arrived at the barrier, in order."""
         self._pausing: set[Slot] = set()
+        self._doubted: set[Slot] = set()
         self._restarts = plan.snapshot.jobset.status.restarts
         self._said: Barrier | None = None
         for state in plan.snapshot.slots.values():
@@ -137,11 +156,38 @@ class Tracker:
         return [event for slot in self.slots for event in self.sent(slot, now)]
 
     def refused(self, slot: Slot, reason: str, now: float) -> list[Event]:
-        """The write or exec for this slot failed for good."""
+        """The write or exec for this slot failed for good. If it comes back all the same, that counts."""
         track = self.slots.get(slot)
         if track is None or track.state == "ready":
             return []
+        track.refusal = reason
+        self._doubted.discard(slot)
         return self._move(track, "failed", reason, now)
+
+    def exec_refused(self, slot: Slot, container: str, reason: str, now: float) -> list[Event]:
+        """An exec in this slot could not be run. A container that is being restarted already (by its own crash, or
+        with the rest of a JobSet that restarts as one) refuses it too: what is seen of it within SETTLING_SECONDS
+        decides."""
+        track = self.slots.get(slot)
+        if track is None or track.state in ("ready", "failed"):
+            return []
+        track.refusals[container] = reason
+        track.refused_at = now
+        self._doubted.add(slot)
+        return self._judge(track, now)
+
+    def _settle(self, track: SlotTrack, now: float) -> list[Event]:
+        """A container that refused an exec and still runs as before was not restarted."""
+        if track.refused_at is None or now - track.refused_at < SETTLING_SECONDS:
+            return []
+        self._doubted.discard(track.slot)
+        before = track.before
+        pod = track.pods.get(before.uid) if before else None
+        if before is None or pod is None or condition(pod.status.conditions, "AllContainersRestarting"):
+            return []
+        untouched = (s for s in statuses(pod) if s.name in track.refusals and s.state.running and not _fresh(s, before))
+        container = next(untouched, None)
+        return self.refused(track.slot, track.refusals[container.name], now) if container else []
 
     # ------------------------------------------------------------ what was seen
 
@@ -210,8 +256,9 @@ class Tracker:
         self.verdict = self.verdict or Verdict(kind, reason)
 
     def tick(self, now: float) -> list[Event]:
-        """Time passed: slots that stayed Ready long enough are done."""
-        return [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
+        """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
+        stayed = [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
+        return stayed + [event for slot in list(self._doubted) for event in self._settle(self.slots[slot], now)]
 
     # ------------------------------------------------------------ judging
 
@@ -227,6 +274,8 @@ class Tracker:
             track.ready_since = None
         if state != "starting" or track.ready_since is None:
             self._pausing.discard(track.slot)
+        if track.refusal and state in ("waiting", "triggered", "stopping"):
+            state, reason = "failed", track.refusal
         return self._move(track, state, reason, now)
 
     def _seen_in_place(self, track: SlotTrack) -> tuple[State, str]:
@@ -236,7 +285,8 @@ class Tracker:
             return self._seen_recreated(track)
         scope = {c.name: c for c in containers_in_scope(pod, self.plan.request.containers)}
         current = {s.name: s for s in statuses(pod) if s.name in scope}
-        fresh = {name for name, status in current.items() if _fresh(status, before)} if track.sent_at else set()
+        tried = track.sent_at is not None or track.refusals or track.refusal
+        fresh = {name for name, status in current.items() if _fresh(status, before)} if tried else set()
         if pod.status.phase == "Succeeded" and fresh == set(scope):
             return "ready", "completed"
         if pod.status.phase in ("Failed", "Succeeded"):
@@ -245,7 +295,7 @@ class Tracker:
         if dead is not None:
             return "failed", f"container {dead.name} ended and stays down: {why(dead)}"
         if fresh == set(scope):
-            return ("ready", "") if pod_ready(pod) else ("starting", _waits_for(pod, current.values()))
+            return ("ready", "") if pod_ready(pod) else ("starting", waits_for(pod, current.values()))
         if condition(pod.status.conditions, "AllContainersRestarting"):
             return "stopping", "RestartingAllContainers"
         stopped = [s for n, s in current.items() if n not in fresh and s.state.running is None]
@@ -265,7 +315,7 @@ class Tracker:
             track.pod, track.node, track.recreated = pod.metadata.name, pod.spec.node_name, True
             if not holding and (pod_ready(pod) or pod.status.phase == "Succeeded"):
                 return "ready", ""
-            return "starting", _waits_for(pod, statuses(pod))
+            return "starting", waits_for(pod, statuses(pod))
         if not holding:
             return "stopping", "waiting for a new Pod"
         pod = holding[0]
@@ -343,7 +393,7 @@ class Tracker:
             return "unchanged"
         if track.state == "ready":
             return "recreated" if track.recreated else "restarted"
-        if track.state == "failed":
+        if track.state == "failed" or track.refusal:
             return "failed"
         if track.sent_at is None:
             return "unchanged"
@@ -359,25 +409,3 @@ def _fresh(status: ContainerStatus, before: Identity) -> bool:
     container_id, restarts = before.containers.get(status.name, ("", -1))
     known = bool(container_id) or status.restart_count > restarts
     return bool(status.container_id) and status.container_id != container_id and known
-
-
-def why(status: ContainerStatus) -> str:
-    """The kubelet's reason for a container that is not running."""
-    if status.state.waiting:
-        return status.state.waiting.reason
-    if status.state.terminated:
-        ended = status.state.terminated
-        return f"{ended.reason or 'Terminated'} (exit {ended.exit_code})"
-    return ""
-
-
-def _waits_for(pod: Pod, containers: Iterable[ContainerStatus]) -> str:
-    """What a Pod that is not Ready waits for: a container's reason, else the condition that is not met."""
-    for status in containers:
-        if status.state.running is None and (reason := why(status)):
-            return reason
-    for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready"):
-        unmet = condition(pod.status.conditions, kind, "False")
-        if unmet:
-            return unmet.reason or f"not {kind}"
-    return pod.status.phase

@@ -207,6 +207,25 @@ def test_many_actions_all_report_and_a_stop_leaves_the_rest_unsent(play: Callabl
     play(scenario)
 
 
+def test_every_action_is_answered_for_however_few_may_be_in_flight(play: Callable[[Scenario], None]) -> None:
+    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+        writes = [Write(verb="patch", path=pod_path("ns", f"p{n}"), slot=str(n)) for n in range(40)]
+        for n in range(40):
+            overloaded = failing(503, "ServiceUnavailable")
+            server.on("PATCH", pod_path("ns", f"p{n}"), overloaded if n < 20 else json_answer(pod("x", 1)))
+        failed: list[str] = []
+        done: list[str] = []
+        await cluster.send_all(
+            writes,
+            lambda action, result: (failed if result.error else done).append(action.slot),
+            concurrency=16,
+            deadline=cluster.now() + 0.5,
+        )
+        assert (sorted(map(int, failed)), sorted(map(int, done))) == ([*range(20)], [*range(20, 40)])
+
+    play(scenario)
+
+
 def test_actions_on_one_slot_keep_their_order(play: Callable[[Scenario], None]) -> None:
     async def scenario(server: ApiServer, cluster: Cluster) -> None:
         first = Write(verb="patch", path=f"{POD}/status", slot="s")

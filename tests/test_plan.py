@@ -29,7 +29,12 @@ def ids(found: Plan) -> set[str]:
     return {f.id for f in found.findings}
 
 
-def native_snapshot(*, max_restarts: int = 100, attempts: tuple[str, ...] = ("2", "2"), **node: Any) -> Snapshot:
+RESTARTS_ALL = [{"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}]
+
+
+def native_snapshot(
+    *, max_restarts: int = 100, attempts: tuple[str, ...] = ("2", "2"), rules: Any = (), **node: Any
+) -> Snapshot:
     policy = {"maxRestarts": max_restarts, "restartStrategy": "InPlaceRestart"}
     status = {"currentInPlaceRestartAttempt": 2}
     jobset = build.jobset(failure_policy=policy, status=status, backoff_limit=2147483647, replacement="Failed")
@@ -38,6 +43,7 @@ def native_snapshot(*, max_restarts: int = 100, attempts: tuple[str, ...] = ("2"
             index,
             annotations={ATTEMPT: value} if value else {},
             spec={"initContainers": [AGENT]},
+            containers=[build.container(restartPolicyRules=rules)],
             statuses=[build.status(restarts=2)],
         )
         for index, value in enumerate(attempts)
@@ -200,6 +206,12 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "note",
     ),
+    "JSR308": (
+        native_snapshot(rules=RESTARTS_ALL),
+        Request(via="signal"),
+        Evidence(probes=TERM_HANDLED),
+        "blocker",
+    ),
     "JSR401": (build.snapshot(nodes=[DEAD]), Request(), Evidence(), "blocker"),
     "JSR402": (build.snapshot(nodes=[]), Request(), Evidence(), "blocker"),
     "JSR403": (build.snapshot(nodes=[build.node(unschedulable=True)]), Request(via="suspend"), Evidence(), "warning"),
@@ -284,6 +296,12 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
     not_allowed = make(snapshot, Request(**via, allow=others), "op1", evidence)
     assert not_allowed.refused
     assert finding in {f.id for f in not_allowed.blockers()}
+
+
+def test_a_signal_that_restarts_one_container_alone_sets_off_no_round() -> None:
+    alone = [{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}]
+    found = make(native_snapshot(rules=alone), Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))
+    assert (found.refused, len(found.actions)) == (False, 2)
 
 
 def test_a_node_that_cannot_be_seen_is_a_note() -> None:

@@ -12,7 +12,7 @@ from jobset_restart.events import Barrier, Event, Failed, Ready, Starting, Stopp
 from jobset_restart.objects import JobSet, Pod
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.snapshot import Slot
-from jobset_restart.track import Tracker
+from jobset_restart.track import SETTLING_SECONDS, Tracker
 from tests import build
 from tests.test_plan import DEAD, native_snapshot
 
@@ -127,6 +127,51 @@ def test_a_write_that_was_refused_is_a_failure_and_the_others_go_on() -> None:
     track.observe(restarted(1), BEGAN + 1)
     assert track.done
     assert [track.outcome(slot(i), timed_out=False) for i in (0, 1)] == ["failed", "restarted"]
+
+
+def test_a_container_that_refuses_an_exec_because_it_is_being_restarted_counts_as_restarted() -> None:
+    track = in_place(pods=1)
+    assert track.exec_refused(slot(0), "worker", "not running", BEGAN) == []
+    stopped = build.pod(0, ready=False, statuses=[build.status(state={"terminated": {"exitCode": 1}})])
+    assert kinds(track.observe(stopped, BEGAN + 1)) == ["Stopping"]
+    assert kinds(track.tick(BEGAN + SETTLING_SECONDS + 1)) == []
+    assert kinds(track.observe(restarted(0), BEGAN + SETTLING_SECONDS + 2)) == ["Ready"]
+    assert track.outcome(slot(0), timed_out=False) == "restarted"
+
+
+def test_a_container_that_refuses_an_exec_and_runs_on_is_a_failure() -> None:
+    track = in_place(pods=1)
+    track.exec_refused(slot(0), "worker", "not running", BEGAN)
+    assert track.tick(BEGAN + SETTLING_SECONDS - 1) == []
+    assert not track.done
+    (event,) = track.tick(BEGAN + SETTLING_SECONDS)
+    assert isinstance(event, Failed)
+    assert event.reason == "not running"
+    assert track.done
+
+
+def test_one_container_that_refused_its_exec_fails_the_slot_when_the_other_is_back() -> None:
+    both = [build.container("worker"), build.container("log")]
+    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
+    track = tracker(make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image"), "op1"))
+    track.sent(slot(0), BEGAN)
+    track.exec_refused(slot(0), "log", "not running", BEGAN)
+    half = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log")])
+    assert kinds(track.observe(half, BEGAN + 1)) == ["Stopping"]
+    assert kinds(track.tick(BEGAN + SETTLING_SECONDS)) == ["Failed"]
+    assert track.observe(half, BEGAN + SETTLING_SECONDS + 1) == []
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "failed"
+
+
+def test_a_refused_slot_that_crashes_on_its_own_does_not_hold_the_operation() -> None:
+    track = in_place(pods=1)
+    track.refused(slot(0), "forbidden", BEGAN)
+    crashed = {"waiting": {"reason": "CrashLoopBackOff", "message": "m"}}
+    track.observe(build.pod(0, ready=False, statuses=[build.status(containerID="", state=crashed)]), BEGAN + 1)
+    track.observe(restarted(0), BEGAN + 2)
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "restarted"
 
 
 def test_a_pod_that_was_replaced_comes_back_as_recreated() -> None:

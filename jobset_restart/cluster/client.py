@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import aiohttp
@@ -173,22 +174,28 @@ class Cluster(Session):
     ) -> None:
         """Sends the actions, many at once, actions on one slot in their order. `on_done` is told of each as it is
         answered. When `stop` is set, what is in flight completes and the rest is left unsent."""
-        chains = _by_slot(actions)
+        chains = deque(_by_slot(actions))
         default = EXECS_IN_FLIGHT if actions and isinstance(actions[0], Exec) else WRITES_IN_FLIGHT
         pace = Pace(concurrency or default)
-        todo: Iterator[list[Action]] = iter(chains)
+        at_work = 0
 
-        async def work(number: int) -> None:
-            for chain in todo:
-                for action in chain:
-                    while number >= pace.limit and not (stop and stop.is_set()):  # noqa: ASYNC110 no event: time heals
-                        await asyncio.sleep(0.05)
-                    if stop and stop.is_set():
-                        return
-                    if not await self._act(action, on_done, pace, deadline, dry_run):
+        async def work() -> None:
+            nonlocal at_work
+            while chains and at_work <= pace.limit and not (stop and stop.is_set()):
+                for action in chains.popleft():
+                    if not await self._act(action, on_done, pace, deadline, dry_run) or (stop and stop.is_set()):
                         break
+                put_to_work()
+            at_work -= 1
 
-        await asyncio.gather(*(work(number) for number in range(min(pace.most, len(chains)))))
+        def put_to_work() -> None:
+            nonlocal at_work
+            for _ in range(min(pace.limit - at_work, len(chains))):
+                at_work += 1
+                workers.create_task(work())
+
+        async with asyncio.TaskGroup() as workers:
+            put_to_work()
 
     async def _act(
         self,

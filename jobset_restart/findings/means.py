@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.rules import effect_of_exit
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
 from jobset_restart.triggers import status_of
 from jobset_restart.triggers.image import running_digest
+from jobset_restart.triggers.signal import number
 
 RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
 
@@ -190,3 +192,30 @@ def grace_period(case: Case) -> Hit | None:
     if longest < 10:
         return None
     return Hit([], f"up to {longest} s before a container that ignores TERM is killed")
+
+
+@finding(
+    "JSR308",
+    "blocker",
+    "a signal to one Pod would restart the whole JobSet",
+    source="KEP-5532 RestartAllContainers; JobSet, in_place_restart.go: Pods whose attempts differ are restarted",
+    todo="use --via native: one write, one round; or --via image, which no restart rule answers",
+    triggers=("signal",),
+)
+def signal_sets_off_rounds(case: Case) -> Hit | None:
+    """Where a container's exit restarts all containers of its Pod, the Pod's agent comes back with another attempt, and
+    a JobSet with restartStrategy InPlaceRestart then restarts all its Pods.
+
+    One signal does that already. More of them, to containers that have just come back, set off round after round,
+    each of which counts towards failurePolicy.maxRestarts."""
+    if not is_native(case.snapshot.jobset):
+        return None
+    answering = []
+    for state, pod, container in case.targets():
+        found = case.means_for(state, container)
+        exit_code = found.exit_code if found else 128 + number("TERM")
+        if agent(pod.spec) is not None and effect_of_exit(container, pod.spec, exit_code) == "restart all":
+            answering.append(state)
+    if not answering:
+        return None
+    return Hit(named(answering), f"{count(len(answering), 'Pod')} would each start a round of the JobSet")

@@ -34,8 +34,8 @@ from jobset_restart.snapshot import (
     is_native,
     pods_per_job,
     statuses,
+    why,
 )
-from jobset_restart.track import why
 from jobset_restart.triggers import mark_of
 
 

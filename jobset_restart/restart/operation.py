@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from jobset_restart import claim
-from jobset_restart.errors import Conflict, JsrError, NotFound, Unreachable
+from jobset_restart.errors import Conflict, ExecFailed, JsrError, NotFound, Unreachable
 from jobset_restart.events import (
     Claimed,
     Detached,
@@ -168,6 +168,10 @@ class Operation:
             if isinstance(action, Exec) and isinstance(done.error, Unreachable) and slot is not None:
                 # The container may have taken the connection down with it: what the watch sees decides.
                 self._tell(self.tracker.sent(slot, self.cluster.now()))
+                return
+            if isinstance(action, Exec) and isinstance(done.error, ExecFailed) and slot is not None:
+                message = done.error.message
+                self._tell(self.tracker.exec_refused(slot, action.container, message, self.cluster.now()))
                 return
             failures.append(done.error)
             if slot is not None:
