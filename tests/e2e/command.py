@@ -70,6 +70,10 @@ class Running:
             raise AssertionError(f"still running after {within:.0f} s\n{self._ended(-9)}") from None
         return self._ended(code)
 
+    def __str__(self) -> str:
+        files = (file.read_text(encoding="utf-8", errors="replace") for file in (self._out, self._err))
+        return "\n".join((f"jsr {' '.join(self.args)}", f"exit {self._process.poll()}", *files))
+
     def _ended(self, code: int) -> Ended:
         texts = (file.read_bytes().decode(errors="surrogateescape") for file in (self._out, self._err))
         return Ended(self.args, code, *texts)
@@ -145,6 +149,10 @@ class Jsr:
 
     def status(self, name: str, *args: str) -> dict[str, Any]:
         return self.run("status", name, *args, "-o", "json", within=30).exited(0).document
+
+    def said(self) -> str:
+        """Every run so far and what it printed."""
+        return "\n\n".join(map(str, self._runs))
 
     def close(self) -> None:
         for run in self._runs:

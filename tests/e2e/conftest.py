@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     takes longest."""
     last = bool(os.environ.get("JSR_TEST_KUBECONFIG"))
     items.sort(key=lambda item: (item.get_closest_marker("real_fault") is not None) == last)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A scenario that fails shows what its `jsr` said."""
+    report = yield
+    jsr = item.funcargs.get("jsr") if isinstance(item, pytest.Function) else None
+    if report.when == "call" and report.failed and isinstance(jsr, Jsr):
+        report.sections.append(("jsr", jsr.said()))
+    return report
 
 
 @pytest.fixture(scope="session")
