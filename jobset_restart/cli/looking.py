@@ -33,10 +33,19 @@ async def _status(name: str | None, where: Where, all_namespaces: bool, watch: b
                 await _keep_showing(reports, form, all_namespaces)
         elif name:
             assert namespace is not None
-            _show(await looking.one(cluster, namespace, name), form)
+            report, _ = await asyncio.gather(looking.one(cluster, namespace, name), asyncio.to_thread(_load_view, form))
+            _show(report, form)
         else:
             _show(await looking.every(cluster, namespace), form, all_namespaces)
     return 0
+
+
+def _load_view(form: str) -> None:
+    """Imports what `_show` needs, which takes no time while an answer is waited for."""
+    if form in ("json", "yaml", "name"):
+        from jobset_restart.view import document as _document  # noqa: F401
+    else:
+        from jobset_restart.view import table as _table  # noqa: F401
 
 
 def _show(report: Report, form: str, all_namespaces: bool = False) -> None:
