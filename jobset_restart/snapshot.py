@@ -244,6 +244,11 @@ def condition(conditions: Iterable[Condition], kind: str, status: str = "True") 
     return next((c for c in conditions if c.type == kind and c.status == status), None)
 
 
+def ready_condition(conditions: Iterable[Condition]) -> Condition | None:
+    """The condition Ready, whatever its status."""
+    return next((c for c in conditions if c.type == "Ready"), None)
+
+
 def pod_ready(pod: Pod) -> bool:
     """The Pod's Ready condition. A Pod on a dead node keeps containers `ready: true`; only this turns False."""
     return not pod.metadata.deletion_timestamp and condition(pod.status.conditions, "Ready") is not None

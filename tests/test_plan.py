@@ -310,6 +310,18 @@ def test_a_node_that_cannot_be_seen_is_a_note() -> None:
     assert "JSR404" in ids(plan(snapshot))
 
 
+@pytest.mark.parametrize(("became_ready", "lives"), [("2026-01-01T00:59:59Z", False), ("2026-01-01T01:00:01Z", True)])
+def test_a_pod_that_became_ready_after_its_node_was_given_up_is_the_word_of_a_living_kubelet(
+    became_ready: str, lives: bool
+) -> None:
+    node, pod = build.node(ready=False), build.pod(0)
+    node.status.conditions[0].last_transition_time = "2026-01-01T01:00:00Z"
+    pod.status.conditions[0].last_transition_time = became_ready
+    snapshot = build.snapshot(build.jobset(pods=1), [pod], nodes=[node])
+    assert ("JSR401" in ids(plan(snapshot))) != lives
+    assert ("JSR405" in ids(plan(snapshot, strategy="recreate", node_down=("node-0",)))) == lives
+
+
 # ---------------------------------------------------------------- ways out, continuation, permissions
 
 

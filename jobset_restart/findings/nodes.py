@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from jobset_restart.findings import Case, Hit, count, finding, named, some
-from jobset_restart.objects import Node
+from jobset_restart.objects import Node, seconds
 from jobset_restart.rules import replaces_only_failed
-from jobset_restart.snapshot import SlotState, node_ready
+from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
 
 
 def dead(state: SlotState) -> bool:
-    """Whether the slot's Pod is bound to a Node that is seen not to be Ready."""
-    return state.node is not None and not node_ready(state.node)
+    """Whether the slot's Pod is bound to a Node that is seen not to be Ready, and has not turned Ready since.
+
+    Only the kubelet makes a Pod Ready; the node lifecycle controller takes that away when the kubelet falls silent
+    (MarkPodsNotReady). A Pod that is Ready later than its Node was given up is the word of a living kubelet, whose
+    Node follows with its next heartbeat: so it is after an outage of the control plane."""
+    if state.node is None or node_ready(state.node):
+        return False
+    since = ready_condition(state.node.status.conditions)
+    spoke = condition(state.pod.status.conditions, "Ready") if state.pod else None
+    if since is None or spoke is None:
+        return True
+    return seconds(spoke.last_transition_time) <= seconds(since.last_transition_time)
 
 
 def _down(case: Case) -> list[SlotState]:
@@ -51,7 +61,7 @@ def not_ready(case: Case) -> Hit | None:
 
 
 def _reason(node: Node) -> str:
-    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    ready = ready_condition(node.status.conditions)
     return ready.reason or f"Ready is {ready.status}" if ready else "no Ready condition"
 
 
@@ -113,14 +123,18 @@ def unseen(case: Case) -> Hit | None:
     todo="check the name; a Ready node is restarted like any other",
 )
 def declared_down_but_ready(case: Case) -> Hit | None:
-    """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready runs
-    them: two Pods would hold one identity. A node with no Pod of this JobSet is taken for a mistyped name."""
+    """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready, or on
+    which a Pod became Ready after the node was given up, runs them: two Pods would hold one identity. A node with no
+    Pod of this JobSet is taken for a mistyped name."""
     nodes, used = case.snapshot.nodes, {s.node_name for s in case.snapshot.slots.values()}
+    speaking = {s.node_name for s in case.snapshot.slots.values() if s.ready and not dead(s)}
     wrong = []
     for name in sorted(case.node_down):
         node = nodes.get(name) if nodes is not None else None
         if node is not None and node_ready(node):
             wrong.append(f"{name} is Ready")
+        elif node is not None and name in speaking:
+            wrong.append(f"{name} is alive: a Pod on it has become Ready since it was given up")
         elif name not in used:
             wrong.append(f"{name} has no Pod of this JobSet")
     return Hit([f"Node {w.split(' ', 1)[0]}" for w in wrong], some(wrong)) if wrong else None

@@ -33,6 +33,7 @@ from jobset_restart.snapshot import (
     condition,
     is_native,
     pods_per_job,
+    ready_condition,
     statuses,
     why,
 )
@@ -150,7 +151,7 @@ def not_ready(state: SlotState, now: float) -> NotReadyReport:
         age=_since(pod, now),
     )
     if dead(state) and state.node:
-        ready = next((c for c in state.node.status.conditions if c.type == "Ready"), None)
+        ready = ready_condition(state.node.status.conditions)
         row.state, row.reason = "node down", (ready.reason if ready else "") or "NotReady"
         row.age = age(ready.last_transition_time, now) if ready else None
         if pod.metadata.deletion_timestamp:
@@ -166,7 +167,7 @@ def not_ready(state: SlotState, now: float) -> NotReadyReport:
 
 
 def _since(pod: Pod, now: float) -> float | None:
-    ready = next((c for c in pod.status.conditions if c.type == "Ready"), None)
+    ready = ready_condition(pod.status.conditions)
     return age(ready.last_transition_time if ready else pod.metadata.creation_timestamp, now)
 
 

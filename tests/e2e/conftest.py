@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.api import Api
+from tests.e2e.api import Api, Object
 from tests.e2e.cluster import Cluster, embedded, exclusively, given
 from tests.e2e.command import Jsr
 from tests.e2e.place import Place, namespace_for
@@ -62,10 +62,17 @@ def api(cluster: Cluster) -> Iterator[Api]:
 
 
 @pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
-    """A scenario that breaks a part of the cluster runs when no other does."""
-    with exclusively(cluster) if request.node.get_closest_marker("real_fault") else cluster.shared():
+def _turn(request: pytest.FixtureRequest, cluster: Cluster, api: Api) -> Iterator[None]:
+    """A scenario that breaks a part of the cluster runs when no other does, and leaves the nodes as they were: after
+    an outage of the API server they count as lost until they have all been heard of again."""
+    if not request.node.get_closest_marker("real_fault"):
+        with cluster.shared():
+            yield
+        return
+    with exclusively(cluster):
+        before = _usable({node["metadata"]["name"]: node for node in api.list("nodes")["items"]})
         yield
+        api.until("nodes", "", lambda nodes: before <= _usable(nodes), within=120, what="the nodes as they were")
 
 
 @pytest.fixture
@@ -92,18 +99,17 @@ def jsr(cluster: Cluster, place: Place, tmp_path: Path) -> Iterator[Jsr]:
 @pytest.fixture
 def two_nodes(api: Api, _turn: None) -> tuple[str, str]:
     """Two nodes that run containers."""
-
-    def usable(nodes: dict[str, dict[str, object]]) -> list[str]:
-        return sorted(name for name, node in nodes.items() if _usable(node))
-
-    found = api.until("nodes", "", lambda nodes: len(usable(nodes)) >= 2, within=60, what="two Ready nodes")
-    first, second = usable(found)[:2]
+    found = api.until("nodes", "", lambda nodes: len(_usable(nodes)) >= 2, within=60, what="two Ready nodes")
+    first, second = sorted(_usable(found))[:2]
     return first, second
 
 
-def _usable(node: dict[str, object]) -> bool:
-    spec, status = node.get("spec"), node.get("status")
-    assert isinstance(spec, dict)
-    assert isinstance(status, dict)
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
-    return ready and not spec.get("taints") and not spec.get("unschedulable")
+def _usable(nodes: dict[str, Object]) -> set[str]:
+    """The names of the nodes that are Ready and take Pods."""
+    return {
+        name
+        for name, node in nodes.items()
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
+        and not node["spec"].get("taints")
+        and not node["spec"].get("unschedulable")
+    }
