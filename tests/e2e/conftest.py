@@ -13,7 +13,8 @@ from tests.e2e.cluster import Cluster, embedded, exclusively, given
 from tests.e2e.command import Jsr
 from tests.e2e.place import Place, namespace_for
 
-LEFT_SECONDS = 120
+LEFT_SECONDS = 300
+"""The namespace controller tries again after pauses that double, and counts the failures while the API was away."""
 RUN = f"{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}-{os.getpid()}"
 
 
