@@ -388,7 +388,7 @@ def _refused_exec(error: aiohttp.WSServerHandshakeError, exec_: Exec) -> JsrErro
         return refused
     return ExecFailed(
         f"exec in container {exec_.container} of Pod {pod} was refused with status {error.status}: "
-        "the container may not be running"
+        "the container may not be running, or its node not be reachable"
     )
 
 
