@@ -44,6 +44,7 @@ WRITES_IN_FLIGHT = 64
 EXECS_IN_FLIGHT = 256
 EXEC_SECONDS = 30.0
 GATHERED_SECONDS = 0.05
+GATHERED_BYTES = 64 * 1024
 PAGE = 500
 METHODS = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -320,7 +321,8 @@ class Cluster(Session):
                 yield b""
                 async for data in response.content.iter_any():
                     yield data
-                    await _gather(response)
+                    if len(data) < GATHERED_BYTES:
+                        await _gather(response)
         except TRANSPORT_ERRORS as error:
             raise transport_error(error, self.server) from None
 
