@@ -155,8 +155,10 @@ def assert_restarted_in_place(
     slots: Collection[str] | None = None,
     containers: Collection[str] | None = None,
     rounds: int = 1,
+    at_least: int | None = None,
 ) -> None:
-    """Same Pod, IP and node; each container meant is another one, started once a round; all else is untouched."""
+    """Same Pod, IP and node; each container meant is another one, started once a round, or `at_least` so often; all
+    else is untouched."""
     assert after.pods.keys() == before.pods.keys()
     meant = before.pods.keys() if slots is None else slots
     for slot, old in before.pods.items():
