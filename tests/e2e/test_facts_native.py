@@ -63,14 +63,19 @@ def each_pod(manifest: Object) -> list[Object]:
 
 def test_one_patch_restarts_every_container_of_the_jobset(place: Place) -> None:
     """Current attempt + 1 on one Pod: all Pods stay, each container is another one, no count moves, all end in sync.
-    It takes one round, or two where the agent of that very Pod is the last to come back: what waits for its agent's
-    barrier when the second begins has not been started in between."""
+    It takes one round, or two where the agent of that very Pod is the last to come back. Then it alone need not come
+    back twice, and what waits for its agent's barrier when the second round begins was not started in between."""
     before = settled(place, native("train", workers=3))
     write_attempt(place, before.pods["workers/0/1"].name, 1)
     after = until_round(place, before)
     rounds = rounds_between(before, after)
     assert rounds in (1, 2)
     assert_restarted_in_place(before, after, rounds=rounds, at_least=1)
+    agents = {
+        slot: pod.containers["agent"].restarts - before.pods[slot].containers["agent"].restarts
+        for slot, pod in after.pods.items()
+    }
+    assert agents == {slot: 1 if slot == "workers/0/1" else rounds for slot in before.pods}
     assert after.jobs == before.jobs
     assert (after.jobset.previous_attempt, after.jobset.current_attempt) == (rounds - 1, rounds)
     assert {pod.attempt for pod in after.pods.values()} == {str(rounds)}
