@@ -21,7 +21,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    gc.freeze()  # else the interpreter looks through all of them once more before it ends
+    gc.freeze()  # else the interpreter looks through every object once more before it ends
     sys.exit(code)
 
 

@@ -50,7 +50,7 @@ SETTLING_SECONDS = 10.0
 class SlotTrack(Struct):
     """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
     of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
-    reasons for which containers, by name, refused an exec at `refused_at`; `refusal` is the reason once it is final."""
+    reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final."""
 
     slot: Slot
     before: Identity | None
@@ -62,7 +62,6 @@ class SlotTrack(Struct):
     frozen: bool = False
     sent_at: float | None = None
     refusals: dict[str, str] = field(default_factory=dict)
-    refused_at: float | None = None
     refusal: str = ""
     since: float = 0.0
     ready_since: float | None = None
@@ -103,7 +102,8 @@ class Tracker:
         self._held = dict.fromkeys(self.slots)
         """Slots that have not arrived at the barrier, in order."""
         self._pausing: set[Slot] = set()
-        self._doubted: set[Slot] = set()
+        self._doubted: dict[Slot, float] = {}
+        """Slots that refused an exec, and when they last did, until it is known what that meant."""
         self._restarts = plan.snapshot.jobset.status.restarts
         self._said: Barrier | None = None
         for state in plan.snapshot.slots.values():
@@ -161,7 +161,7 @@ class Tracker:
         if track is None or track.state == "ready":
             return []
         track.refusal = reason
-        self._doubted.discard(slot)
+        self._doubted.pop(slot, None)
         return self._move(track, "failed", reason, now)
 
     def exec_refused(self, slot: Slot, container: str, reason: str, now: float) -> list[Event]:
@@ -172,15 +172,12 @@ class Tracker:
         if track is None or track.state in ("ready", "failed"):
             return []
         track.refusals[container] = reason
-        track.refused_at = now
-        self._doubted.add(slot)
+        self._doubted[slot] = now
         return self._judge(track, now)
 
     def _settle(self, track: SlotTrack, now: float) -> list[Event]:
         """A container that refused an exec and still runs as before was not restarted."""
-        if track.refused_at is None or now - track.refused_at < SETTLING_SECONDS:
-            return []
-        self._doubted.discard(track.slot)
+        del self._doubted[track.slot]
         before = track.before
         pod = track.pods.get(before.uid) if before else None
         if before is None or pod is None or condition(pod.status.conditions, "AllContainersRestarting"):
@@ -258,7 +255,8 @@ class Tracker:
     def tick(self, now: float) -> list[Event]:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
         stayed = [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
-        return stayed + [event for slot in list(self._doubted) for event in self._settle(self.slots[slot], now)]
+        settled = [slot for slot, refused_at in self._doubted.items() if now - refused_at >= SETTLING_SECONDS]
+        return stayed + [event for slot in settled for event in self._settle(self.slots[slot], now)]
 
     # ------------------------------------------------------------ judging
 

@@ -298,6 +298,16 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
     assert finding in {f.id for f in not_allowed.blockers()}
 
 
+def test_a_pod_of_two_containers_is_one_that_a_signal_would_restart() -> None:
+    snapshot = native_snapshot(rules=RESTARTS_ALL)
+    for pod in snapshot.pods():
+        pod.spec.containers.append(pod.spec.containers[0])
+    found = make(snapshot, Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))
+    (hit,) = (f for f in found.findings if f.id == "JSR308")
+    assert hit.summary.startswith("2 Pods ")
+    assert len(hit.objects) == 2
+
+
 def test_a_signal_that_restarts_one_container_alone_sets_off_no_round() -> None:
     alone = [{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}]
     found = make(native_snapshot(rules=alone), Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))

@@ -44,6 +44,17 @@ def restarted(index: int, count: int = 1, *, ready: bool = True) -> Pod:
     return build.pod(index, ready=ready, statuses=[build.status(restarts=count)])
 
 
+def two_containers(worker: int = 0, log: int = 0) -> Pod:
+    """The Pod of slot 0 with a second container, and how often each was restarted."""
+    containers = [build.container("worker"), build.container("log")]
+    return build.pod(0, containers=containers, statuses=[build.status("worker", worker), build.status("log", log)])
+
+
+def in_place_with_two_containers(**request: Any) -> Tracker:
+    snapshot = build.snapshot(build.jobset(pods=1), [two_containers()])
+    return tracker(make(snapshot, Request(via="image", **request), "op1"))
+
+
 # ---------------------------------------------------------------- in place
 
 
@@ -80,23 +91,16 @@ def test_a_crash_before_the_patch_is_not_taken_for_the_restart() -> None:
 
 
 def test_every_container_in_scope_has_to_be_new() -> None:
-    both = [build.container("worker"), build.container("log")]
-    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
-    track = tracker(make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image"), "op1"))
+    track = in_place_with_two_containers()
     track.sent(slot(0), BEGAN)
-    half = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log")])
-    assert kinds(track.observe(half, BEGAN + 1)) == ["Stopping"]
-    whole = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log", 1)])
-    assert kinds(track.observe(whole, BEGAN + 2)) == ["Ready"]
+    assert kinds(track.observe(two_containers(worker=1), BEGAN + 1)) == ["Stopping"]
+    assert kinds(track.observe(two_containers(worker=1, log=1), BEGAN + 2)) == ["Ready"]
 
 
 def test_only_the_containers_asked_for_have_to_be_new() -> None:
-    both = [build.container("worker"), build.container("log")]
-    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
-    plan = make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image", containers=("log",)), "op1")
-    track = tracker(plan)
+    track = in_place_with_two_containers(containers=("log",))
     track.sent(slot(0), BEGAN)
-    track.observe(build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log", 1)]), BEGAN + 1)
+    track.observe(two_containers(log=1), BEGAN + 1)
     assert track.done
 
 
@@ -151,15 +155,12 @@ def test_a_container_that_refuses_an_exec_and_runs_on_is_a_failure() -> None:
 
 
 def test_one_container_that_refused_its_exec_fails_the_slot_when_the_other_is_back() -> None:
-    both = [build.container("worker"), build.container("log")]
-    pod = build.pod(0, containers=both, statuses=[build.status("worker"), build.status("log")])
-    track = tracker(make(build.snapshot(build.jobset(pods=1), [pod]), Request(via="image"), "op1"))
+    track = in_place_with_two_containers()
     track.sent(slot(0), BEGAN)
     track.exec_refused(slot(0), "log", "not running", BEGAN)
-    half = build.pod(0, containers=both, statuses=[build.status("worker", 1), build.status("log")])
-    assert kinds(track.observe(half, BEGAN + 1)) == ["Stopping"]
+    assert kinds(track.observe(two_containers(worker=1), BEGAN + 1)) == ["Stopping"]
     assert kinds(track.tick(BEGAN + SETTLING_SECONDS)) == ["Failed"]
-    assert track.observe(half, BEGAN + SETTLING_SECONDS + 1) == []
+    assert track.observe(two_containers(worker=1), BEGAN + SETTLING_SECONDS + 1) == []
     assert track.done
     assert track.outcome(slot(0), timed_out=False) == "failed"
 

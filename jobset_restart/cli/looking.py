@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from jobset_restart.cli.restarting import opened
 from jobset_restart.cli.showing import stdout_console, view_for
@@ -33,38 +33,36 @@ async def _status(name: str | None, where: Where, all_namespaces: bool, watch: b
                 await _keep_showing(reports, form, all_namespaces)
         elif name:
             assert namespace is not None
-            report, _ = await asyncio.gather(looking.one(cluster, namespace, name), asyncio.to_thread(_load_view, form))
-            _show(report, form)
+            loading = asyncio.to_thread(_shower, form)  # while the answer is awaited, the imports take no time
+            report, show = await asyncio.gather(looking.one(cluster, namespace, name), loading)
+            show(report)
         else:
-            _show(await looking.every(cluster, namespace), form, all_namespaces)
+            _shower(form, all_namespaces)(await looking.every(cluster, namespace))
     return 0
 
 
-def _load_view(form: str) -> None:
-    """Imports what `_show` needs, which takes no time while an answer is waited for."""
-    if form in ("json", "yaml", "name"):
-        from jobset_restart.view import document as _document  # noqa: F401
-    else:
-        from jobset_restart.view import table as _table  # noqa: F401
-
-
-def _show(report: Report, form: str, all_namespaces: bool = False) -> None:
+def _shower(form: str, all_namespaces: bool = False) -> Callable[[Report], None]:
+    """What prints reports in this form, everything it needs imported."""
     if form in ("json", "yaml", "name"):
         from jobset_restart.view.document import render
 
-        text = render(report, form)
-        if text:
-            print(text, flush=True)
-        return
+        def show_document(report: Report) -> None:
+            text = render(report, form)
+            if text:
+                print(text, flush=True)
+
+        return show_document
     from jobset_restart.view import table
 
-    table.show_status(stdout_console(), report, wide=form == "wide", namespaces=all_namespaces)
+    wide, console = form == "wide", stdout_console()
+    return lambda report: table.show_status(console, report, wide=wide, namespaces=all_namespaces)
 
 
 async def _keep_showing(reports: AsyncIterator[Report], form: str, all_namespaces: bool) -> None:
     """Shows each report that differs from the last, on a terminal in its place."""
     from jobset_restart.view.document import render
 
+    show = _shower(form, all_namespaces)
     shown = ""
     async for report in reports:
         text = render(report, "json")
@@ -72,7 +70,7 @@ async def _keep_showing(reports: AsyncIterator[Report], form: str, all_namespace
             continue
         if shown and form in ("table", "wide") and sys.stdout.isatty():
             print("\x1b[H\x1b[2J\x1b[3J", end="")
-        _show(report, form, all_namespaces)
+        show(report)
         shown = text
 
 
@@ -97,7 +95,7 @@ async def _wait(name: str, where: Where, within: float, form: str) -> int:
 
     async with await opened(where) as cluster:
         namespace = where.namespace or cluster.namespace
-        _show(await looking.until_well(cluster, namespace, name, within, tell), form)
+        _shower(form)(await looking.until_well(cluster, namespace, name, within, tell))
     return 0
 
 

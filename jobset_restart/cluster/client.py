@@ -340,7 +340,7 @@ class Cluster(Session):
 
 async def _gather(response: aiohttp.ClientResponse) -> None:
     """Reads nothing for a moment, so that what arrives in it is read at once: thousands of small events cost by the
-    read, not by the byte."""
+    read, not by the byte. After large reads as well, it would hold a busy stream back."""
     transport = response.connection.transport if response.connection else None
     if transport is None or transport.is_closing():
         return

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from signal import SIGTERM
 from typing import Literal
 
 from msgspec import Struct, field
 
 from jobset_restart.objects import Container, Job, Pod
-from jobset_restart.rules import counted_restarts
+from jobset_restart.rules import ExitEffect, counted_restarts, effect_of_exit
 from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.triggers import IN_PLACE, RECREATE, TRIGGERS, Trigger, containers_in_scope
 from jobset_restart.triggers.signal import Means, Probe
@@ -72,6 +73,13 @@ class Case(Struct, kw_only=True):
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
         found = (self.evidence.probes or {}).get((slot.slot.replicated_job, container.name))
         return means_of(found, self.signal) if found else None
+
+    def exits(self) -> Iterable[tuple[SlotState, Pod, Container, int, ExitEffect]]:
+        """Every container the restart means, the code it is expected to exit with after a signal, and what follows."""
+        for state, pod, container in self.targets():
+            found = self.means_for(state, container)
+            code = found.exit_code if found else 128 + SIGTERM
+            yield state, pod, container, code, effect_of_exit(container, pod.spec, code)
 
     def container_restarts(self, job: Job) -> int:
         """The sum an OnFailure Job holds against its backoffLimit now."""

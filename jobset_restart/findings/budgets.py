@@ -12,7 +12,6 @@ from jobset_restart.rules import (
     attempt_headroom,
     container_restart_headroom,
     crash_loop_delay,
-    effect_of_exit,
     ended_for_good,
     index_failures,
     job_back_off,
@@ -180,10 +179,7 @@ def exit_code(case: Case) -> Hit | None:
     handler chooses another: a handler that exits 0 under OnFailure completes the index.
     """
     bad = []
-    for state, pod, container in case.targets():
-        found = case.means_for(state, container)
-        code = found.exit_code if found else 143
-        effect = effect_of_exit(container, pod.spec, code)
+    for state, _, container, code, effect in case.exits():
         if effect in ("complete", "fail"):
             bad.append((state, f"{container.name}, expected to exit {code}, {effect}s"))
     if not bad:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from jobset_restart.findings import Case, Hit, count, finding, named, some
-from jobset_restart.rules import effect_of_exit
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
 from jobset_restart.triggers import status_of
 from jobset_restart.triggers.image import running_digest
-from jobset_restart.triggers.signal import number
 
 RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
 
@@ -210,12 +208,9 @@ def signal_sets_off_rounds(case: Case) -> Hit | None:
     each of which counts towards failurePolicy.maxRestarts."""
     if not is_native(case.snapshot.jobset):
         return None
-    answering = []
-    for state, pod, container in case.targets():
-        found = case.means_for(state, container)
-        exit_code = found.exit_code if found else 128 + number("TERM")
-        if agent(pod.spec) is not None and effect_of_exit(container, pod.spec, exit_code) == "restart all":
-            answering.append(state)
-    if not answering:
+    restarting = {
+        state.slot: state for state, pod, _, _, effect in case.exits() if effect == "restart all" and agent(pod.spec)
+    }
+    if not restarting:
         return None
-    return Hit(named(answering), f"{count(len(answering), 'Pod')} would each start a round of the JobSet")
+    return Hit(named(restarting.values()), f"{count(len(restarting), 'Pod')} would each start a round of the JobSet")

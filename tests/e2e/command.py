@@ -16,6 +16,11 @@ from typing import Any
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def account(args: tuple[str, ...], code: int | None, stdout: str, stderr: str) -> str:
+    """A run as a failing test shows it; the code is None while it goes on."""
+    return f"jsr {' '.join(args)}\nexit {code}\nstdout:\n{stdout}\nstderr:\n{stderr}"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a run ended. Whatever happened, it printed no traceback and nothing a terminal would obey."""
@@ -42,7 +47,7 @@ class Ended:
         return self
 
     def __str__(self) -> str:
-        return f"jsr {' '.join(self.args)}\nexit {self.code}\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}"
+        return account(self.args, self.code, self.stdout, self.stderr)
 
 
 class Running:
@@ -71,12 +76,14 @@ class Running:
         return self._ended(code)
 
     def __str__(self) -> str:
-        files = (file.read_text(encoding="utf-8", errors="replace") for file in (self._out, self._err))
-        return "\n".join((f"jsr {' '.join(self.args)}", f"exit {self._process.poll()}", *files))
+        return account(self.args, self._process.poll(), *self._texts("replace"))
 
     def _ended(self, code: int) -> Ended:
-        texts = (file.read_bytes().decode(errors="surrogateescape") for file in (self._out, self._err))
-        return Ended(self.args, code, *texts)
+        return Ended(self.args, code, *self._texts("surrogateescape"))
+
+    def _texts(self, errors: str) -> tuple[str, str]:
+        """What it has printed on stdout and stderr."""
+        return self._out.read_bytes().decode(errors=errors), self._err.read_bytes().decode(errors=errors)
 
     def until_printed(self, *words: str, within: float = 30) -> str:
         """What it has printed on stdout once all of these are in it."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.api import Api, Object
+from tests.e2e.api import Api
 from tests.e2e.cluster import Cluster, embedded, exclusively, given
 from tests.e2e.command import Jsr
+from tests.e2e.picture import usable
 from tests.e2e.place import Place, namespace_for
 
 LEFT_SECONDS = 300
@@ -71,9 +72,9 @@ def _turn(request: pytest.FixtureRequest, cluster: Cluster, api: Api) -> Iterato
             yield
         return
     with exclusively(cluster):
-        before = _usable({node["metadata"]["name"]: node for node in api.list("nodes")["items"]})
+        before = usable({node["metadata"]["name"]: node for node in api.list("nodes")["items"]})
         yield
-        api.until("nodes", "", lambda nodes: before <= _usable(nodes), within=120, what="the nodes as they were")
+        api.until("nodes", "", lambda nodes: before <= usable(nodes), within=120, what="the nodes as they were")
 
 
 @pytest.fixture
@@ -100,17 +101,6 @@ def jsr(cluster: Cluster, place: Place, tmp_path: Path) -> Iterator[Jsr]:
 @pytest.fixture
 def two_nodes(api: Api, _turn: None) -> tuple[str, str]:
     """Two nodes that run containers."""
-    found = api.until("nodes", "", lambda nodes: len(_usable(nodes)) >= 2, within=60, what="two Ready nodes")
-    first, second = sorted(_usable(found))[:2]
+    found = api.until("nodes", "", lambda nodes: len(usable(nodes)) >= 2, within=60, what="two Ready nodes")
+    first, second = sorted(usable(found))[:2]
     return first, second
-
-
-def _usable(nodes: dict[str, Object]) -> set[str]:
-    """The names of the nodes that are Ready and take Pods."""
-    return {
-        name
-        for name, node in nodes.items()
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
-        and not node["spec"].get("taints")
-        and not node["spec"].get("unschedulable")
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,15 @@ def slot_of(pod: Object) -> str:
 def ready(pod: Object) -> bool:
     """The Pod's own condition Ready; a Pod on its way out is not."""
     return "deletionTimestamp" not in pod["metadata"] and "Ready" in conditions(pod)
+
+
+def usable(nodes: Mapping[str, Object]) -> set[str]:
+    """The names of the nodes that are Ready and take Pods."""
+    return {
+        name
+        for name, node in nodes.items()
+        if "Ready" in conditions(node) and not node["spec"].get("taints") and not node["spec"].get("unschedulable")
+    }
 
 
 def conditions(thing: Object) -> frozenset[str]:

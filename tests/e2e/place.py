@@ -89,6 +89,16 @@ class Place:
         )
         return _record(jobset)
 
+    def until_usable(self, node: str, within: float) -> None:
+        """Waits until a node that was broken is Ready again and takes Pods."""
+        self.api.until(
+            "nodes",
+            "",
+            lambda nodes: node in picture.usable(nodes),
+            within=within,
+            what=f"node {node} to be well again",
+        )
+
     def settled(self, name: str, within: float = 120) -> Picture:
         """Waits until every Pod is Ready and every controller has said its last word about it; the picture then."""
         expected = pods_expected(self.jobset(name))

@@ -66,13 +66,7 @@ def dead(cluster: Cluster, place: Place, node: str, *jobsets: str) -> Iterator[N
     finally:
         cluster.command("JSR_TEST_MEND_NODE", node)
         taint(place, node, on=False)
-        place.api.until(
-            "nodes",
-            "",
-            lambda nodes: has_condition(nodes[node], "Ready") and not nodes[node]["spec"].get("taints"),
-            within=120,
-            what=f"node {node} to be well again",
-        )
+        place.until_usable(node, within=120)
 
 
 def taint(place: Place, node: str, *, on: bool) -> None:

@@ -169,16 +169,7 @@ def _on(place: Place, node: str) -> list[Object]:
 
 def _mend(cluster: Cluster, place: Place, node: str) -> None:
     cluster.command("JSR_TEST_MEND_NODE", node)
-    place.api.until(
-        "nodes",
-        "",
-        lambda nodes: any(c["type"] == "Ready" and c["status"] == "True" for c in nodes[node]["status"]["conditions"]),
-        within=90,
-        what=f"node {node} to be Ready again",
-    )
-    place.api.until(
-        "nodes", "", lambda nodes: not nodes[node]["spec"].get("taints"), within=90, what="its taints to go"
-    )
+    place.until_usable(node, within=90)
     place.until_pods(
         "train",
         lambda pods: all("deletionTimestamp" not in pod["metadata"] for pod in pods),
