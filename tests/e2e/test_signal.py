@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.command import Jsr
-from tests.e2e.manifests import IGNORES_TERM, container, handles_term, jobset, replicated_job
+from tests.e2e.manifests import IGNORES_TERM, container, handles_term, jobset, native, replicated_job
 from tests.e2e.picture import assert_nothing_changed, assert_restarted_in_place, assert_same_jobset
 from tests.e2e.place import Place
 
@@ -51,6 +51,25 @@ def test_refused(place: Place, jsr: Jsr, command: list[str], policy: str, findin
     ended = jsr.restart("train", "--via", "signal").exited(3)
     assert finding in ended.stderr
     assert_nothing_changed(before, place.picture("train"))
+
+
+def test_on_a_jobset_that_restarts_as_one(place: Place, jsr: Jsr) -> None:
+    """Refused; let through and one by one, the first signal restarts all Pods, and some of the execs that follow come
+    upon containers in mid-restart. It ends when all are back all the same."""
+    place.grant("agent")
+    place.create(native("train", workers=7))
+    before = place.settled("train")
+    assert "JSR308" in jsr.restart("train", "--via", "signal").exited(3).stderr
+    assert_nothing_changed(before, place.picture("train"))
+    allowed = ("--allow", "JSR308", "--concurrency", "1", "--timeout", "90s")
+    result = jsr.restart("train", "--via", "signal", *allowed, within=150).exited(0).document
+    assert (result["trigger"], result["outcomes"]) == ("signal", {"restarted": 8})
+    after = place.settled("train")
+    assert {slot: pod.uid for slot, pod in after.pods.items()} == {slot: pod.uid for slot, pod in before.pods.items()}
+    assert all(
+        after.pods[slot].containers["worker"].id != pod.containers["worker"].id for slot, pod in before.pods.items()
+    )
+    assert (after.jobset.restarts, after.jobset.conditions) == (0, before.jobset.conditions)
 
 
 def test_signal_that_is_not_handled_is_refused(place: Place, jsr: Jsr) -> None:
