@@ -190,7 +190,7 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
             raise Interrupted(*_left_at_once(plan)) from None
         finally:
             ticking.cancel()
-    show_summary(view.progress, wish)
+    show_summary(view.progress)
     return result
 
 

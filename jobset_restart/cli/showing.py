@@ -82,7 +82,7 @@ def show_findings(report: PlanReport, wish: Wish) -> None:
     table.show_findings(_console(sys.stderr), report.findings, verbose=wish.verbose)
 
 
-def show_summary(progress: Progress, wish: Wish) -> None:
+def show_summary(progress: Progress) -> None:
     from jobset_restart.view import table
 
     table.show_summary(_console(sys.stderr), progress)

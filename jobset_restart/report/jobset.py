@@ -77,7 +77,7 @@ def line_report(jobset: JobSet, jobs: Iterable[Job], now: float) -> JobSetReport
     report.ready = sum(r.ready for r in report.replicated_jobs)
     report.expected = sum(r.expected for r in report.replicated_jobs)
     record = claim.read(jobset)
-    report.operation = _record(record, jobset, now) if record else None
+    report.operation = _record(record, now) if record else None
     report.state = _final_state(report, jobset) or _moving_state(report, jobset)
     return report
 
@@ -255,7 +255,7 @@ def _job_budget(snapshot: Snapshot, job: Job) -> BudgetReport:
     return BudgetReport(name=name, limit=limit, used=used, headroom=limit - used, meaning=meaning)
 
 
-def _record(record: claim.Record, jobset: JobSet, now: float) -> OperationReport:
+def _record(record: claim.Record, now: float) -> OperationReport:
     state: str = record.state
     if record.state == "running" and not claim.live(record, now):
         state = "lapsed"
@@ -281,7 +281,7 @@ def _operation(snapshot: Snapshot) -> OperationReport | None:
     record = claim.read(snapshot.jobset)
     if record is None:
         return None
-    report = _record(record, snapshot.jobset, snapshot.time)
+    report = _record(record, snapshot.time)
     if report.state != "finished":
         report.done = sum(_back(state, record) for state in snapshot.slots.values())
     return report

@@ -99,6 +99,12 @@ def usable(nodes: Mapping[str, Object]) -> set[str]:
     }
 
 
+def attempts(jobset: Object) -> tuple[int | None, int | None]:
+    """The previous and the current in-place restart attempt of a JobSet."""
+    status = jobset.get("status", {})
+    return status.get("previousInPlaceRestartAttempt"), status.get("currentInPlaceRestartAttempt")
+
+
 def conditions(thing: Object) -> frozenset[str]:
     """The conditions that are True."""
     return frozenset(c["type"] for c in thing.get("status", {}).get("conditions", ()) if c["status"] == "True")
@@ -106,13 +112,14 @@ def conditions(thing: Object) -> frozenset[str]:
 
 def _jobset(jobset: Object) -> JobSet:
     status = jobset.get("status", {})
+    previous, current = attempts(jobset)
     return JobSet(
         uid=jobset["metadata"]["uid"],
         restarts=status.get("restarts", 0),
         towards_max=status.get("restartsCountTowardsMax", 0),
         suspended=jobset["spec"].get("suspend", False),
-        previous_attempt=status.get("previousInPlaceRestartAttempt"),
-        current_attempt=status.get("currentInPlaceRestartAttempt"),
+        previous_attempt=previous,
+        current_attempt=current,
         conditions=conditions(jobset),
     )
 

@@ -101,8 +101,7 @@ class Place:
 
     def settled(self, name: str, within: float = 120) -> Picture:
         """Waits until every Pod is Ready and every controller has said its last word about it; the picture then."""
-        expected = pods_expected(self.jobset(name))
-        slots = sum(expected.values())
+        slots = sum(pods_expected(self.jobset(name)).values())
         self.until_pods(
             name,
             lambda pods: len(pods) == slots and all(map(picture.ready, pods)),
@@ -117,7 +116,7 @@ class Place:
             what=f"the Jobs of {name} to count them",
             selector=f"{JOBSET_NAME}={name}",
         )
-        self.until_jobset(name, lambda jobset: _summed(jobset, expected), f"the status of JobSet {name}", within)
+        self.until_jobset(name, _summed, f"the status of JobSet {name}", within)
         return self.picture(name)
 
     def close(self) -> None:
@@ -147,13 +146,14 @@ def _counted(jobs: Iterable[Object], slots: int) -> bool:
     return ready == slots
 
 
-def _summed(jobset: Object, expected: dict[str, int]) -> bool:
+def _summed(jobset: Object) -> bool:
     """Whether the JobSet's status counts every Job ready, and, where there are agents, all attempts are in sync."""
     status = jobset.get("status", {})
     ready = {job["name"]: job.get("ready", 0) for job in status.get("replicatedJobsStatus", ())}
     replicas = {job["name"]: job.get("replicas", 1) for job in jobset["spec"]["replicatedJobs"]}
     native = jobset["spec"].get("failurePolicy", {}).get("restartStrategy") == "InPlaceRestart"
-    synced = not native or status.get("currentInPlaceRestartAttempt") is not None
+    previous, current = picture.attempts(jobset)
+    synced = not native or (current is not None and (previous is None or previous < current))
     return bool(ready == replicas and synced)
 
 

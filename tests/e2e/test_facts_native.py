@@ -30,7 +30,7 @@ from tests.e2e.facts import (
     write_attempt,
 )
 from tests.e2e.manifests import IGNORES_TERM, container, native
-from tests.e2e.picture import ATTEMPT, Picture, assert_restarted_in_place, ready, rounds_between
+from tests.e2e.picture import ATTEMPT, Picture, assert_restarted_in_place, attempts, ready, rounds_between
 from tests.e2e.place import Place
 
 DISABLE = "jobset.sigs.k8s.io/disable-in-place-restart"
@@ -96,11 +96,6 @@ def test_jobset_status_goes_from_previous_to_current(place: Place) -> None:
     )
     story = [attempts(each) for each in seen.all]
     assert [pair for index, pair in enumerate(story) if pair not in story[:index]] == [(None, 0), (0, 0), (0, 1)]
-
-
-def attempts(jobset: Object) -> tuple[int | None, int | None]:
-    status = jobset.get("status", {})
-    return status.get("previousInPlaceRestartAttempt"), status.get("currentInPlaceRestartAttempt")
 
 
 def test_sequence_seen_of_each_pod(place: Place) -> None:

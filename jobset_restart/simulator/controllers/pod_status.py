@@ -310,7 +310,7 @@ def _pod_resources(spec: Obj) -> Obj:
     return found
 
 
-def stopped_for_good(pod: Obj, status: Obj, now: float) -> Obj:
+def stopped_for_good(pod: Obj, status: Obj) -> Obj:
     """The status with every container terminated and a terminal phase (``TerminatePod``)."""
     status = dict(status)
     began = any("waiting" not in each["state"] or each["lastState"] for each in status["containerStatuses"])

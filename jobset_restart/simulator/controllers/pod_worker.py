@@ -85,7 +85,7 @@ class PodWorker:
         )
         phase = str(status["phase"])
         if final:
-            status = stopped_for_good(pod, status, now)
+            status = stopped_for_good(pod, status)
         elif phase in TERMINAL and not stopped:
             status["phase"] = pod["status"].get("phase", "Pending")
         self.write(store, run, status, now)
@@ -178,7 +178,7 @@ class PodWorker:
                 run.failures[name] = Failure("CrashLoopBackOff", message)
                 return now, end
             self._crashes.next(key, dead.finished, now)
-        now, failure = yield from self._image(store, run, pod, spec, now)
+        now, failure = yield from self._image(store, run, spec, now)
         if failure is not None:
             self.event(store, run, spec, "Warning", "Failed", f"Error: {failure.reason}", now)
             run.failures[name] = failure
@@ -193,7 +193,7 @@ class PodWorker:
         return now, 0.0
 
     def _image(
-        self, store: Store, run: Run, pod: Obj, spec: Obj, now: float
+        self, store: Store, run: Run, spec: Obj, now: float
     ) -> Generator[float, float, tuple[float, Failure | None]]:
         """``EnsureImageExists``."""
         reference = spec["image"]
