@@ -54,15 +54,20 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The JobSet.", autocom
 AnyName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="The JobSet; all of the namespace without.", autocompletion=complete.jobset_names
+        metavar="NAME", help="The JobSet; all of the namespace without.", autocompletion=complete.jobset_names
     ),
 ]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Default: the context's.", autocompletion=complete.namespaces)
+    str | None,
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="Default: the context's.", autocompletion=complete.namespaces
+    ),
 ]
-Context = Annotated[str | None, typer.Option(help="The kubeconfig context to use.", autocompletion=complete.contexts)]
-Kubeconfig = Annotated[str | None, typer.Option(help="The kubeconfig file to use.")]
-As = Annotated[str | None, typer.Option("--as", help="Act as this user (impersonation).")]
+Context = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The kubeconfig context to use.", autocompletion=complete.contexts)
+]
+Kubeconfig = Annotated[str | None, typer.Option(metavar="FILE", help="The kubeconfig file to use.")]
+As = Annotated[str | None, typer.Option("--as", metavar="USER", help="Act as this user (impersonation).")]
 Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
 
@@ -89,19 +94,25 @@ def restart(
     in_place: Annotated[bool, typer.Option("--in-place", help="Keep the Pods: restart their containers.")] = False,
     recreate: Annotated[bool, typer.Option("--recreate", help="Make new Pods.")] = False,
     via: Annotated[TriggerName | None, typer.Option(help="Use this trigger instead of the plan's choice.")] = None,
-    container: Annotated[list[str], typer.Option("-c", "--container", help="Only this container (repeatable).")] = [],  # noqa: B006
-    signal: Annotated[str, typer.Option(help="The signal for --via signal, such as TERM.")] = "",
+    container: Annotated[
+        list[str], typer.Option("-c", "--container", metavar="NAME", help="Only this container (repeatable).")
+    ] = [],  # noqa: B006
+    signal: Annotated[str, typer.Option(metavar="SIGNAL", help="The signal for --via signal, such as TERM.")] = "",
     node_down: Annotated[
         list[str], typer.Option("--node-down", metavar="NODE", help="Assert that this machine is off (repeatable).")
     ] = [],  # noqa: B006
     allow: Annotated[
         list[str], typer.Option("--allow", metavar="ID", help="Let this blocker through, such as JSR201 (repeatable).")
     ] = [],  # noqa: B006
-    replicated_job: Annotated[list[str], typer.Option(help="Only this ReplicatedJob (repeatable).")] = [],  # noqa: B006
-    job_index: Annotated[list[int], typer.Option(help="Only Jobs of this index (repeatable).")] = [],  # noqa: B006
-    pod: Annotated[list[str], typer.Option(help="Only this Pod (repeatable).")] = [],  # noqa: B006
-    node: Annotated[list[str], typer.Option(help="Only Pods on this node (repeatable).")] = [],  # noqa: B006
-    selector: Annotated[str, typer.Option("-l", "--selector", help="Only Pods with these labels: a=b,c.")] = "",
+    replicated_job: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Only this ReplicatedJob (repeatable).")
+    ] = [],  # noqa: B006
+    job_index: Annotated[list[int], typer.Option(metavar="INDEX", help="Only Jobs of this index (repeatable).")] = [],  # noqa: B006
+    pod: Annotated[list[str], typer.Option(metavar="NAME", help="Only this Pod (repeatable).")] = [],  # noqa: B006
+    node: Annotated[list[str], typer.Option(metavar="NODE", help="Only Pods on this node (repeatable).")] = [],  # noqa: B006
+    selector: Annotated[
+        str, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
+    ] = "",
     fallback: Annotated[Fallback | None, typer.Option(help="If it cannot be done in place: recreate.")] = None,
     dry_run: Annotated[
         DryRun, typer.Option(help="Show the plan and change nothing; server: also let it check.")
@@ -110,10 +121,14 @@ def restart(
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="Deadline for everything, such as 90s or 10m.")
     ] = "10m",
-    min_ready_seconds: Annotated[float, typer.Option(min=0, help="How long a Pod must stay Ready to count.")] = 0,
+    min_ready_seconds: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long a Pod must stay Ready to count.")
+    ] = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True,
     resume: Annotated[str, typer.Option(metavar="ID", help="Carry on this operation.")] = "",
-    concurrency: Annotated[int | None, typer.Option(min=1, help="At most so many requests in flight.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")
+    ] = None,
     events: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write every event to this file, JSON lines.")
     ] = None,
@@ -124,7 +139,7 @@ def restart(
     kubeconfig: Kubeconfig = None,
     as_: As = None,
 ) -> None:
-    """Restart a JobSet."""
+    """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows it and changes nothing."""
     from jobset_restart.cli import restarting
     from jobset_restart.cli.wish import Where, Wish
 
@@ -196,9 +211,7 @@ def wait(
 
 @app.command()
 def explain(
-    finding: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A finding such as JSR201; all without.")
-    ] = None,
+    finding: Annotated[str | None, typer.Argument(metavar="ID", help="A finding such as JSR201; all without.")] = None,
 ) -> None:
     """Print what a finding means, where the rule comes from and what to do."""
     from jobset_restart.cli import looking
@@ -209,7 +222,9 @@ def explain(
 @app.command()
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What --events wrote.")],
-    speed: Annotated[float, typer.Option(min=0, help="How much faster than it was; 0: at once.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=0, metavar="FACTOR", help="How much faster than it was; 0: at once.")
+    ] = 1.0,
 ) -> None:
     """Show a recorded restart again."""
     from jobset_restart.cli import looking

@@ -26,7 +26,10 @@ class ProfileName(StrEnum):
 @app.command()
 def demo(
     nodes: Annotated[
-        int, typer.Option(min=1, max=19_999, help="How many nodes with a worker each; the driver has one more.")
+        int,
+        typer.Option(
+            min=1, max=19_999, metavar="N", help="How many nodes with a worker each; the driver has one more."
+        ),
     ] = 64,
     profile: Annotated[
         ProfileName,
@@ -35,7 +38,7 @@ def demo(
             "that profile is calibrated."
         ),
     ] = ProfileName.realtime,
-    speed: Annotated[float, typer.Option(help="Seconds in the cluster per second.")] = 1.0,
+    speed: Annotated[float, typer.Option(metavar="FACTOR", help="Seconds in the cluster per second.")] = 1.0,
 ) -> None:
     """Restart a JobSet in place, then by recreating its Pods, and compare. It runs on an embedded cluster of its own,
     touches nothing of yours and leaves nothing behind."""

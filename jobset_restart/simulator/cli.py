@@ -57,7 +57,11 @@ HomeOption = Annotated[
 Nodes = Annotated[
     int | None,
     typer.Option(
-        min=1, max=20_000, help="How many nodes. Default: one for each Pod, and 2 at least.", show_default=False
+        min=1,
+        max=20_000,
+        metavar="N",
+        help="How many nodes. Default: one for each Pod, and 2 at least.",
+        show_default=False,
     ),
 ]
 JobSets = Annotated[
@@ -71,6 +75,7 @@ Workers = Annotated[
     typer.Option(
         min=1,
         max=19_999,
+        metavar="N",
         help="Without --jobset there is a JobSet `demo`: a driver and so many workers. Default: a Pod for each node of "
         "--nodes, else 4 workers.",
         show_default=False,
@@ -80,9 +85,11 @@ Empty = Annotated[bool, typer.Option("--empty", help="Begin without any JobSet."
 ProfileOption = Annotated[
     ProfileName, typer.Option(help="How long things take; `jsr sim profile NAME` prints its numbers and their sources.")
 ]
-Speed = Annotated[float, typer.Option(help="Seconds in the cluster per second.")]
-Seed = Annotated[int, typer.Option(help="The same seed repeats a run.")]
-Port = Annotated[int, typer.Option(min=0, max=65_535, help="The API server's port on 127.0.0.1; 0: any free one.")]
+Speed = Annotated[float, typer.Option(metavar="FACTOR", help="Seconds in the cluster per second.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed repeats a run.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65_535, metavar="PORT", help="The API server's port on 127.0.0.1; 0: any free one.")
+]
 Cold = Annotated[bool, typer.Option("--cold", help="Begin with JobSets just created, not with all Pods Ready.")]
 Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
@@ -179,7 +186,7 @@ def apiserver(
 
 @app.command()
 def profile(
-    name: Annotated[ProfileName | None, typer.Argument(metavar="[NAME]", help="A profile; all without.")] = None,
+    name: Annotated[ProfileName | None, typer.Argument(metavar="NAME", help="A profile; all without.")] = None,
     output: Output = Form.table,
 ) -> None:
     """Print how long things take in a profile, each number with its source."""
