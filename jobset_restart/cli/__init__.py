@@ -139,7 +139,7 @@ def restart(
     kubeconfig: Kubeconfig = None,
     as_: As = None,
 ) -> None:
-    """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows it and changes nothing."""
+    """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows what it would do."""
     from jobset_restart.cli import restarting
     from jobset_restart.cli.wish import Where, Wish
 
@@ -172,7 +172,7 @@ def restart(
     _finish(restarting.restart(wish, Where(namespace, context, kubeconfig, as_)))
 
 
-@app.command()
+@app.command(short_help="Show JobSets: what runs, what does not, and why.")
 def status(
     name: AnyName = None,
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")] = False,
@@ -191,7 +191,7 @@ def status(
     _finish(looking.status(name, where, all_namespaces=all_namespaces, watch=watch, form=output.value))
 
 
-@app.command()
+@app.command(short_help="Wait until every Pod is Ready and no restart runs.")
 def wait(
     name: Name,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")] = "10m",
@@ -209,7 +209,7 @@ def wait(
     _finish(looking.wait(name, where, timeout=timeout_seconds(timeout), form=output.value))
 
 
-@app.command()
+@app.command(short_help="Print what a finding means and what to do about it.")
 def explain(
     finding: Annotated[str | None, typer.Argument(metavar="ID", help="A finding such as JSR201; all without.")] = None,
 ) -> None:
@@ -235,7 +235,11 @@ def replay(
 _TAKES_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
 
 
-@app.command(add_help_option=False, context_settings=_TAKES_ANYTHING)
+@app.command(
+    add_help_option=False,
+    context_settings=_TAKES_ANYTHING,
+    short_help="Run the embedded cluster, to try jsr or to rehearse.",
+)
 def sim(ctx: typer.Context) -> None:
     """Run the embedded cluster: try jsr, or rehearse a JobSet, without a cluster."""
     from jobset_restart.cli.programs import become
@@ -243,7 +247,11 @@ def sim(ctx: typer.Context) -> None:
     become("jobset_restart.simulator", ctx.args)
 
 
-@app.command(add_help_option=False, context_settings=_TAKES_ANYTHING)
+@app.command(
+    add_help_option=False,
+    context_settings=_TAKES_ANYTHING,
+    short_help="Show both ways of restarting; needs no cluster.",
+)
 def demo(ctx: typer.Context) -> None:
     """Show both ways of restarting, side by side, on an embedded cluster: two minutes, nothing needed."""
     from jobset_restart.cli.programs import become
