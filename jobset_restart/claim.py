@@ -7,14 +7,14 @@ and may be taken over. Times are server time, so that the clocks of two clients 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from jobset_restart.objects import JobSet, seconds
-from jobset_restart.plan import Request
-from jobset_restart.snapshot import OPERATION
+from jobset_restart.plan import Plan, Request, Selection
+from jobset_restart.snapshot import OPERATION, Folded, folded
 from jobset_restart.writes import Write, jobset_path
 
 LEASE_SECONDS = 30.0
@@ -26,7 +26,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     `phase` is where a run stands ("triggering", "suspending", "resuming", ...); `attempt` the in-place attempt a
     native restart leads to. `started`, `deadline`, `heartbeat` and `ended` are RFC 3339. `request` is what was asked
-    for, so that the operation can be carried on."""
+    for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
+    declared down, as `snapshot.folded` writes them: by then their Pods may have other names and nodes. Both are empty
+    where it restarts every slot."""
 
     id: str
     owner: str = ""
@@ -40,10 +42,18 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     ended: str = ""
     attempt: int | None = None
     slots: int = 0
+    scope: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     exit_code: int | None = None
     reason: str = ""
     outcomes: dict[str, int] = {}
     request: Request = field(default_factory=Request)
+
+    def parts(self) -> tuple[Folded, Folded] | None:
+        """The slots it restarts and those it replaces on machines declared down, None where it restarts every slot.
+
+        Raises ValueError where they cannot be read."""
+        return (Folded(self.scope), Folded(self.lost)) if self.scope or self.lost else None
 
 
 def timestamp(time: float) -> str:
@@ -65,6 +75,29 @@ def read(jobset: JobSet) -> Record | None:
 def live(record: Record | None, now: float) -> bool:
     """Whether a client holds the JobSet: it is running and has been heard of within LEASE_SECONDS."""
     return record is not None and record.state == "running" and now - _heard(record) <= LEASE_SECONDS
+
+
+def what_is_restarted(plan: Plan) -> dict[str, Any]:
+    """What a new record says of this plan's slots: its fields slots, scope, lost and request."""
+    scope = [each.state.slot for each in plan.scope if not each.lost]
+    lost = [each.state.slot for each in plan.scope if each.lost]
+    everything = sum(not each.state.completed for each in plan.slots)
+    request = structs.replace(plan.request, selection=Selection())
+    part = {"scope": folded(scope), "lost": folded(lost)} if lost or len(scope) < everything else {}
+    return {"slots": len(plan.scope), "request": request, **part}
+
+
+def carried_on(record: Record, before: Record) -> Record:
+    """The record of a client that carries on what `before` tells of."""
+    return structs.replace(
+        record,
+        started=before.started,
+        attempt=before.attempt,
+        slots=before.slots,
+        scope=before.scope,
+        lost=before.lost,
+        request=before.request,
+    )
 
 
 def lapses_in(record: Record, now: float) -> float:

@@ -35,7 +35,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     replicated_jobs: tuple[str, ...] = ()
     job_indexes: tuple[int, ...] = ()
-    pods: tuple[str, ...] | None = None
+    pods: frozenset[str] | None = None
     nodes: tuple[str, ...] = ()
 
     def takes(self, state: SlotState) -> bool:
@@ -46,6 +46,18 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (self.pods is None or (pod is not None and pod.metadata.name in self.pods))
             and (not self.nodes or state.node_name in self.nodes)
         )
+
+    def absent(self, snapshot: Snapshot) -> list[str]:
+        """The Jobs, Pods and Nodes named here of which this JobSet has none."""
+        states = snapshot.slots.values()
+        indexes = {s.slot.job_index for s in states}
+        pods = {s.pod.metadata.name for s in states if s.pod}
+        nodes = {s.node_name for s in states}
+        return [
+            *(f"Job index {index}" for index in self.job_indexes if index not in indexes),
+            *(f"Pod {name}" for name in sorted(self.pods or ()) if name not in pods),
+            *(f"Node {name}" for name in self.nodes if name not in nodes),
+        ]
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -185,6 +197,7 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
         node_down=down,
         signal=request.signal,
         evidence=evidence,
+        absent=request.selection.absent(snapshot),
     )
 
 

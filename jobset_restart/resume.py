@@ -13,22 +13,26 @@ from jobset_restart.findings import Case, Evidence
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.plan import Plan, SlotPlan, Stage, case_for, predicted, stages
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, statuses
-from jobset_restart.triggers import IN_PLACE, TRIGGERS, mark_of, next_attempt
+from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
 from jobset_restart.writes import Action, Write
 
 
 def carry_on(snapshot: Snapshot, record: Record, evidence: Evidence | None = None) -> Plan:
     """The plan that does what the recorded operation has not done yet, under the same id.
 
-    Raises ValueError where the record names no trigger of this version.
+    Raises ValueError where the record names no trigger of this version, or slots that cannot be read.
     """
     trigger = next((t for t in TRIGGERS if t == record.trigger), None)
     if trigger is None:
         raise ValueError(f"operation {record.id} names the unknown trigger {record.trigger!r}")
-    case = case_for(snapshot, record.request, trigger, evidence or Evidence())
+    case = _case(snapshot, record, trigger, evidence or Evidence())
     slots = [_slot(case, state, record) for state in case.scope]
     slots += [_slot(case, state, record, lost=True) for state in case.lost]
-    rest = structs.replace(case, scope=[s.state for s in slots if not s.sent and not s.lost])
+    rest = structs.replace(
+        case,
+        scope=[s.state for s in slots if not s.sent and not s.lost],
+        lost=[_as_it_was(s) for s in slots if s.lost],
+    )
     unprobed = trigger == "signal" and rest.scope != [] and rest.evidence.probes is None
     return Plan(
         operation=record.id,
@@ -44,6 +48,30 @@ def carry_on(snapshot: Snapshot, record: Record, evidence: Evidence | None = Non
         predicted=predicted(rest),
         attempt=record.attempt or next_attempt(snapshot.jobset),
     )
+
+
+def _case(snapshot: Snapshot, record: Record, trigger: Trigger, evidence: Evidence) -> Case:
+    """The slots of the operation. Its record names them: what was selected by Pod or node may have moved since."""
+    case = case_for(snapshot, record.request, trigger, evidence)
+    try:
+        parts = record.parts()
+    except ValueError:
+        raise ValueError(f"the record of operation {record.id} names slots that cannot be read") from None
+    if parts is None:
+        return case
+    states, (scope, lost) = [*case.scope, *case.lost], parts
+    return structs.replace(
+        case,
+        scope=[state for state in states if state.slot in scope],
+        lost=[state for state in states if state.slot in lost],
+    )
+
+
+def _as_it_was(slot: SlotPlan) -> SlotState:
+    """The slot without the Pods that are new already."""
+    state = slot.state
+    old = [pod for pod in (state.pod, *state.leftovers) if pod is not None and pod.metadata.uid not in slot.new]
+    return structs.replace(state, pod=old[0] if old else None, leftovers=old[1:])
 
 
 def _slot(case: Case, state: SlotState, record: Record, *, lost: bool = False) -> SlotPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
@@ -37,6 +38,48 @@ class Slot(Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.replicated_job}/{self.job_index}/{self.completion_index}"
+
+
+def folded(slots: Iterable[Slot]) -> tuple[str, ...]:
+    """The slots in few words: "workers/0-1/0-4999,5002", job indexes and completion indexes in ranges."""
+    indexes: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for slot in sorted(slots):
+        indexes[slot.replicated_job, slot.job_index].append(slot.completion_index)
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (replicated_job, job_index), completions in indexes.items():
+        alike[replicated_job, _ranges(completions)].append(job_index)
+    return tuple(f"{name}/{_ranges(jobs)}/{completions}" for (name, completions), jobs in alike.items())
+
+
+def _ranges(numbers: list[int]) -> str:
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+class Folded:
+    """Slots written by `folded`, to ask which are among them. Raises ValueError for what was not."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._rows: dict[str, list[tuple[list[range], list[range]]]] = defaultdict(list)
+        for text in texts:
+            name, jobs, completions = text.split("/")
+            self._rows[name].append((_read_ranges(jobs), _read_ranges(completions)))
+
+    def __contains__(self, slot: Slot) -> bool:
+        return any(
+            any(slot.job_index in each for each in jobs) and any(slot.completion_index in each for each in completions)
+            for jobs, completions in self._rows.get(slot.replicated_job, ())
+        )
+
+
+def _read_ranges(text: str) -> list[range]:
+    ends = ([int(end) for end in part.split("-")] for part in text.split(","))
+    return [range(first, (last or [first])[-1] + 1) for first, *last in ends]
 
 
 class Identity(Struct, frozen=True):

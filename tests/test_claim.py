@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from jobset_restart import claim
 from jobset_restart.claim import Record
-from jobset_restart.plan import Request
+from jobset_restart.plan import Request, Selection, make
+from jobset_restart.snapshot import Folded, Slot, folded
 from tests import build
 
 NOW = build.NOW
@@ -65,6 +66,30 @@ def test_an_annotation_somebody_else_wrote_is_no_claim(text: str) -> None:
 @given(st.text(max_size=30))
 def test_a_heartbeat_that_is_no_time_has_lapsed(text: str) -> None:
     assert not claim.live(record(heartbeat=text), NOW + 10**9)
+
+
+SLOTS = st.builds(Slot, st.sampled_from(("driver", "workers")), st.integers(0, 6), st.integers(0, 12))
+
+
+@given(st.sets(SLOTS), SLOTS)
+def test_slots_in_ranges_are_the_slots(slots: set[Slot], other: Slot) -> None:
+    found = Folded(folded(slots))
+    assert all(slot in found for slot in slots)
+    assert (other in found) == (other in slots)
+
+
+def test_many_slots_take_few_words() -> None:
+    whole = [Slot("workers", job, index) for job in range(1_000) for index in range(8)]
+    assert folded(whole) == ("workers/0-999/0-7",)
+    assert folded(whole[1:]) == ("workers/0/1-7", "workers/1-999/0-7")
+
+
+def test_a_record_names_its_slots_only_where_they_are_a_part() -> None:
+    whole = claim.what_is_restarted(make(build.snapshot(), Request(), "op1"))
+    assert whole == {"slots": 2, "request": Request()}
+    part = Request(selection=Selection(pods=frozenset({"train-workers-0-1"})))
+    said = claim.what_is_restarted(make(build.snapshot(), part, "op1"))
+    assert said == {"slots": 1, "request": Request(), "scope": ("workers/0/1",), "lost": ()}
 
 
 def test_times_go_through_the_annotation_unchanged() -> None:

@@ -98,9 +98,25 @@ def test_in_place_never_turns_into_recreate_by_itself() -> None:
 
 
 def test_a_part_of_the_jobset_goes_pod_by_pod() -> None:
-    found = plan(native_snapshot(), selection=Selection(pods=("train-workers-0-1",)))
+    found = plan(native_snapshot(), selection=Selection(pods=frozenset({"train-workers-0-1"})))
     assert found.trigger == "image"
     assert [str(s.state.slot) for s in found.scope] == ["workers/0/1"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "absent"),
+    [
+        (Selection(pods=frozenset({"train-workers-0-1", "train-workers-0-7"})), ["Pod train-workers-0-7"]),
+        (Selection(nodes=("node-0", "node-9")), ["Node node-9"]),
+        (Selection(job_indexes=(0, 4)), ["Job index 4"]),
+    ],
+)
+def test_a_part_that_is_not_there_is_not_passed_over(selection: Selection, absent: list[str]) -> None:
+    refused = plan(build.snapshot(), selection=selection)
+    assert [(finding.id, finding.objects) for finding in refused.blockers()] == [("JSR106", absent)]
+    allowed = plan(build.snapshot(), selection=selection, allow=("JSR106",))
+    assert allowed.trigger == "image"
+    assert {s.state.slot.completion_index for s in allowed.scope} <= {0, 1}
 
 
 def test_completed_indexes_are_never_touched() -> None:
@@ -150,6 +166,12 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR105": (
         build.snapshot(build.jobset(spec={"managedBy": "kueue.x-k8s.io/multikueue"})),
         Request(),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR106": (
+        build.snapshot(),
+        Request(via="image", selection=Selection(nodes=("node-0", "node-9"))),
         Evidence(),
         "blocker",
     ),
@@ -288,6 +310,7 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
         "via": request.via or "suspend",
         "containers": request.containers,
         "node_down": request.node_down,
+        "selection": request.selection,
     }
     everything = tuple(CASES)
     allowed = make(snapshot, Request(**via, allow=everything), "op1", evidence)

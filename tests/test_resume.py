@@ -128,6 +128,35 @@ def test_pods_that_are_young_or_going_are_not_deleted_again() -> None:
     assert slots_written(plan) == ["workers/0/0"]
 
 
+def test_a_part_is_carried_on_though_its_pod_has_another_name_by_now() -> None:
+    pods = [build.pod(0), build.pod(1, name="train-workers-0-1-new", created=LATER, ready=False)]
+    snapshot = build.snapshot(build.jobset(backoff_limit=6), pods)
+    plan = carry_on(snapshot, record("pods", slots=1, scope=("workers/0/1",), request=Request(via="pods")))
+    assert plan.actions == []
+    tracker = Tracker(plan, STARTED + 60)
+    tracker.begin(STARTED + 60)
+    assert not tracker.done
+    tracker.observe(build.pod(1, name="train-workers-0-1-new", created=LATER), STARTED + 61)
+    assert tracker.done
+    assert tracker.outcome(Slot("workers", 0, 1), timed_out=False) == "recreated"
+
+
+def test_what_replaced_a_pod_on_a_lost_machine_is_let_be() -> None:
+    gone = build.pod(1, node="node-1", deleted=True)
+    new = build.pod(1, name="train-workers-0-1-new", created=LATER, node="node-0")
+    nodes = [build.node(), build.node("node-1", ready=False)]
+    snapshot = build.snapshot(pods=[marked(0, 1), gone, new], nodes=nodes)
+    request = Request(via="image", node_down=("node-1",))
+    plan = carry_on(snapshot, record("image", scope=("workers/0/0",), lost=("workers/0/1",), request=request))
+    assert {action.uid for action in plan.actions if isinstance(action, Write)} == {gone.metadata.uid}
+
+
+@pytest.mark.parametrize("scope", ["workers", "workers/0", "workers/a/0", "workers/0/1--2", "a/b/c/d", ""])
+def test_slots_that_cannot_be_read_are_said_to_be_so(scope: str) -> None:
+    with pytest.raises(ValueError, match="op1"):
+        carry_on(build.snapshot(), record("image", scope=(scope,)))
+
+
 def test_a_trigger_of_another_version_is_said_to_be_unknown() -> None:
     with pytest.raises(ValueError, match="teleport"):
         carry_on(build.snapshot(), record("teleport"))

@@ -25,7 +25,7 @@ from jobset_restart.cli.showing import (
     view_for,
 )
 from jobset_restart.cli.wish import Where, Wish, check_names, owner
-from jobset_restart.errors import Interrupted, Refused, Superseded, UsageError
+from jobset_restart.errors import Interrupted, Invalid, Refused, Superseded, UsageError
 from jobset_restart.events import Noticed
 from jobset_restart.findings import Evidence
 from jobset_restart.plan import Plan, Request, make
@@ -105,11 +105,16 @@ async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request,
     from jobset_restart.writes import CORE
 
     path = f"{CORE}/namespaces/{snapshot.namespace}/pods"
-    found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
-    names = {item.metadata.name for item in found.items}
-    if request.selection.pods is not None:
-        names &= set(request.selection.pods)
-    return structs.replace(request, selection=structs.replace(request.selection, pods=tuple(sorted(names))))
+    try:
+        found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
+    except Invalid as error:
+        raise UsageError(f"--selector {selector!r} is none: {error}", "write a=b,c!=d,e") from None
+    known = {state.pod.metadata.name for state in snapshot.slots.values() if state.pod}
+    names = known.intersection(item.metadata.name for item in found.items)
+    asked = request.selection.pods
+    if asked is not None:
+        names = (names & asked) | (asked - known)
+    return structs.replace(request, selection=structs.replace(request.selection, pods=frozenset(names)))
 
 
 async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str) -> Plan:

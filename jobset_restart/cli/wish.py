@@ -87,7 +87,7 @@ class Wish(Struct, frozen=True, kw_only=True):
             selection=Selection(
                 replicated_jobs=self.replicated_jobs,
                 job_indexes=self.job_indexes,
-                pods=self.pods or None,
+                pods=frozenset(self.pods) or None,
                 nodes=self.nodes,
             ),
         )

@@ -37,7 +37,8 @@ class Case(Struct, kw_only=True):
     """One trigger looked at: would it do for these slots?
 
     `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace;
-    `whole` tells whether the two are the whole JobSet. `containers` are the names asked for, empty for all main ones.
+    `whole` tells whether the two are the whole JobSet. `containers` are the names asked for, empty for all main ones,
+    `absent` what was selected by a name that nothing has.
     """
 
     snapshot: Snapshot
@@ -50,6 +51,7 @@ class Case(Struct, kw_only=True):
     signal: str = ""
     evidence: Evidence = field(default_factory=Evidence)
     finishes: str = ""
+    absent: list[str] = []
 
     def pods(self) -> Iterable[tuple[SlotState, Pod]]:
         for state in self.scope:

@@ -81,7 +81,8 @@ def no_pods(case: Case) -> Hit | None:
     if any(state.pod for state in (*case.scope, *case.lost)) or case.finishes:
         return None
     slots = len(case.scope)
-    return Hit([f"JobSet {case.snapshot.name}"], f"{count(slots, 'slot')} in scope, none with a Pod")
+    summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
+    return Hit([f"JobSet {case.snapshot.name}"], summary)
 
 
 @finding(
@@ -98,6 +99,24 @@ def managed_by_another(case: Case) -> Hit | None:
     if manager in ("", CONTROLLER):
         return None
     return Hit([f"JobSet {case.snapshot.name}"], f"spec.managedBy is {manager}")
+
+
+@finding(
+    "JSR106",
+    "blocker",
+    "something selected is not there",
+    source="the Pods labelled jobset.sigs.k8s.io/jobset-name, their spec.nodeName and Jobs",
+    todo="look with `jsr status` and `kubectl get pods -o wide`; --allow JSR106 restarts what is there",
+)
+def selected_in_vain(case: Case) -> Hit | None:
+    """--pod, --node or --job-index names what this JobSet does not have: a slip of the pen, a Pod that was replaced
+    since its name was noted, or a node its Pods have left.
+
+    Restarting only the rest would pass for the whole of what was asked for.
+    """
+    if not case.absent:
+        return None
+    return Hit(case.absent, f"JobSet {case.snapshot.name} has nothing called {some(case.absent)}")
 
 
 @finding(

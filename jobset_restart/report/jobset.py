@@ -283,8 +283,17 @@ def _operation(snapshot: Snapshot) -> OperationReport | None:
         return None
     report = _record(record, snapshot.time)
     if report.state != "finished":
-        report.done = sum(_back(state, record) for state in snapshot.slots.values())
+        report.done = sum(_back(state, record) for state in _meant(snapshot, record))
     return report
+
+
+def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:
+    try:
+        parts = record.parts()
+    except ValueError:
+        parts = None
+    states = [state for state in snapshot.slots.values() if not state.completed]
+    return [s for s in states if any(s.slot in part for part in parts)] if parts else states
 
 
 def _back(state: SlotState, record: claim.Record) -> bool:

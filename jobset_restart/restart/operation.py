@@ -111,22 +111,20 @@ class Operation:
 
     def _record(self) -> claim.Record:
         now = claim.timestamp(self.began)
-        before = claim.read(self.plan.snapshot.jobset)
-        carried_on = before is not None and before.id == self.plan.operation
-        attempt = self.tracker.target_attempt if self.plan.trigger == "native" else None
-        return claim.Record(
+        record = claim.Record(
             id=self.plan.operation,
             owner=self.options.owner,
             strategy=self.plan.strategy,
             trigger=self.plan.trigger,
             phase="suspending" if self.plan.snapshot.jobset.spec.suspend else "triggering",
-            started=before.started if before and carried_on else now,
+            started=now,
             heartbeat=now,
             deadline=claim.timestamp(self.deadline),
-            attempt=before.attempt if before and carried_on else attempt,
-            slots=len(self.plan.scope),
-            request=self.plan.request,
+            attempt=self.tracker.target_attempt if self.plan.trigger == "native" else None,
+            **claim.what_is_restarted(self.plan),
         )
+        before = claim.read(self.plan.snapshot.jobset)
+        return claim.carried_on(record, before) if before and before.id == record.id else record
 
     def _lost(self, reason: str) -> None:
         self.tracker.verdict = self.tracker.verdict or Verdict("superseded", reason)

@@ -92,6 +92,11 @@ def test_selection_that_takes_nothing(place: Place, jsr: Jsr) -> None:
     assert "JSR104" in jsr.restart("train", "--in-place", "-l", "no=such-label").exited(3).stderr
     mistyped = jsr.restart("train", "--in-place", "--replicated-job", "wokers").exited(2)
     assert "workers" in mistyped.stderr
+    half = jsr.restart("train", "--in-place", "--pod", before.pods["workers/0/0"].name, "--pod", "nosuchpod").exited(3)
+    assert "JSR106" in half.stderr
+    assert "nosuchpod" in half.stderr
+    malformed = jsr.restart("train", "--in-place", "-l", "a in (b").exited(2)
+    assert "a in (b" in malformed.stderr
     assert_untouched(before, place.picture("train"))
 
 

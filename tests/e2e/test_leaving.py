@@ -48,6 +48,22 @@ def test_ctrl_c_in_the_middle_and_on_again(place: Place, jsr: Jsr) -> None:
     assert place.record("train")["state"] == "finished"
 
 
+def test_part_left_alone_and_carried_on_when_its_pod_has_gone(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("train", replicated_job(pods=3, backoff_limit=6)))
+    before = place.settled("train")
+    old = before.pods["workers/0/1"]
+    jsr.restart("train", "--via", "pods", "--pod", old.name, "--no-wait").exited(0)
+    record = place.record("train")
+    place.until_pods("train", lambda pods: old.name not in {pod["metadata"]["name"] for pod in pods}, "the Pod to go")
+    carried_on = jsr.restart("train", "--resume", record["id"]).exited(0).document
+    assert (carried_on["writes"], carried_on["outcomes"]) == (0, {"recreated": 1})
+    after = place.picture("train")
+    assert after.pods["workers/0/1"].ready
+    assert after.pods["workers/0/1"].uid != old.uid
+    for slot in ("workers/0/0", "workers/0/2"):
+        assert after.pods[slot] == before.pods[slot]
+
+
 def test_ctrl_c_before_everything_is_triggered(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job(pods=6)))
     before = place.settled("train")
