@@ -97,6 +97,8 @@ def show_result(result: ResultReport, wish: Wish) -> int:
         from jobset_restart.view.text import plain
 
         print(f"error: {plain(result.reason)}", file=sys.stderr)
+    if result.follow:
+        print(f"hint: it runs on; carry on with: {result.follow}", file=sys.stderr)
     return result.exit_code
 
 

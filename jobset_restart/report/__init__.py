@@ -180,7 +180,8 @@ class SlotResultReport(Report, kw_only=True):
 
 
 class ResultReport(Report, kw_only=True):
-    """The outcome of one operation, the document of `jsr restart -o json`."""
+    """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
+    what was left running."""
 
     api_version: str = APIVERSION
     kind: str = "RestartResult"
@@ -193,6 +194,7 @@ class ResultReport(Report, kw_only=True):
     exit_code: int
     reason: str = ""
     seconds: float = 0.0
+    follow: str = ""
     writes: int = 0
     outcomes: dict[str, int] = {}
     budgets: list[Budget] = []

@@ -312,11 +312,13 @@ class Operation:
         if self.plan.finishes:
             reason = f"finished operation {self.plan.finishes}, which died between suspend and resume: {reason}"
         leaves = code in (0, result.INTERRUPTED, result.DEADLINE) and not self.tracker.done
-        if leaves:
-            self._emit(self._detached(now))
         report = result.result_report(
             self.plan, self.tracker, code, reason, seconds=now - self.began, writes=self.writes
         )
+        if leaves:
+            detached = self._detached(now)
+            report.follow = detached.follow
+            self._emit(detached)
         await self._leave_record(report, leaves)
         self._emit(
             Finished(

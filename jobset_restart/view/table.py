@@ -317,8 +317,6 @@ def show_summary(console: Console, progress: Progress) -> None:
         rows(console, ["SLOWEST", "TOOK", "NODE"], slowest)
     for budget in progress.budgets()[:SHOWN_BUDGETS]:
         say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
-    if progress.detached:
-        say(console, f"it runs on; carry on with: {progress.detached.follow}")
-    elif progress.planned and progress.finished:
+    if progress.planned and progress.finished and not progress.detached:
         planned = progress.planned
         say(console, f"more: jsr status {planned.jobset} -n {planned.namespace}")

@@ -36,7 +36,8 @@ def test_ctrl_c_in_the_middle_and_on_again(place: Place, jsr: Jsr) -> None:
     place.until_pods("train", lambda pods: marked(pods, record["id"]), "the mark on every Pod")
     running.interrupt()
     ended = running.wait().exited(130)
-    assert f"--resume {record['id']}" in ended.stderr
+    assert ended.document["follow"] == f"jsr restart train -n {place.namespace} --resume {record['id']}"
+    assert ended.stderr.splitlines()[-1].endswith(ended.document["follow"])
     assert place.record("train")["state"] == "detached"
     assert jsr.status("train")["operation"]["state"] == "detached"
     carried_on = jsr.restart("train", "--resume", record["id"]).exited(0).document
