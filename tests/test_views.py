@@ -469,6 +469,16 @@ def test_an_output_without_unicode_does_not_break_a_table() -> None:
     assert b"kaputt ? ? w?rker" in raw.getvalue()
 
 
+def test_the_summary_of_what_never_came_back_has_no_empty_tables() -> None:
+    progress = Progress()
+    for event in recorded("trouble"):
+        if not isinstance(event, Ready):
+            progress.apply(event)
+    screen = console()
+    table.show_summary(screen, progress)
+    assert "SLOWEST" not in shown(screen)
+
+
 def test_the_summary_names_phases_the_slowest_and_what_was_spent() -> None:
     progress = Progress()
     for event in recorded("trouble"):

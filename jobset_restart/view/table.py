@@ -312,8 +312,8 @@ def show_summary(console: Console, progress: Progress) -> None:
     ]
     if lines:
         rows(console, ["PHASE", "SLOTS", "P50", "P90", "MAX"], lines)
-    if progress.total > SHOWN:
-        slowest = [[s.slot, duration(took), s.node or "-"] for s, took in progress.slowest(SHOWN_SLOWEST)]
+    slowest = [[s.slot, duration(took), s.node or "-"] for s, took in progress.slowest(SHOWN_SLOWEST)]
+    if slowest and progress.total > SHOWN:
         rows(console, ["SLOWEST", "TOOK", "NODE"], slowest)
     for budget in progress.budgets()[:SHOWN_BUDGETS]:
         say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
