@@ -32,7 +32,7 @@ def record(
     ``part`` is the field of the object that it is about, such as ``spec.containers{worker}``."""
     meta = about["metadata"]
     same = (kind, meta["resourceVersion"]) if source in ACTIONS else (message,)
-    name = f"{meta['name']}.{crc32('/'.join((meta['uid'], part, reason, *same)).encode()):08x}"
+    name = f"{meta['name']}.{crc32('/'.join((meta.get('uid', ''), part, reason, *same)).encode()):08x}"
     namespace = meta.get("namespace", "default")
     home = store.find("namespaces", "", namespace)
     if home is None or home["metadata"].get("deletionTimestamp"):
@@ -41,8 +41,8 @@ def record(
     if seen:
         store.update("events", _again(seen, now), now)
         return
-    involved = {"kind": about["kind"], "apiVersion": about["apiVersion"], "name": meta["name"], "uid": meta["uid"]}
-    involved["resourceVersion"] = meta["resourceVersion"]
+    involved = {"kind": about["kind"], "apiVersion": about["apiVersion"], "name": meta["name"]}
+    involved |= {field: meta[field] for field in ("uid", "resourceVersion") if field in meta}
     if meta.get("namespace"):
         involved["namespace"] = namespace
     if part:

@@ -200,7 +200,7 @@ def test_native_waits_at_the_barrier_until_the_pods_are_given_up(
         template["spec"]["initContainers"][0]["startupProbe"]["failureThreshold"] = WAIT_AT_THE_BARRIER
     place.create(manifest)
     before = place.settled("train")
-    gone = two_nodes[1]
+    gone = next(node for node in two_nodes if node != before.pods["driver/0/0"].node)
     lost = lost_slots(before, gone, two_nodes)
     healthy = before.pods.keys() - lost
     with dead(cluster, place, gone, "train"):

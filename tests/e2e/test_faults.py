@@ -134,7 +134,7 @@ def test_native_with_a_dead_node(place: Place, jsr: Jsr, cluster: Cluster, two_n
     place.create(manifest)
     before = place.settled("train")
     assert {pod.node for pod in before.pods.values()} == set(two_nodes)
-    dead = two_nodes[1]
+    dead = next(node for node in two_nodes if node != before.pods["driver/0/0"].node)
     lost = {slot for slot, pod in before.pods.items() if pod.node == dead}
     try:
         cluster.command("JSR_TEST_BREAK_NODE", dead)

@@ -101,6 +101,21 @@ def test_pods_have_tokens_of_their_own_and_keep_them(store: Store) -> None:
     assert again["spec"]["volumes"] == made["spec"]["volumes"]
 
 
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({}, {"emptyDir": {}}),
+        ({"configMap": {"name": "c"}}, {"configMap": {"name": "c", "defaultMode": 420}}),
+        ({"secret": {"secretName": "s", "defaultMode": 256}}, {"secret": {"secretName": "s", "defaultMode": 256}}),
+    ],
+)
+def test_defaults_of_a_volume(store: Store, given: Obj, made: Obj) -> None:
+    volumes = [{"name": "v", **given}]
+    assert pod(store, volumes=volumes)["spec"]["volumes"][0] == {"name": "v", **made}
+    template = job(store, {"volumes": volumes})["spec"]["template"]
+    assert template["spec"]["volumes"] == [{"name": "v", **made}]
+
+
 def test_service_account_that_says_no_for_all_its_pods_is_refused(store: Store) -> None:
     with pytest.raises(StoreError) as error:
         make(store, "serviceaccounts", "s", automountServiceAccountToken=False)
@@ -377,6 +392,10 @@ def test_secrets_take_plain_text(store: Store) -> None:
     made = make(store, "secrets", "s", stringData={"key": "text"})
     assert (made["data"], made["type"]) == ({"key": "dGV4dA=="}, "Opaque")
     assert "stringData" not in made
+
+
+def test_no_taints_are_left_out(store: Store) -> None:
+    assert "taints" not in store.create("nodes", {"metadata": {"name": "n"}, "spec": {"taints": []}}, NOW)["spec"]
 
 
 def test_taints_are_unique(store: Store) -> None:

@@ -130,6 +130,27 @@ def test_taint_manager_deletes_pods_when_their_toleration_ends() -> None:
     assert not deleting(world.get_pod("on-0"))
 
 
+def cancelled(world: Machines) -> list[str]:
+    events = world.store.list("events")
+    return sorted(e["involvedObject"]["name"] for e in events if e["message"].startswith("Cancelling deletion of Pod"))
+
+
+def test_an_eviction_that_is_no_longer_due_is_called_off_in_an_event() -> None:
+    """Because the Pod has gone, because the node is back, or because the Pod does not tolerate a taint that came."""
+    world = Machines()
+    for name in ("goes", "stays"):
+        world.start(world.pod(name, nodeName="node-1"))
+    world.switch("node-1", on=False)
+    world.run(50)
+    assert cancelled(world) == []
+    world.store.delete("pods", "default", "goes", world.now, grace=0)
+    world.run(1)
+    assert cancelled(world) == ["goes"]
+    world.switch("node-1", on=True)
+    world.run(50)
+    assert cancelled(world) == ["goes", "on-1", "stays"]
+
+
 def test_no_pod_is_evicted_while_every_node_is_silent() -> None:
     world = Machines()
     for node in ("node-0", "node-1"):

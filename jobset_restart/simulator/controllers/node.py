@@ -74,13 +74,20 @@ class NodeController:
         """Every node is unready (``handleDisruption``): then none is tainted NoExecute, the fault may be ours."""
         self._tainted: dict[str, float] = {}
         """Since when these nodes have NoExecute taints (``taintedNodes``)."""
+        self._due: dict[str, set[Key]] = {}
+        """By node, the Pods that will be evicted when their toleration has run out (``taintEvictionQueue``)."""
 
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
-        """Nodes that changed, and those with NoExecute taints when a Pod comes to them."""
+        """Nodes that changed, and those with NoExecute taints when a Pod comes to them, or one goes that was to be
+        evicted."""
         if resource == "nodes":
             yield ("", obj["metadata"]["name"]), 0.0
-        elif resource == "pods" and change != "DELETED" and (self._tainted or self._unready):
+        elif resource == "pods" and (self._tainted or self._unready):
             node = obj["spec"].get("nodeName", "")
+            if change == "DELETED":
+                if key_of(obj) in self._due.get(node, ()):
+                    yield ("", node), 0.0
+                return
             came = old is None or old["spec"] is not obj["spec"]
             if came and (node in self._tainted or node in self._unready):
                 yield ("", node), 0.0
@@ -93,6 +100,7 @@ class NodeController:
             self._silent.pop(name, None)
             self._tainted.pop(name, None)
             self._unready.discard(name)
+            self._let_be(store, name, set(), now)
             return None
         dues = [self._monitor(store, node, now)]
         disrupted = len(self._unready) == store.count("nodes")
@@ -156,9 +164,12 @@ class NodeController:
         taints = [each for each in (node.get("spec") or {}).get("taints") or () if each["effect"] == "NoExecute"]
         if not taints:
             self._tainted.pop(name, None)
+            self._let_be(store, name, set(), now)
             return None
         since = self._tainted.setdefault(name, now)
         dues: list[float] = []
+        waiting: set[Key] = set()
+        ended: list[tuple[Obj, float]] = []
         for pod in store.by_node(name):
             span = _tolerated_span(pod, taints)
             if span is None or _has_target(pod):
@@ -166,9 +177,22 @@ class NodeController:
             due = max(since, _bound_at(pod)) + span
             if due > now:
                 dues.append(due)
+                waiting.add(key_of(pod))
             else:
-                _delete(store, pod, now)
+                ended.append((pod, span))
+        self._let_be(store, name, waiting | {key_of(pod) for pod, span in ended if span}, now)
+        self._due[name] = waiting
+        for pod, _ in ended:
+            _delete(store, pod, now)
         return min(dues, default=None)
+
+    def _let_be(self, store: Store, node: str, waiting: set[Key], now: float) -> None:
+        """``cancelWorkWithEvent`` for the Pods of the node that no longer wait for their eviction: they or the taints
+        have gone, or they go at once."""
+        for namespace, name in sorted(self._due.pop(node, set()) - waiting):
+            about = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}}
+            message = f"Cancelling deletion of Pod {namespace}/{name}"
+            record(store, about, "Normal", "TaintManagerEviction", message, "taint-eviction-controller", now)
 
 
 def _condition(kind: str, status: str, reason: str, message: str, now: float) -> Obj:

@@ -51,7 +51,10 @@ def admit_node(new: Obj, old: Obj | None) -> Obj:
             problems.append(invalid(path, taint, detail))
         seen.add((key, effect))
     refuse("nodes", new, problems)
-    return {**new, "spec": new.get("spec") or {}} if old is None else new
+    spec = dict(new.get("spec") or {})
+    if spec.get("taints") == []:  # omitempty
+        del spec["taints"]
+    return {**new, "spec": spec}
 
 
 def admit_role(resource: str) -> Callable[[Obj, Obj | None], Obj]:

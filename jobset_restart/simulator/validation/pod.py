@@ -26,6 +26,8 @@ from jobset_restart.simulator.validation.token import with_token
 _LISTS = ("initContainers", "containers")
 _POLICIES = ("Always", "Never", "OnFailure")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_FILE_SOURCES = ("configMap", "downwardAPI", "projected", "secret")
+_FILE_MODE = 420
 _TOLERATED_SECONDS = 300
 """defaultNotReadyTolerationSeconds and defaultUnreachableTolerationSeconds of DefaultTolerationSeconds."""
 _UPDATABLE = (
@@ -68,6 +70,8 @@ def spec_defaults(spec: Obj) -> Obj:
     for field in _LISTS:
         if filled.get(field):
             filled[field] = [_container_defaults(each) for each in filled[field]]
+    if filled.get("volumes"):
+        filled["volumes"] = [_volume_defaults(each) for each in filled["volumes"]]
     if filled.get("serviceAccount") and "serviceAccountName" not in filled:
         filled["serviceAccountName"] = filled["serviceAccount"]
     if filled.get("serviceAccountName"):
@@ -119,6 +123,14 @@ def _container_defaults(container: Obj) -> Obj:
     if filled.get("ports"):
         filled["ports"] = [{"protocol": "TCP", **each} for each in filled["ports"]]
     return filled
+
+
+def _volume_defaults(volume: Obj) -> Obj:
+    """``SetDefaults_Volume`` and those of its sources."""
+    if not any(source is not None for name, source in volume.items() if name != "name"):
+        return {**volume, "emptyDir": {}}
+    files = {name: {"defaultMode": _FILE_MODE, **(volume[name] or {})} for name in _FILE_SOURCES if name in volume}
+    return {**volume, **files}
 
 
 def _probe_defaults(probe: Obj) -> Obj:
