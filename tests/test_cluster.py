@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobset_restart.cluster import Cluster, connect
+from jobset_restart.cluster import HttpCluster, connect
 from jobset_restart.cluster.pace import LEAST, Pace
 from jobset_restart.cluster.watch import Stream, WatchBatch
 from jobset_restart.errors import (
@@ -44,7 +44,7 @@ from tests.apiserver import (
 PODS = "/api/v1/namespaces/ns/pods"
 POD = pod_path("ns", "p")
 
-Scenario = Callable[[ApiServer, Cluster], Coroutine[Any, Any, None]]
+Scenario = Callable[[ApiServer, HttpCluster], Coroutine[Any, Any, None]]
 
 
 def pod(name: str, version: int) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def patch() -> Write:
 
 
 def test_a_list_is_read_page_by_page_and_begins_again_when_its_token_expires(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on(
             "GET",
             PODS,
@@ -97,7 +97,7 @@ def test_a_list_is_read_page_by_page_and_begins_again_when_its_token_expires(pla
 
 
 def test_requests_without_an_answer_are_tried_again_and_it_is_said(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         told: list[str] = []
         server.on("GET", POD, json_answer(pod("p", 1)))
         await cluster.get(POD, Pod)
@@ -113,7 +113,7 @@ def test_requests_without_an_answer_are_tried_again_and_it_is_said(play: Callabl
 
 
 def test_retry_after_is_honoured(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         delays: list[float] = []
         cluster.on_retry = lambda request, reason, delay: delays.append(delay)
         answers = (failing(429, "TooManyRequests", headers={"Retry-After": "1"}), json_answer(pod("p", 1)))
@@ -125,7 +125,7 @@ def test_retry_after_is_honoured(play: Callable[[Scenario], None]) -> None:
 
 
 def test_refusals_are_not_tried_again_and_keep_the_server_s_words(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         for code, kind in ((403, Forbidden), (404, NotFound), (409, Conflict), (422, Invalid)):
             server.on("PATCH", POD, failing(code, "Reason", f"words of {code}"))
             before = len(server.requests)
@@ -137,7 +137,7 @@ def test_refusals_are_not_tried_again_and_keep_the_server_s_words(play: Callable
 
 
 def test_the_deadline_bounds_retries(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("PATCH", POD, failing(503, "ServiceUnavailable"))
         with pytest.raises(Overloaded):
             await cluster.send(patch(), deadline=cluster.now() + 0.5)
@@ -146,7 +146,7 @@ def test_the_deadline_bounds_retries(play: Callable[[Scenario], None]) -> None:
 
 
 def test_a_delete_whose_answer_was_lost_is_done_when_the_object_is_gone(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("DELETE", POD, reset, reset, failing(404, "NotFound"))  # aiohttp repeats the first by itself
         await cluster.send(Write(verb="delete", path=POD, uid="uid-p"))
         assert server.bodies[0] == {"preconditions": {"uid": "uid-p"}}
@@ -158,7 +158,7 @@ def test_a_delete_whose_answer_was_lost_is_done_when_the_object_is_gone(play: Ca
 
 
 def test_dry_run_and_preconditions_are_sent(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("PATCH", POD, json_answer(pod("p", 1)))
         await cluster.send(patch(), dry_run=True)
         request = server.requests[0]
@@ -173,7 +173,7 @@ def test_dry_run_and_preconditions_are_sent(play: Callable[[Scenario], None]) ->
 
 
 def test_what_is_no_kubernetes_answer_is_said_plainly(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("GET", POD, json_answer(["hello"]))
         with pytest.raises(JsrError, match="not what the Kubernetes API sends"):
             await cluster.get(POD, Pod)
@@ -182,7 +182,7 @@ def test_what_is_no_kubernetes_answer_is_said_plainly(play: Callable[[Scenario],
 
 
 def test_many_actions_all_report_and_a_stop_leaves_the_rest_unsent(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         writes = [Write(verb="patch", path=pod_path("ns", f"p{n}"), slot=str(n)) for n in range(50)]
         for n in range(50):
             server.on(
@@ -208,7 +208,7 @@ def test_many_actions_all_report_and_a_stop_leaves_the_rest_unsent(play: Callabl
 
 
 def test_every_action_is_answered_for_however_few_may_be_in_flight(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         writes = [Write(verb="patch", path=pod_path("ns", f"p{n}"), slot=str(n)) for n in range(40)]
         for n in range(40):
             overloaded = failing(503, "ServiceUnavailable")
@@ -227,7 +227,7 @@ def test_every_action_is_answered_for_however_few_may_be_in_flight(play: Callabl
 
 
 def test_actions_on_one_slot_keep_their_order(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         first = Write(verb="patch", path=f"{POD}/status", slot="s")
         second = Write(verb="delete", path=POD, slot="s")
         server.on("PATCH", f"{POD}/status", failing(403, "Forbidden"))
@@ -239,7 +239,7 @@ def test_actions_on_one_slot_keep_their_order(play: Callable[[Scenario], None]) 
 
 
 def test_access_reviews_ask_about_the_permission(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         server.on("POST", path, json_answer({"status": {"allowed": True}}), json_answer({"status": {"allowed": False}}))
         assert await cluster.allowed(Permission("create", "", "pods", "exec"), "ns")
@@ -253,7 +253,7 @@ def test_access_reviews_ask_about_the_permission(play: Callable[[Scenario], None
 # ---------------------------------------------------------------- watch
 
 
-async def batches(cluster: Cluster, count: int) -> list[WatchBatch[Pod]]:
+async def batches(cluster: HttpCluster, count: int) -> list[WatchBatch[Pod]]:
     found: list[WatchBatch[Pod]] = []
     async for batch in cluster.watch(PODS, Pod, resource_version="1"):
         found.append(batch)
@@ -267,7 +267,7 @@ def watched_from(server: ApiServer) -> list[str]:
 
 
 def test_a_watch_that_ends_goes_on_from_the_last_version_bookmarks_included(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on(
             "GET",
             PODS,
@@ -290,7 +290,7 @@ def test_a_watch_that_ends_goes_on_from_the_last_version_bookmarks_included(play
     ids=["as a status", "in the stream"],
 )
 def test_a_version_that_is_too_old_leads_to_a_list(play: Callable[[Scenario], None], gone: Any) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on(
             "GET",
             PODS,
@@ -308,7 +308,7 @@ def test_a_version_that_is_too_old_leads_to_a_list(play: Callable[[Scenario], No
 
 
 def test_a_reset_is_told_and_survived(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on(
             "GET",
             PODS,
@@ -327,7 +327,7 @@ def test_a_reset_is_told_and_survived(play: Callable[[Scenario], None]) -> None:
 
 
 def test_a_watch_that_is_forbidden_ends_with_that(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("GET", PODS, failing(403, "Forbidden", "no watch for you"))
         with pytest.raises(Forbidden, match="no watch for you"):
             await batches(cluster, 1)
@@ -358,7 +358,7 @@ FAILURE = (
 
 @pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
 def test_exec_speaks_both_protocols(play: Callable[[Scenario], None], protocol: str) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("GET", f"{POD}/exec", exec_answer(protocol, b"\x01", b"\x01out", b"\x02err", SUCCESS))
         result = await cluster.execute(Exec(path=POD, container="c", command=("sh", "-c", "echo 1 & 2")))
         assert (result.exit_code, result.stdout, result.stderr) == (0, "out", "err")
@@ -368,7 +368,7 @@ def test_exec_speaks_both_protocols(play: Callable[[Scenario], None], protocol: 
 
 
 def test_exec_tells_the_exit_code_and_the_lack_of_one(play: Callable[[Scenario], None]) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         command = Exec(path=POD, container="c", command=("x",))
         server.on("GET", f"{POD}/exec", exec_answer("v5.channel.k8s.io", FAILURE))
         assert (await cluster.execute(command)).exit_code == 3
@@ -382,7 +382,7 @@ def test_exec_tells_the_exit_code_and_the_lack_of_one(play: Callable[[Scenario],
 def test_an_exec_that_is_refused_names_the_pod(
     play: Callable[[Scenario], None], code: int, kind: type[JsrError]
 ) -> None:
-    async def scenario(server: ApiServer, cluster: Cluster) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
         server.on("GET", f"{POD}/exec", failing(code, "Reason"))
         with pytest.raises(kind, match="Pod p"):
             await cluster.execute(Exec(path=POD, container="c", command=("x",)))

@@ -36,7 +36,7 @@ from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from jobset_restart.cluster import Cluster
+    from jobset_restart.cluster import Cluster, HttpCluster
 
 TICK_SECONDS = 0.2
 
@@ -243,7 +243,7 @@ def _refuse(plan: Plan, wish: Wish) -> None:
     raise Refused(f"JobSet {plan.snapshot.name} was not restarted, nothing was changed: {names}", hint)
 
 
-async def opened(where: Where) -> Cluster:
+async def opened(where: Where) -> HttpCluster:
     from jobset_restart.cluster import connect
 
     return await connect(where.kubeconfig, where.context, where.impersonate)

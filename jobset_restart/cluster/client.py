@@ -1,4 +1,4 @@
-"""The one seam to the API server: raw paths, typed objects.
+"""The cluster behind an API server: raw paths, typed objects.
 
 Everything sent is safe to repeat (preconditions on UID and resourceVersion), so requests without an answer are tried
 again, with jitter and bounded by a deadline.
@@ -11,17 +11,17 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 
 from jobset_restart.cluster import exec as exec_protocol
 from jobset_restart.cluster.access import Access
 from jobset_restart.cluster.answers import api_error, retriable, transport_error
 from jobset_restart.cluster.exec import Channels, ExecResult
 from jobset_restart.cluster.pace import Pace
+from jobset_restart.cluster.protocol import EXEC_SECONDS, PAGE, ActionResult, Listing
 from jobset_restart.cluster.session import CONNECT_SECONDS, FIRST_DELAY, MOST_DELAY, TRANSPORT_ERRORS, Session
 from jobset_restart.cluster.watch import TIMEOUT_SECONDS, Expired, Stream, StreamFailed, WatchBatch
 from jobset_restart.errors import (
@@ -44,29 +44,15 @@ WRITES_IN_FLIGHT = 64
 EXECS_IN_FLIGHT = 128
 """Each is a TLS connection of its own with half a MB of buffers. One core opens some 550 a second, so even where an
 exec takes 0.2 s more of them would only wait for the client."""
-EXEC_SECONDS = 30.0
 GATHERED_SECONDS = 0.05
 GATHERED_BYTES = 64 * 1024
-PAGE = 500
 METHODS = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class Listing(Struct, Generic[T]):
-    """Everything a LIST found; a WATCH from `resource_version` misses nothing."""
-
-    items: list[T]
-    resource_version: str
-
-
-class ActionResult(Struct, frozen=True):
-    """How one action went. `error` is None where it was accepted."""
-
-    error: JsrError | None = None
-
-
-class Cluster(Session):
-    """A connection to one API server. Every method may raise the errors of jobset_restart.errors."""
+class HttpCluster(Session):
+    """A connection to one API server: the `Cluster` over HTTP. Every method may raise the errors of
+    jobset_restart.errors."""
 
     async def get(self, path: str, type: type[T], *, params: Mapping[str, str] | None = None) -> T:  # noqa: A002
         url = self._url(path, params or {})
@@ -396,9 +382,11 @@ def _refused_exec(error: aiohttp.WSServerHandshakeError, exec_: Exec) -> JsrErro
     )
 
 
-async def connect(kubeconfig: str | None = None, context: str | None = None, impersonate: str | None = None) -> Cluster:
+async def connect(
+    kubeconfig: str | None = None, context: str | None = None, impersonate: str | None = None
+) -> HttpCluster:
     """The cluster that the kubeconfig, or the Pod's service account, names. Nothing is sent yet.
 
     Raises AccessError.
     """
-    return Cluster(await asyncio.to_thread(Access, kubeconfig, context, impersonate))
+    return HttpCluster(await asyncio.to_thread(Access, kubeconfig, context, impersonate))
