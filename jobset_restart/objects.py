@@ -308,6 +308,33 @@ class JobSet(ApiStruct):
     status: JobSetStatus = field(default_factory=JobSetStatus)
 
 
+# ---------------------------------------------------------------- Events
+
+
+class ObjectReference(ApiStruct):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class EventSeries(ApiStruct):
+    count: int = 0
+    last_observed_time: Time = None
+
+
+class Event(ApiStruct):
+    """core/v1 Event: what a controller says of an object. What happens in an operation of ours is in
+    jobset_restart.events."""
+
+    metadata: ObjectMeta
+    involved_object: ObjectReference = field(default_factory=ObjectReference)
+    reason: str = ""
+    message: str = ""
+    last_timestamp: Time = None
+    event_time: Time = None
+    series: EventSeries | None = None
+
+
 # ---------------------------------------------------------------- what the API server wraps things in
 
 

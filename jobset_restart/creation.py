@@ -1,0 +1,57 @@
+"""Why a Job or Pod that should be there is not: the reason a controller gave in an Event when it could not create it.
+Pure.
+
+Only Events tell: a Pod refused by a quota or a webhook leaves nothing in the status of its Job, and a Job refused by
+the API server nothing in the status of its JobSet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from jobset_restart.objects import Event
+
+POD_REFUSED = "involvedObject.kind=Job,reason=FailedCreate"
+"""Field selector of the Events about Pods that a Job could not create (Kubernetes, controller_utils.go,
+FailedCreatePodReason)."""
+JOB_REFUSED = "involvedObject.kind=JobSet,reason=JobCreationFailed"
+"""Field selector of the Events about Jobs that a JobSet could not create (JobSet,
+constants.JobCreationFailedReason)."""
+
+MOST_REASONS = 3
+
+_NAMES = re.compile(
+    r'^(Error creating: |job "[^"]*" creation failed with error: )?'
+    r'((pods|Pod|jobs\.batch|Job\.batch) "[^"]*" is (forbidden|invalid): )?'
+)
+"""What stands before the reason: the Job controller (FailedCreate) and the JobSet controller (one line for each Job),
+then the API server (apimachinery, NewForbidden, NewInvalid)."""
+
+
+def refusals(events: Iterable[Event]) -> dict[str, Event]:
+    """By UID of the Job or JobSet that could not create something, the newest Event that says why. `events` are those
+    that POD_REFUSED or JOB_REFUSED select; others are passed over."""
+    newest: dict[str, Event] = {}
+    for event in events:
+        uid = event.involved_object.uid
+        if event.reason not in ("FailedCreate", "JobCreationFailed") or not uid:
+            continue
+        if uid not in newest or last_seen(event) >= last_seen(newest[uid]):
+            newest[uid] = event
+    return newest
+
+
+def last_seen(event: Event) -> str:
+    """When it happened last, to the second, RFC 3339. Events of core/v1 carry lastTimestamp, those written through
+    events.k8s.io/v1 eventTime and, once they repeat, series.lastObservedTime."""
+    repeated = event.series.last_observed_time if event.series else None
+    return (repeated or event.last_timestamp or event.event_time or event.metadata.creation_timestamp or "")[:19]
+
+
+def reason(event: Event) -> str:
+    """The controller's own words, without the names of what could not be created: the table has them already, and Pods
+    get another random name with each try."""
+    texts = [" ".join(_NAMES.sub("", line).split()) for line in event.message.splitlines()]
+    different = list(dict.fromkeys(filter(None, texts)))
+    return "; ".join(different[:MOST_REASONS]) or event.reason
