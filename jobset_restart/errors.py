@@ -13,6 +13,7 @@ JsrError                    1    anything below that has no code of its own
 │   ├── Invalid             1    400 and 422, the object was refused by validation or admission
 │   └── Overloaded          1    429, 500, 502, 503, 504 after the last retry
 ├── ExecFailed              1    the command could not be run in the container
+├── OwnFault                1    a fault of this program, which nobody at the keyboard can have caused
 ├── Refused                 3    blockers in the plan; nothing was changed
 ├── JobSetOver              5    the JobSet failed or finished
 ├── Superseded              6    the JobSet was deleted, replaced, or claimed by another operation
@@ -21,6 +22,12 @@ JsrError                    1    anything below that has no code of its own
 """
 
 from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+MOST_WORDS = 200
+"""How much of a foreign exception's message is told: it was not written for a person, and may be of any length."""
 
 
 class JsrError(Exception):
@@ -102,6 +109,14 @@ class ExecFailed(JsrError):
     pass
 
 
+class OwnFault(JsrError):
+    """A fault of this program. `cause` is the exception it showed in."""
+
+    def __init__(self, message: str, hint: str, cause: BaseException) -> None:
+        super().__init__(message, hint)
+        self.cause = cause
+
+
 class Refused(JsrError):
     exit_code = 3
 
@@ -120,3 +135,32 @@ class DeadlineExceeded(JsrError):
 
 class Interrupted(JsrError):
     exit_code = 130
+
+
+def told(raised: BaseException) -> JsrError:
+    """The error to tell a person of, whatever was raised: a JsrError as it is, also where a TaskGroup wrapped it in an
+    ExceptionGroup; anything else is an OwnFault, with its kind, words and place."""
+    leaves = list(_leaves(raised))
+    fault = next((leaf for leaf in leaves if not isinstance(leaf, JsrError)), None)
+    if fault is None:
+        return next(leaf for leaf in leaves if isinstance(leaf, JsrError))
+    words = str(fault)[:MOST_WORDS]
+    return OwnFault(
+        f"a fault in jsr itself: {type(fault).__name__}{f': {words}' if words else ''}{_place(fault)}",
+        "please report it to the project's issue tracker, with the command and what it prints with -v",
+        fault,
+    )
+
+
+def _leaves(raised: BaseException) -> list[BaseException]:
+    if isinstance(raised, BaseExceptionGroup):
+        return [leaf for each in raised.exceptions for leaf in _leaves(each)]
+    return [raised]
+
+
+def _place(raised: BaseException) -> str:
+    """The line of this program the exception went through last, in words."""
+    package = Path(__file__).parent
+    frames = traceback.extract_tb(raised.__traceback__)
+    mine = [frame for frame in frames if package in Path(frame.filename).parents]
+    return f" ({Path(mine[-1].filename).relative_to(package)}, line {mine[-1].lineno})" if mine else ""

@@ -4,6 +4,7 @@ needed."""
 from __future__ import annotations
 
 import sys
+import traceback
 from enum import StrEnum
 from typing import Annotated
 
@@ -266,7 +267,7 @@ def _finish(code: int) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
-    from jobset_restart.errors import JsrError
+    from jobset_restart.errors import JsrError, told
 
     try:
         result = app(arguments, standalone_mode=False, prog_name="jsr")
@@ -278,6 +279,14 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except typer.Abort:
         return 130
+    except OSError:  # output that cannot be written is told by whoever opened it
+        raise
+    except Exception as raised:
+        fault = told(raised)
+        tell(fault)
+        if {"-v", "--verbose"} & set(sys.argv if arguments is None else arguments):
+            traceback.print_exception(raised)
+        return fault.exit_code
     return result if isinstance(result, int) else 0
 
 

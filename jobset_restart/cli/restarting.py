@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,8 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
         finally:
             ticking.cancel()
     show_summary(view.progress)
+    if operation.fault is not None and wish.verbose:
+        traceback.print_exception(operation.fault.cause)
     return result
 
 

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from jobset_restart import claim
-from jobset_restart.errors import Conflict, ExecFailed, JsrError, NotFound, Unreachable
+from jobset_restart.errors import Conflict, ExecFailed, JsrError, NotFound, OwnFault, Unreachable, told
 from jobset_restart.events import (
     Claimed,
     Detached,
-    Disconnected,
     Emit,
     Event,
     Finished,
     Noticed,
     Phase,
-    Planned,
-    PlannedSlot,
-    Reconnected,
     Retried,
 )
-from jobset_restart.objects import JobSet, Pod
+from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan, Stage
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
 from jobset_restart.restart.hold import Hold
-from jobset_restart.snapshot import JOBSET_NAME
+from jobset_restart.restart.watching import Watching
 from jobset_restart.track import Tracker, Verdict
-from jobset_restart.writes import CORE, JOBSETS, Action, Exec, Write
+from jobset_restart.triggers import suspend
+from jobset_restart.writes import Action, Exec, Write
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import ActionResult, Cluster
 
-TICK_SECONDS = 0.2
 RESUME_SECONDS = 60.0
 PARTING_SECONDS = 10.0
 
@@ -61,7 +56,8 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Operation:
-    """One run of a plan. `run` drives it to its end; `interrupt` makes it leave early and in good order."""
+    """One run of a plan. `run` drives it to its end; `interrupt` makes it leave early and in good order. `fault` is a
+    fault of this program that ended it, if one did."""
 
     def __init__(self, plan: Plan, cluster: Cluster, emit: Emit, options: Options) -> None:
         self.plan, self.cluster, self.emit, self.options = plan, cluster, emit, options
@@ -75,6 +71,7 @@ class Operation:
         self.suspended = False
         self.triggered_all = False
         self.interrupted = False
+        self.fault: OwnFault | None = None
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -88,26 +85,40 @@ class Operation:
         """Claims the JobSet, sends the actions, and watches until every slot is back.
 
         Raises Superseded when another client holds the JobSet, and what the transport raises before the claim is
-        taken. After that, whatever happens is told by the result's exit code and reason.
+        taken. After that, whatever happens, faults of this program included, is told by the result's exit code and
+        reason, and the JobSet is not left suspended.
         """
         self.cluster.on_retry = self._retried
-        self._emit(self._planned())
+        self._emit(result.planned(self.plan, self.began, self.deadline))
         took_over = await self.hold.take(self.deadline)
-        self.suspended = self.hold.jobset.spec.suspend
+        self.suspended = self.hold.jobset.spec.suspend and any(s.name == "resume" for s in self.plan.stages)
+        error: JsrError | None = None
+        try:
+            error = await self._carry_out(took_over)
+        except Exception as raised:  # a fault of ours must not cost the person more than this operation
+            error = told(raised)
+        await self._never_leave_suspended()
+        return await self._finish(error)
+
+    async def _carry_out(self, took_over: str) -> JsrError | None:
+        """Sends and watches until the operation is over. Returns what it died of, None where it did not."""
         now = self.cluster.now()
         self._emit(Claimed(time=now, operation=self.plan.operation, owner=self.options.owner, took_over=took_over))
+        version = self.hold.jobset.metadata.resource_version
+        watching = Watching(
+            self.cluster, self.plan.snapshot, version, self.tracker, self._see, self._tell, self._changed
+        )
         error: JsrError | None = None
-        async with self._background() as watchers:
-            driver = self._task(self._drive())
+        async with watching.during(self.hold.keep_alive()) as watchers:
+            driver = watching.task(self._drive())
             try:
                 await self._until_over([driver, *watchers])
-            except JsrError as stopped:
-                error = stopped
+            except Exception as raised:
+                error = told(raised)
             self._stop.set()
             self._changed.set()
-            await self._end(driver)
-            await self._never_leave_suspended()
-        return await self._finish(error)
+            fault = await self._end(driver)
+        return error or fault
 
     def _record(self) -> claim.Record:
         now = claim.timestamp(self.began)
@@ -183,15 +194,15 @@ class Operation:
                 raise failures[0]
             self._tell(self.tracker.sent_all(self.cluster.now()))
 
-    async def _suspend(self, suspend: bool) -> None:
+    async def _suspend(self, wanted: bool) -> None:
         """Sets spec.suspend with the record. While the outcome of the write is open, the JobSet counts as suspended."""
         now = self.cluster.now()
         self.suspended = True
-        phase, deadline = ("suspending", self.deadline) if suspend else ("resuming", now + RESUME_SECONDS)
-        await self.hold.change(deadline, suspend=suspend, phase=phase)
-        self.suspended = suspend
+        phase, deadline = ("suspending", self.deadline) if wanted else ("resuming", now + RESUME_SECONDS)
+        await self.hold.change(deadline, suspend=wanted, phase=phase)
+        self.suspended = wanted
         self.writes += 1
-        if suspend:
+        if wanted:
             self._tell(self.tracker.sent_all(self.cluster.now()))
 
     async def _never_leave_suspended(self) -> None:
@@ -203,82 +214,43 @@ class Operation:
         try:
             await self._suspend(False)
         except NotFound:
-            return
-        except JsrError as error:
-            name = self.plan.snapshot.name
+            self.suspended = False
+        except Exception as raised:
+            await self._resume_at_least(told(raised))
+
+    async def _resume_at_least(self, failed: JsrError) -> None:
+        """The resume with the record did not go through: the same without it, where that may help, else the word that
+        the JobSet is suspended."""
+        name, namespace = self.plan.snapshot.name, self.plan.snapshot.namespace
+        try:
+            if isinstance(failed, OwnFault | Conflict):
+                deadline = self.cluster.now() + RESUME_SECONDS
+                await self.cluster.send(suspend(self.plan.snapshot.jobset, False), deadline=deadline)
+                self.suspended = False
+        except Exception as raised:
+            failed = told(raised)
+        if self.suspended:
             self._notice(
-                f"JobSet {name} could not be resumed ({error.message}) and may stay suspended; its record says so, and "
-                f"the next `jsr restart {name}` resumes it"
+                f"JobSet {name} could not be resumed ({failed.message}) and may stay suspended; its record says so, "
+                f"and the next `jsr restart {name} -n {namespace}` resumes it"
             )
 
-    async def _end(self, driver: asyncio.Task[None]) -> None:
-        """Lets what is in flight complete for a moment, so that it is known what was sent."""
+    async def _end(self, driver: asyncio.Task[None]) -> OwnFault | None:
+        """Lets what is in flight complete for a moment, so that it is known what was sent. Returns the fault it died
+        of, if any."""
         if not driver.done():
             await asyncio.wait({driver}, timeout=PARTING_SECONDS)
             driver.cancel()
-        await asyncio.gather(driver, return_exceptions=True)
+        (died,) = await asyncio.gather(driver, return_exceptions=True)
+        fault = told(died) if isinstance(died, Exception) else None
+        return fault if isinstance(fault, OwnFault) else None
 
     # ------------------------------------------------------------ watch
-
-    @contextlib.asynccontextmanager
-    async def _background(self) -> AsyncIterator[list[asyncio.Task[None]]]:
-        work = (self._watch_pods(), self._watch_jobset(), self.hold.keep_alive(), self._tick())
-        tasks = [self._task(each) for each in work]
-        try:
-            yield tasks
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _task(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        task.add_done_callback(lambda _: self._changed.set())
-        return task
-
-    async def _watch_pods(self) -> None:
-        snapshot = self.plan.snapshot
-        async for batch in self.cluster.watch(
-            f"{CORE}/namespaces/{snapshot.namespace}/pods",
-            Pod,
-            resource_version=snapshot.resource_version,
-            label_selector=f"{JOBSET_NAME}={snapshot.name}",
-        ):
-            now = self.cluster.now()
-            if batch.disconnected:
-                self._emit(Disconnected(time=now, reason=batch.disconnected))
-            if batch.reconnected_after is not None:
-                self._emit(Reconnected(time=now, seconds=batch.reconnected_after))
-            if batch.relisted is not None:
-                self._tell(self.tracker.relist(batch.relisted, now))
-            for kind, pod in batch.changes:
-                self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
-            self._changed.set()
-
-    async def _watch_jobset(self) -> None:
-        snapshot = self.plan.snapshot
-        async for batch in self.cluster.watch(
-            f"{JOBSETS}/namespaces/{snapshot.namespace}/jobsets",
-            JobSet,
-            resource_version=self.hold.jobset.metadata.resource_version,
-            field_selector=f"metadata.name={snapshot.name}",
-        ):
-            for kind, jobset in batch.changes:
-                self._see(None if kind == "DELETED" else jobset)
-            if batch.relisted is not None:
-                self._see(batch.relisted[0] if batch.relisted else None)
 
     def _see(self, jobset: JobSet | None) -> None:
         self._tell(self.tracker.observe_jobset(jobset, self.cluster.now()))
         if jobset is not None:
             self.hold.see(jobset)
-        self._changed.set()
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            self._tell(self.tracker.tick(self.cluster.now()))
-            self._changed.set()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached() and not self._stop.is_set():
@@ -303,20 +275,12 @@ class Operation:
     # ------------------------------------------------------------ the end
 
     async def _finish(self, error: JsrError | None) -> ResultReport:
-        now = self.cluster.now()
-        code, reason = result.exit_code(
-            self.tracker, interrupted=self.interrupted, timed_out=self._late, waited=self.options.wait
-        )
-        if error is not None and self.tracker.verdict is None:
-            code, reason = error.exit_code, error.message
-        if self.plan.finishes:
-            reason = f"finished operation {self.plan.finishes}, which died between suspend and resume: {reason}"
-        leaves = code in (0, result.INTERRUPTED, result.DEADLINE) and not self.tracker.done
-        report = result.result_report(
-            self.plan, self.tracker, code, reason, seconds=now - self.began, writes=self.writes
-        )
+        try:
+            report, leaves = self._report(error)
+        except Exception as raised:  # the tracker may be what is at fault
+            report, leaves = self._bare_report(told(raised) if error is None else error), True
         if leaves:
-            detached = self._detached(now)
+            detached = self._detached()
             report.follow = detached.follow
             self._emit(detached)
         await self._leave_record(report, leaves)
@@ -324,9 +288,9 @@ class Operation:
             Finished(
                 time=self.cluster.now(),
                 operation=self.plan.operation,
-                exit_code=code,
+                exit_code=report.exit_code,
                 outcomes=report.outcomes,
-                reason=reason,
+                reason=report.reason,
                 seconds=report.seconds,
                 writes=self.writes,
                 budgets=self.plan.budgets,
@@ -334,12 +298,47 @@ class Operation:
         )
         return report
 
+    def _report(self, error: JsrError | None) -> tuple[ResultReport, bool]:
+        """What came out, and whether slots are left under way that can be carried on with."""
+        self.fault = error if isinstance(error, OwnFault) else None
+        code, reason = result.exit_code(
+            self.tracker,
+            interrupted=self.interrupted,
+            timed_out=self._late,
+            waited=self.options.wait,
+            error=error,
+            suspended=self.suspended,
+        )
+        if self.plan.finishes:
+            reason = f"finished operation {self.plan.finishes}, which died between suspend and resume: {reason}"
+        seconds = self.cluster.now() - self.began
+        report = result.result_report(self.plan, self.tracker, code, reason, seconds=seconds, writes=self.writes)
+        return report, result.leaves(self.tracker, code)
+
+    def _bare_report(self, error: JsrError) -> ResultReport:
+        """What can be said without the tracker."""
+        self.fault = error if isinstance(error, OwnFault) else None
+        return ResultReport(
+            jobset=self.plan.snapshot.name,
+            namespace=self.plan.snapshot.namespace,
+            context=self.plan.snapshot.context,
+            operation=self.plan.operation,
+            strategy=self.plan.strategy,
+            trigger=self.plan.trigger,
+            exit_code=error.exit_code,
+            reason=f"{error.message}; what became of the slots is not known, see `jsr status`",
+            seconds=round(self.cluster.now() - self.began, 3),
+            writes=self.writes,
+        )
+
     async def _leave_record(self, report: ResultReport, leaves: bool) -> None:
         if self.hold.lost:
             return
         now = self.cluster.now()
-        fields: dict[str, Any] = {"state": "detached", "reason": report.reason, "phase": self.hold.record.phase}
-        if not leaves:
+        fields: dict[str, Any] = {"state": "detached", "reason": report.reason}
+        if not self.suspended:
+            fields["phase"] = "resuming" if self.hold.record.phase == "suspending" else self.hold.record.phase
+        if not leaves and not self.suspended:
             fields |= {"state": "finished", "phase": "", "ended": claim.timestamp(now)}
             fields |= {"exit_code": report.exit_code, "outcomes": report.outcomes}
         try:
@@ -347,39 +346,15 @@ class Operation:
             await self.cluster.send(result.event(self.hold.jobset, report, now), deadline=now + PARTING_SECONDS)
         except NotFound:
             return
-        except (JsrError, Conflict) as failed:
-            self._notice(f"the record of the operation could not be completed: {failed.message}")
+        except Exception as failed:
+            self._notice(f"the record of the operation could not be completed: {told(failed).message}")
 
-    def _detached(self, now: float) -> Detached:
+    def _detached(self) -> Detached:
+        now = self.cluster.now()
         left = sum(track.sent_at is None for track in self.tracker.slots.values())
         name, namespace = self.plan.snapshot.name, self.plan.snapshot.namespace
         follow = f"jsr restart {name} -n {namespace} --resume {self.plan.operation}"
         return Detached(time=now, operation=self.plan.operation, not_triggered=left, follow=follow)
-
-    def _planned(self) -> Planned:
-        plan = self.plan
-        return Planned(
-            time=self.began,
-            operation=plan.operation,
-            jobset=plan.snapshot.name,
-            namespace=plan.snapshot.namespace,
-            context=plan.snapshot.context,
-            strategy=plan.strategy,
-            trigger=plan.trigger,
-            reason=plan.reason,
-            deadline=self.deadline,
-            predicted=plan.predicted,
-            writes=len(plan.actions),
-            slots=[
-                PlannedSlot(
-                    slot=str(p.state.slot),
-                    pod=p.pod,
-                    node=p.node,
-                    trigger=p.trigger,
-                )
-                for p in plan.slots
-            ],
-        )
 
     def _retried(self, request: str, reason: str, delay: float) -> None:
         self._emit(Retried(time=self.cluster.now(), request=request, reason=reason, delay=delay))

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 from jobset_restart import claim
+from jobset_restart.errors import JsrError, OwnFault
+from jobset_restart.events import Planned, PlannedSlot
 from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan
 from jobset_restart.report import ResultReport, SlotResultReport
@@ -16,12 +18,19 @@ INTERRUPTED = 130
 DEADLINE = 124
 
 
-def exit_code(tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: bool) -> tuple[int, str]:
-    """The exit code of an operation and the reason in words."""
+def exit_code(
+    tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: bool, error: JsrError | None, suspended: bool
+) -> tuple[int, str]:
+    """The exit code of an operation and the reason in words. `error` is what it died of, `suspended` whether the JobSet
+    had to be left suspended."""
     failed = [t for t in tracker.slots.values() if t.state == "failed"]
     open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
+    if isinstance(error, OwnFault):
+        return error.exit_code, f"{error.message}; {_left(tracker, suspended)}. {error.hint[0].upper()}{error.hint[1:]}"
     if tracker.verdict:
         return {"over": 5, "superseded": 6}[tracker.verdict.kind], tracker.verdict.reason
+    if error is not None:
+        return error.exit_code, error.message
     if interrupted:
         sent = any(t.sent_at is not None for t in tracker.slots.values())
         return INTERRUPTED, f"interrupted; {'what was triggered runs on' if sent else 'nothing was triggered'}"
@@ -35,6 +44,38 @@ def exit_code(tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: b
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
     return 0, "every slot is back"
+
+
+def _left(tracker: Tracker, suspended: bool) -> str:
+    """What was and was not changed, for somebody who has to go on from here."""
+    total, sent = len(tracker.slots), sum(t.sent_at is not None for t in tracker.slots.values())
+    went = f"{sent:,} of {total:,} slots were triggered and run on" if sent else "no slot was triggered"
+    return f"{went}; the JobSet {'may still be suspended' if suspended else 'is not left suspended'}"
+
+
+def leaves(tracker: Tracker, code: int) -> bool:
+    """Whether slots are left under way, so that the operation can be carried on with."""
+    if code == 1 and all(t.sent_at is None for t in tracker.slots.values()):
+        return False
+    return code in (0, 1, INTERRUPTED, DEADLINE) and not tracker.done
+
+
+def planned(plan: Plan, began: float, deadline: float) -> Planned:
+    """The event that opens an operation. Times in seconds since the epoch."""
+    return Planned(
+        time=began,
+        operation=plan.operation,
+        jobset=plan.snapshot.name,
+        namespace=plan.snapshot.namespace,
+        context=plan.snapshot.context,
+        strategy=plan.strategy,
+        trigger=plan.trigger,
+        reason=plan.reason,
+        deadline=deadline,
+        predicted=plan.predicted,
+        writes=len(plan.actions),
+        slots=[PlannedSlot(slot=str(p.state.slot), pod=p.pod, node=p.node, trigger=p.trigger) for p in plan.slots],
+    )
 
 
 def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, seconds: float, writes: int) -> ResultReport:

@@ -1,0 +1,191 @@
+"""An operation from the claim to its record, on a cluster in this process: what stays behind, whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobset_restart import claim
+from jobset_restart.errors import Invalid, JsrError, OwnFault, Unreachable, told
+from jobset_restart.events import Event, Noticed
+from jobset_restart.plan import Plan, Request, make
+from jobset_restart.report import ResultReport
+from jobset_restart.restart import Operation, Options
+from tests import build
+from tests.small_cluster import SmallCluster
+
+
+def cluster_of(pods: int = 2, **fields: Any) -> SmallCluster:
+    jobset = build.jobset(pods=pods, metadata={"generation": 1}, **fields)
+    return SmallCluster(jobset, [build.pod(index) for index in range(pods)])
+
+
+def plan_for(cluster: SmallCluster, via: str) -> Plan:
+    return make(cluster.snapshot(), Request(via=via), "op1")  # type: ignore[arg-type]
+
+
+class Run:
+    """One operation: its result, or what it raised before it had the claim, and the events it told."""
+
+    def __init__(self, cluster: SmallCluster, plan: Plan, timeout: float = 20.0) -> None:
+        self.cluster, self.plan, self.timeout = cluster, plan, timeout
+        self.events: list[Event] = []
+        self.emit: Callable[[Event], None] = self.events.append
+        self.raised: Exception | None = None
+        self.result: ResultReport | None = None
+
+    def go(self) -> Run:
+        async def carry_out() -> None:
+            operation = Operation(self.plan, self.cluster, self.emit, self.options)
+            try:
+                self.result = await operation.run()
+            except Exception as raised:
+                self.raised = raised
+
+        asyncio.run(carry_out())
+        return self
+
+    @property
+    def options(self) -> Options:
+        return Options(owner="me", timeout=self.timeout)
+
+    @property
+    def record(self) -> claim.Record | None:
+        return claim.read(self.cluster.jobset)
+
+
+def fails_at(number: int, error: Exception) -> Callable[[str], None]:
+    points = itertools.count(1)
+
+    def point(_: str) -> None:
+        if next(points) == number:
+            raise error
+
+    return point
+
+
+@pytest.mark.parametrize("via", ["suspend", "image"])
+def test_a_restart_without_faults_ends_with_every_slot_back(via: str) -> None:
+    cluster = cluster_of()
+    run = Run(cluster, plan_for(cluster, via)).go()
+    assert run.result is not None
+    assert (run.result.exit_code, run.result.reason) == (0, "every slot is back")
+    assert run.record is not None
+    assert run.record.state == "finished"
+
+
+def points_of(via: str) -> int:
+    cluster = cluster_of()
+    seen: list[str] = []
+    cluster.point = seen.append
+    Run(cluster, plan_for(cluster, via)).go()
+    return len(seen)
+
+
+@pytest.mark.parametrize("via", ["suspend", "image"])
+@pytest.mark.parametrize("error", [KeyError("x"), ExceptionGroup("unhandled", [RuntimeError("y")])])
+def test_a_fault_of_our_own_anywhere_leaves_nothing_suspended_and_is_told(via: str, error: Exception) -> None:
+    """Raised at everything that is awaited of the cluster, before it took effect and after."""
+    count = points_of(via)
+    assert count > 8
+    for number in range(1, count + 1):
+        cluster = cluster_of()
+        cluster.point = fails_at(number, error)
+        run = Run(cluster, plan_for(cluster, via)).go()
+        assert not cluster.jobset.spec.suspend, number
+        if run.result is None:
+            assert run.raised is not None, number
+            assert len(cluster.sent) <= 1, f"{number}: more than the claim was sent"
+            continue
+        if run.result.exit_code != 0:
+            assert run.result.exit_code == 1, number
+            assert "a fault in jsr itself" in run.result.reason, number
+            assert "report it" in run.result.reason
+            assert "is not left suspended" in run.result.reason, number
+        else:
+            told_of = [e.message for e in run.events if isinstance(e, Noticed)]
+            assert any("a fault in jsr itself" in message for message in told_of), f"{number}: nothing was said"
+
+
+def test_a_fault_in_a_view_s_callback_is_told_too() -> None:
+    for number in range(2, 12):
+        cluster = cluster_of()
+        run = Run(cluster, plan_for(cluster, "suspend"))
+        point = fails_at(number, KeyError("view"))
+
+        def emit(event: Event, point: Callable[[str], None] = point) -> None:
+            point("")
+
+        run.emit = emit
+        run.go()
+        assert not cluster.jobset.spec.suspend, number
+
+
+def test_a_fault_leaves_a_record_to_carry_on_from() -> None:
+    cluster = cluster_of()
+    run = Run(cluster, plan_for(cluster, "image"))
+
+    def point(what: str) -> None:
+        if what.startswith("watch") and "pods" in what:
+            raise KeyError("x")
+
+    cluster.point = point
+    run.go()
+    assert run.result is not None
+    assert run.result.exit_code == 1
+    assert run.result.follow == "jsr restart train -n ns --resume op1"
+    assert run.record is not None
+    assert run.record.state == "detached"
+
+
+def test_a_jobset_that_cannot_be_resumed_is_said_to_be_so_and_its_record_stays() -> None:
+    cluster = cluster_of()
+    suspended = False
+
+    def react(wanted: bool) -> None:
+        nonlocal suspended
+        suspended = wanted
+
+    def point(what: str) -> None:
+        if suspended and what.startswith("before patch"):
+            raise Unreachable("no answer")
+
+    cluster.on_suspend, cluster.point = react, point
+    run = Run(cluster, plan_for(cluster, "suspend"), timeout=0.5).go()
+    assert cluster.jobset.spec.suspend
+    left = claim.left_suspended(cluster.jobset, cluster.now() + claim.LEASE_SECONDS + 1)
+    assert left is not None
+    assert left.id == "op1"
+    assert any(isinstance(e, Noticed) and "may stay suspended" in e.message for e in run.events)
+
+
+def test_what_somebody_else_suspended_is_not_resumed() -> None:
+    cluster = cluster_of(spec={"suspend": True})
+    plan = make(cluster.snapshot(), Request(via="image", allow=("JSR102",)), "op1")
+    assert not plan.refused
+    Run(cluster, plan).go()
+    assert cluster.jobset.spec.suspend
+
+
+@pytest.mark.parametrize(
+    ("raised", "own"),
+    [
+        (KeyError("x"), True),
+        (Invalid("no"), False),
+        (ExceptionGroup("g", [Invalid("no"), ExceptionGroup("h", [ValueError("y")])]), True),
+        (ExceptionGroup("g", [Invalid("no")]), False),
+    ],
+)
+def test_only_what_nobody_foresaw_is_a_fault_of_ours(raised: Exception, own: bool) -> None:
+    error = told(raised)
+    assert isinstance(error, OwnFault) == own
+    assert isinstance(error, JsrError)
+    assert error.exit_code == 1
+
+
+def test_a_fault_s_words_are_few() -> None:
+    assert len(told(ValueError("x" * 10_000)).message) < 400
