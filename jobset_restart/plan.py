@@ -112,7 +112,8 @@ class SlotPlan(Struct, kw_only=True):
 class Plan(Struct, kw_only=True):
     """The decision. `refused`: a blocker stands, nothing may be sent. `needs_probes`: the containers must be looked
     into before the choice is final. `finishes`: the id of a dead client's suspend that this run completes. `attempt`:
-    the in-place attempt that a native restart leads to."""
+    the in-place attempt that a native restart leads to. `predicted` are the seconds it should take, `predicted_most`
+    those where a container uses its whole grace period."""
 
     operation: str
     snapshot: Snapshot
@@ -127,6 +128,7 @@ class Plan(Struct, kw_only=True):
     refused: bool = False
     needs_probes: bool = False
     predicted: float = 0.0
+    predicted_most: float = 0.0
     finishes: str = ""
     attempt: int = 0
     drafted: int = 0
@@ -232,6 +234,7 @@ def _chosen(
         budgets=budgets(case),
         needs_probes=unprobed,
         predicted=predicted(case),
+        predicted_most=predicted_most(case),
         attempt=next_attempt(case.snapshot.jobset),
     )
 
@@ -240,9 +243,9 @@ WHY: dict[Trigger, str] = {
     "native": "the JobSet restarts all its Pods in place after one write",
     "image": "another reference to the same image restarts the container whatever its restart policy",
     "signal": "PID 1 exits on a signal it handles and the restart policy brings it back",
-    "suspend": "two writes recreate every Pod and spend no budget",
-    "jobs": "the JobSet controller makes deleted Jobs anew and spends no budget",
-    "pods": "the Job makes deleted Pods anew and has failures to spare",
+    "suspend": "two writes recreate every Pod, and no Job counts a failure",
+    "jobs": "the JobSet controller creates deleted Jobs again, and counts no restart",
+    "pods": "the Job replaces deleted Pods and has failures to spare",
 }
 
 
@@ -349,7 +352,6 @@ def predicted(case: Case) -> float:
     10 s to restart in place 5,000 nodes; 2.8 s (native), 0.5 s (image) and 5.4 s (suspend) for four Pods.
     """
     number = len(case.scope) + len(case.lost)
-    grace = max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
     match case.trigger:
         case "native":
             return 2.8 + number * NATIVE_SECONDS_PER_POD
@@ -358,10 +360,19 @@ def predicted(case: Case) -> float:
         case "signal":
             return 1.0 + number / PATCHES_PER_SECOND
         case "suspend" | "jobs":
-            return 5.4 + min(grace, 5) + number * RECREATE_SECONDS_PER_POD
+            return 5.4 + number * RECREATE_SECONDS_PER_POD
         case "pods":
             waits = (deletion_wait(case, job, states) for job, states in case.touched_jobs())
-            return max(waits, default=0.0) + min(grace, 5) + number * RECREATE_SECONDS_PER_POD
+            return max(waits, default=0.0) + 1.5 + number * RECREATE_SECONDS_PER_POD
+
+
+def predicted_most(case: Case) -> float:
+    """Seconds it takes where a container does not end on TERM: its whole grace period is waited for, preStop included
+    (kubelet, killContainer). native and signal give none: RestartAllContainers kills at once (KEP-5532), and who
+    handles a signal has no deadline."""
+    if case.trigger in ("native", "signal"):
+        return predicted(case)
+    return predicted(case) + max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
 
 
 def _refusal(
@@ -409,8 +420,10 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         ],
         stages=[] if refused else [s for s in stages(case, operation) if s.name != "suspend"],
         findings=found,
+        budgets=budgets(case),
         refused=refused,
         predicted=predicted(case),
+        predicted_most=predicted_most(case),
         finishes=finishes,
     )
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from jobset_restart.claim import Record
 from jobset_restart.findings import Case, Evidence
 from jobset_restart.objects import ContainerStatus, Pod, seconds
-from jobset_restart.plan import Plan, SlotPlan, Stage, case_for, predicted, stages
+from jobset_restart.plan import Plan, SlotPlan, Stage, case_for, predicted, predicted_most, stages
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, statuses
 from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
 from jobset_restart.writes import Action, Write
@@ -46,6 +46,7 @@ def carry_on(snapshot: Snapshot, record: Record, evidence: Evidence | None = Non
         findings=[],
         needs_probes=unprobed,
         predicted=predicted(rest),
+        predicted_most=predicted_most(rest),
         attempt=record.attempt or next_attempt(snapshot.jobset),
     )
 

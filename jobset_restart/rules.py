@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod, PodSpec, seconds
-from jobset_restart.snapshot import attempt, statuses
+from jobset_restart.snapshot import attempt, is_native, statuses
 
 ExitEffect = Literal["restart", "restart all", "complete", "fail"]
 
@@ -105,10 +105,30 @@ def container_restart_headroom(jobset: JobSet, pods: Iterable[Pod]) -> int:
 
 def attempt_headroom(jobset: JobSet, pods: Iterable[Pod]) -> int:
     """How many more in-place attempts an InPlaceRestart JobSet may have (JobSet, exceededMaxRestarts): the highest
-    attempt, less the restarts that do not count, must not exceed maxRestarts."""
-    attempts = (attempt(pod) or 0 for pod in pods if pod.status.phase != "Failed")
+    attempt, less the restarts that do not count, must not exceed maxRestarts. The current one counts as well: while
+    there are no Pods, it is what the next agents add one to."""
+    attempts = [attempt(pod) or 0 for pod in pods if pod.status.phase != "Failed"]
+    highest = max([*attempts, jobset.status.current_in_place_restart_attempt or 0])
     uncounted = jobset.status.restarts - jobset.status.restarts_count_towards_max
-    return max_restarts(jobset) - (max(attempts, default=0) - uncounted)
+    return max_restarts(jobset) - (highest - uncounted)
+
+
+def agents_count_attempts(jobset: JobSet) -> bool:
+    """Whether the agents of new Pods start with the attempt after the current one, which is spent by that (JobSet,
+    cmd/in-place-restart-agent, Reconcile: "current in-place restart attempt + 1"). They start with 0 where no attempt
+    was ever in sync, and write none where the JobSet's annotation makes them do nothing (shouldBypassBarrier)."""
+    return (
+        is_native(jobset)
+        and jobset.metadata.annotations.disable_in_place_restart is None
+        and jobset.status.current_in_place_restart_attempt is not None
+    )
+
+
+def in_place_exit_code(agent: Container) -> int:
+    """The code an in-place restart agent exits with to restart its Pod: IN_PLACE_RESTART_EXIT_CODE, 1 without it
+    (JobSet, cmd/in-place-restart-agent, parseEnvOrDie)."""
+    text = next((variable.value for variable in agent.env if variable.name == "IN_PLACE_RESTART_EXIT_CODE"), "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
 def max_restarts(jobset: JobSet) -> int:

@@ -182,3 +182,50 @@ def snapshot(
         ]
     by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
     return take(of, jobs, pods, by_name, NOW, resource_version="7", context="test")
+
+
+AGENT_RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]
+AGENT = container(
+    "agent",
+    restartPolicy="Always",
+    restartPolicyRules=AGENT_RULES,
+    env=[{"name": "JOBSET_NAME"}, {"name": "POD_NAME"}],
+)
+ATTEMPT = "jobset.sigs.k8s.io/in-place-restart-attempt"
+
+
+def native(
+    *,
+    max_restarts: int = 100,
+    attempts: tuple[str, ...] = ("2", "2"),
+    rules: Any = (),
+    restarts: int = 2,
+    current: int | None = 2,
+    agent: Any = AGENT,
+    annotations: dict[str, str] | None = None,
+    job_status: dict[str, Any] | None = None,
+    **about_node: Any,
+) -> Snapshot:
+    """An InPlaceRestart JobSet with a Pod for each of `attempts`; `job_status` is the status of its Job."""
+    policy = {"maxRestarts": max_restarts, "restartStrategy": "InPlaceRestart"}
+    of = jobset(
+        failure_policy=policy,
+        status={"currentInPlaceRestartAttempt": current},
+        backoff_limit=2147483647,
+        replacement="Failed",
+        pods=len(attempts),
+        annotations=annotations,
+    )
+    pods = [
+        pod(
+            index,
+            annotations={ATTEMPT: value} if value else {},
+            spec={"initContainers": [agent]},
+            containers=[container(restartPolicyRules=rules)],
+            statuses=[status(restarts=restarts)],
+        )
+        for index, value in enumerate(attempts)
+    ]
+    features = about_node.pop("features", ["RestartAllContainersOnContainerExits"])
+    jobs = [job(of, status=job_status)]
+    return snapshot(of, pods, jobs, nodes=[node(features=features, **about_node)])

@@ -89,7 +89,8 @@ def test_shows_both_and_leaves_nothing(place: Place) -> None:
     assert rows["trigger"] == ["native", "suspend"]
     assert rows["Pods kept"] == ["5 of 5", "0 of 5"]
     assert rows["API writes"] == ["1", "2"]
-    assert rows["spent of maxRestarts, in-place attempts"] == ["1 of 100", "nothing"]
+    assert rows["spent of maxRestarts, in-place attempts"] == ["1 of 100", "1 of 100"]
+    assert rows["spent of maxRestarts, restarts of one container"] == ["1 of 100", "nothing"]
     assert rows["time"][0].endswith("s")
     assert re.fullmatch(r"(driver|workers)/0/\d, .*s", rows["slowest slot"][0])
     assert "\x1b" not in done.stdout + done.stderr

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.findings import Evidence, kinds
-from jobset_restart.objects import Pod
+from jobset_restart.objects import Condition, Pod
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.triggers.signal import Probe
@@ -17,8 +17,7 @@ from jobset_restart.writes import Permission, Write
 from tests import build
 
 TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
-AGENT = build.container("agent", restartPolicy="Always", env=[{"name": "JOBSET_NAME"}, {"name": "POD_NAME"}])
-ATTEMPT = "jobset.sigs.k8s.io/in-place-restart-attempt"
+native_snapshot = build.native
 
 
 def plan(snapshot: Snapshot, **request: Any) -> Plan:
@@ -32,31 +31,11 @@ def ids(found: Plan) -> set[str]:
 RESTARTS_ALL = [{"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}]
 
 
-def native_snapshot(
-    *, max_restarts: int = 100, attempts: tuple[str, ...] = ("2", "2"), rules: Any = (), **node: Any
-) -> Snapshot:
-    policy = {"maxRestarts": max_restarts, "restartStrategy": "InPlaceRestart"}
-    status = {"currentInPlaceRestartAttempt": 2}
-    jobset = build.jobset(failure_policy=policy, status=status, backoff_limit=2147483647, replacement="Failed")
-    pods = [
-        build.pod(
-            index,
-            annotations={ATTEMPT: value} if value else {},
-            spec={"initContainers": [AGENT]},
-            containers=[build.container(restartPolicyRules=rules)],
-            statuses=[build.status(restarts=2)],
-        )
-        for index, value in enumerate(attempts)
-    ]
-    features = node.pop("features", ["RestartAllContainersOnContainerExits"])
-    return build.snapshot(jobset, pods, nodes=[build.node(features=features, **node)])
-
-
 # ---------------------------------------------------------------- the choice
 
 
 def test_native_is_chosen_for_a_whole_jobset_with_headroom_and_is_one_write() -> None:
-    found = plan(native_snapshot())
+    found = plan(build.native())
     assert (found.trigger, found.strategy, len(found.actions), found.refused) == ("native", "in-place", 1, False)
 
 
@@ -98,7 +77,7 @@ def test_in_place_never_turns_into_recreate_by_itself() -> None:
 
 
 def test_a_part_of_the_jobset_goes_pod_by_pod() -> None:
-    found = plan(native_snapshot(), selection=Selection(pods=frozenset({"train-workers-0-1"})))
+    found = plan(build.native(), selection=Selection(pods=frozenset({"train-workers-0-1"})))
     assert found.trigger == "image"
     assert [str(s.state.slot) for s in found.scope] == ["workers/0/1"]
 
@@ -150,6 +129,12 @@ def one(pod: Pod, **jobset: Any) -> Snapshot:
 
 
 DEAD = build.node(ready=False)
+NO_RULES = {**build.AGENT, "restartPolicyRules": []}
+"""As an API server that does not know the rules keeps the agent."""
+UNSCHEDULABLE = build.pod(0, phase="Pending", ready=False, node="", statuses=[])
+UNSCHEDULABLE.status.conditions.append(
+    Condition(type="PodScheduled", status="False", reason="Unschedulable", message="0/2 nodes are available")
+)
 SHELL_LESS = {("workers", "worker"): Probe(error="no shell")}
 SLEEP = {("workers", "worker"): Probe(name="sleep")}
 
@@ -176,10 +161,10 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "blocker",
     ),
     "JSR107": (one(build.pod(0, phase="Pending", ready=False)), Request(via="image"), Evidence(), "blocker"),
-    "JSR109": (native_snapshot(attempts=("3", "2")), Request(via="native"), Evidence(), "blocker"),
+    "JSR109": (build.native(attempts=("3", "2")), Request(via="native"), Evidence(), "blocker"),
     "JSR201": (on_failure(6, 2), Request(via="image"), Evidence(), "blocker"),
     "JSR202": (build.snapshot(), Request(via="pods"), Evidence(), "blocker"),
-    "JSR203": (native_snapshot(max_restarts=2), Request(via="native"), Evidence(), "blocker"),
+    "JSR203": (build.native(max_restarts=2), Request(via="native"), Evidence(), "blocker"),
     "JSR204": (build.snapshot(), Request(via="signal"), Evidence(probes=TERM_HANDLED), "blocker"),
     "JSR205": (
         one(crashed_lately(), restart_policy="OnFailure", backoff_limit=6),
@@ -206,6 +191,18 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "warning",
     ),
     "JSR208": (build.snapshot(build.jobset(backoff_limit=6)), Request(via="pods"), Evidence(), "warning"),
+    "JSR210": (
+        build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"}),
+        Request(via="native"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR211": (
+        build.native(),
+        Request(via="pods", selection=Selection(pods=frozenset({"train-workers-0-1"}))),
+        Evidence(),
+        "blocker",
+    ),
     "JSR301": (
         one(build.pod(0, statuses=[build.status(imageID=build.DIGEST)])),
         Request(via="image"),
@@ -220,8 +217,8 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     ),
     "JSR303": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SHELL_LESS), "blocker"),
     "JSR304": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SLEEP), "blocker"),
-    "JSR305": (native_snapshot(attempts=("2", "")), Request(via="native"), Evidence(), "blocker"),
-    "JSR306": (native_snapshot(features=["Other"]), Request(via="native"), Evidence(), "blocker"),
+    "JSR305": (build.native(attempts=("2", "")), Request(via="native"), Evidence(), "blocker"),
+    "JSR306": (build.native(features=["Other"]), Request(via="native"), Evidence(), "blocker"),
     "JSR307": (
         one(build.pod(0, spec={"terminationGracePeriodSeconds": 600})),
         Request(via="image"),
@@ -229,16 +226,18 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "note",
     ),
     "JSR308": (
-        native_snapshot(rules=RESTARTS_ALL),
+        build.native(rules=RESTARTS_ALL),
         Request(via="signal"),
         Evidence(probes=TERM_HANDLED),
         "blocker",
     ),
+    "JSR309": (build.native(agent=NO_RULES), Request(via="native"), Evidence(), "blocker"),
     "JSR401": (build.snapshot(nodes=[DEAD]), Request(), Evidence(), "blocker"),
     "JSR402": (build.snapshot(nodes=[]), Request(), Evidence(), "blocker"),
     "JSR403": (build.snapshot(nodes=[build.node(unschedulable=True)]), Request(via="suspend"), Evidence(), "warning"),
     "JSR405": (build.snapshot(), Request(node_down=("node-0",)), Evidence(), "blocker"),
     "JSR406": (build.snapshot(nodes=[DEAD]), Request(via="suspend", node_down=("node-0",)), Evidence(), "warning"),
+    "JSR408": (one(UNSCHEDULABLE), Request(via="suspend"), Evidence(), "warning"),
     "JSR501": (
         build.snapshot(build.jobset(metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}})),
         Request(via="suspend"),
@@ -322,7 +321,7 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
 
 
 def test_a_pod_of_two_containers_is_one_that_a_signal_would_restart() -> None:
-    snapshot = native_snapshot(rules=RESTARTS_ALL)
+    snapshot = build.native(rules=RESTARTS_ALL)
     for pod in snapshot.pods():
         pod.spec.containers.append(pod.spec.containers[0])
     found = make(snapshot, Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))
@@ -333,7 +332,7 @@ def test_a_pod_of_two_containers_is_one_that_a_signal_would_restart() -> None:
 
 def test_a_signal_that_restarts_one_container_alone_sets_off_no_round() -> None:
     alone = [{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}]
-    found = make(native_snapshot(rules=alone), Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))
+    found = make(build.native(rules=alone), Request(via="signal"), "op1", Evidence(probes=TERM_HANDLED))
     assert (found.refused, len(found.actions)) == (False, 2)
 
 
@@ -403,9 +402,7 @@ def test_no_plan_for_on_failure_ever_reaches_the_backoff_limit(limit: int, resta
 
 @pytest.mark.parametrize("via", ["native", "image", "suspend", "jobs", "pods"])
 def test_a_draft_counts_what_the_plan_sends(via: Any) -> None:
-    snapshot = (
-        native_snapshot() if via == "native" else build.snapshot(build.jobset(replicas=2, pods=3, backoff_limit=9))
-    )
+    snapshot = build.native() if via == "native" else build.snapshot(build.jobset(replicas=2, pods=3, backoff_limit=9))
     draft = make(snapshot, Request(via=via), "op1", draft=True)
     assert draft.actions == []
     assert draft.writes == len(make(snapshot, Request(via=via), "op1").actions) > 0

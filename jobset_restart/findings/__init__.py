@@ -164,7 +164,7 @@ def finding(
 
 def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
     """Every finding for this case, blockers first. `allow` lets blockers through by id."""
-    from jobset_restart.findings import budgets, means, neighbours, nodes, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, means, neighbours, nodes, state  # noqa: F401
 
     found = []
     for kind in KINDS.values():
@@ -188,7 +188,7 @@ def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
 
 def kinds() -> list[Kind]:
     """Every registered finding, by id."""
-    from jobset_restart.findings import budgets, means, neighbours, nodes, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, means, neighbours, nodes, state  # noqa: F401
 
     return sorted(KINDS.values(), key=lambda kind: kind.id)
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobset_restart.events import Budget
-from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
+from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.findings.attempts import native_budgets
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
     UNLIMITED,
-    attempt_headroom,
-    container_restart_headroom,
     crash_loop_delay,
     ended_for_good,
     index_failures,
     job_back_off,
-    max_restarts,
     past_backoff_limit,
     past_backoff_limit_on_failure,
     pod_failure_action,
     replaces_only_failed,
 )
-from jobset_restart.snapshot import SlotState, is_native
+from jobset_restart.snapshot import SlotState
 from jobset_restart.triggers import containers_in_scope, status_of
 
 RECREATE_TODO = "use --recreate, which spends nothing of it"
@@ -120,46 +118,6 @@ def deletion_fails_job(case: Case) -> Hit | None:
     worst = over[0]
     summary = f"{worst.name} {worst.limit:,}: {worst.before:,} failures now, {worst.after:,} after; the Job would fail"
     return Hit([budget.name.rpartition(" ")[0] for budget in over], summary)
-
-
-def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
-    """What one more in-place round spends of maxRestarts: of the attempts (native only) and of restartCounts."""
-    jobset = case.snapshot.jobset
-    if not is_native(jobset):
-        return []
-    limit = max_restarts(jobset)
-    pods = list(case.snapshot.pods())
-    rows = []
-    if case.trigger == "native":
-        used = limit - attempt_headroom(jobset, pods)
-        rows.append(
-            (Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=used + 1), used >= limit)
-        )
-    worst = limit - container_restart_headroom(jobset, pods)
-    row = Budget(name="maxRestarts, restarts of one container", limit=limit, before=worst, after=worst + 1)
-    return [*rows, (row, worst >= limit)]
-
-
-@finding(
-    "JSR203",
-    "blocker",
-    "the JobSet has no in-place restart left",
-    source="JobSet, in_place_restart.go (getMaxContainerRestartCount, exceededMaxRestarts)",
-    todo=f"{RECREATE_TODO} and starts the counts of the containers again",
-    triggers=IN_PLACE,
-)
-def max_restarts_headroom(case: Case) -> Hit | None:
-    """A JobSet with restartStrategy InPlaceRestart is failed for good by its controller when the restartCount of any
-    container, agents included, exceeds failurePolicy.maxRestarts, or when an attempt does, less the restarts that do
-    not count towards it. failurePolicy is immutable, so the limit cannot be raised on the living JobSet.
-
-    That holds whatever restarts the containers, so image and signal are no way around it.
-    """
-    for budget, fails in native_budgets(case):
-        if fails:
-            summary = f"{budget.name}: {budget.before} of {budget.limit} used, one more would fail the JobSet for good"
-            return Hit([f"JobSet {case.snapshot.name}"], summary)
-    return None
 
 
 @finding(
@@ -283,6 +241,5 @@ def budgets(case: Case) -> list[Budget]:
     if case.trigger in ("image", "signal"):
         rows += [budget for budget, _ in container_restart_budgets(case)]
     rows += [budget for budget, _ in deletion_budgets(case)]
-    if case.trigger in IN_PLACE:
-        rows += [budget for budget, _ in native_budgets(case)]
+    rows += [budget for budget, _ in native_budgets(case)]
     return [row for row in rows if row.limit < UNLIMITED]

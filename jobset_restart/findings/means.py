@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.objects import Container, Pod
+from jobset_restart.rules import effect_of_exit, in_place_exit_code
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
 from jobset_restart.triggers import status_of
 from jobset_restart.triggers.image import running_digest
@@ -171,6 +173,39 @@ def nodes_lack_restart_all(case: Case) -> Hit | None:
         f"{some(names)} {'does' if len(names) == 1 else 'do'} not declare {RESTART_ALL_CONTAINERS}",
         severity="blocker" if sure else "warning",
     )
+
+
+@finding(
+    "JSR309",
+    "blocker",
+    "an agent's exit would not restart the containers of its Pod",
+    source="KEP-5532 restartPolicyRules as the Pod has them; kubelet, computePodActions; cmd/in-place-restart-agent",
+    todo="use --via image, which every kubelet knows",
+    triggers=("native",),
+    final=True,
+)
+def rules_are_missing(case: Case) -> Hit | None:
+    """A native restart reaches the containers of a Pod by a rule of its agent: its exit code restarts all containers.
+
+    The Pod tells for sure. An API server that does not know the rule (Kubernetes 1.33, and others with the feature
+    gate off) drops it without a word, while the JobSet still shows it. Then only the agents are restarted, and every
+    attempt advances as if all had gone well. An agent that runs the worker itself (WORKER_COMMAND) needs no rule where
+    it is the only main container."""
+    short = [(state, pod) for state, pod in case.pods() if _untouched(pod)]
+    if not short:
+        return None
+    names = some(sorted({c.name for _, pod in short for c in _untouched(pod)}))
+    summary = f"{count(len(short), 'Pod')} without a rule that restarts all containers: {names} would run on"
+    return Hit(named(state for state, _ in short), summary)
+
+
+def _untouched(pod: Pod) -> list[Container]:
+    """The main containers that the exit of the Pod's agent does not restart."""
+    found = agent(pod.spec)
+    effect = effect_of_exit(found, pod.spec, in_place_exit_code(found)) if found else "restart all"
+    if effect == "restart all":
+        return []
+    return [c for c in pod.spec.containers if effect != "restart" or c is not found]
 
 
 @finding(

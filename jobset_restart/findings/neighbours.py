@@ -49,8 +49,7 @@ def completed_stay(case: Case) -> Hit | None:
 
     In training, where all indexes work together, that leaves a gang without some of its members. Jobs that are
     complete as a whole, such as a finished data preparation, are not meant: they stay complete either way."""
-    slots = [s for s in case.snapshot.slots.values() if s.completed and not job_complete(s.job)]
-    return Hit([f"slot {s.slot}" for s in slots], f"{count(len(slots), 'completed index')}") if slots else None
+    return _completed(case)
 
 
 @finding(
@@ -64,8 +63,17 @@ def completed_stay(case: Case) -> Hit | None:
 def completed_rerun(case: Case) -> Hit | None:
     """A deleted Job is made anew from the JobSet's template and runs all its indexes, those that were complete
     included. Jobs that are complete as a whole are left alone."""
+    return _completed(case)
+
+
+def _completed(case: Case) -> Hit | None:
+    """The completed indexes of Jobs that are not complete as a whole."""
     slots = [s for s in case.snapshot.slots.values() if s.completed and not job_complete(s.job)]
-    return Hit([f"slot {s.slot}" for s in slots], f"{count(len(slots), 'completed index')}") if slots else None
+    if not slots:
+        return None
+    return Hit(
+        [f"slot {s.slot}" for s in slots], f"{len(slots):,} completed {'index' if len(slots) == 1 else 'indexes'}"
+    )
 
 
 @finding(

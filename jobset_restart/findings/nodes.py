@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import Case, Hit, count, finding, named, some
-from jobset_restart.objects import Node, seconds
-from jobset_restart.rules import replaces_only_failed
+from jobset_restart.findings import RECREATE, Case, Hit, count, finding, named, some
+from jobset_restart.objects import Condition, Node, seconds
+from jobset_restart.rules import agents_count_attempts, replaces_only_failed
 from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
 
 
@@ -42,7 +42,7 @@ def not_ready(case: Case) -> Hit | None:
     Containers on it still show ready: true, only the Pod's condition Ready is False. Ways out, all of them only right
     when the machine is really off (if it is merely cut off, the old containers still run and two Pods would hold one
     identity): with --recreate --node-down NODE the JobSet is suspended and resumed and its new Pods start elsewhere,
-    no budget spent; with --in-place --node-down NODE the Pods there are set to Failed and deleted, each a Job
+    no Job failure counted; with --in-place --node-down NODE the Pods there are set to Failed and deleted, each a Job
     failure, and the others restart in place; or an administrator taints the Node
     node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, which takes every Pod of that node away. With --allow
     JSR401 the slots there are left to wait."""
@@ -55,9 +55,14 @@ def not_ready(case: Case) -> Hit | None:
     return Hit(
         named(slots),
         f"{some(names)} ({', '.join(sorted(reasons))}): {count(len(slots), 'slot')} would hang there",
-        todo=f"if the machine is really off: --recreate {options} (spends nothing), or --in-place {options} (each Pod "
+        todo=f"if the machine is really off: --recreate {options} ({_price(case)}), or --in-place {options} (each Pod "
         "there is a Job failure); if it is only cut off, mend it first",
     )
+
+
+def _price(case: Case) -> str:
+    """What recreating the whole JobSet spends, in words."""
+    return "spends an in-place attempt" if agents_count_attempts(case.snapshot.jobset) else "spends nothing"
 
 
 def _reason(node: Node) -> str:
@@ -100,6 +105,48 @@ def cordoned(case: Case) -> Hit | None:
     slots = [state for state in case.scope if state.node and state.node.spec.unschedulable]
     names = sorted({state.node_name for state in slots})
     return Hit(named(slots), f"{some(names)}: {count(len(slots), 'slot')}") if slots else None
+
+
+@finding(
+    "JSR408",
+    "warning",
+    "new Pods may find no node",
+    source="scheduler, Pod condition PodScheduled (Unschedulable); spec.unschedulable and condition Ready of the Nodes",
+    todo="make room or uncordon nodes first; a restart in place needs no scheduling",
+    triggers=RECREATE,
+)
+def nowhere_to_go(case: Case) -> Hit | None:
+    """Recreated Pods have to be scheduled again, and two things that can be seen beforehand speak against it: Pods of
+    this JobSet that the scheduler cannot place now, or that none of the nodes it runs on takes new Pods (cordoned, or
+    not Ready).
+
+    Only the nodes of its own Pods are looked at, and neither room, taints nor selectors: other nodes may do, and that
+    nothing was found is no promise that there is room."""
+    waiting = [(s, unmet) for s in case.snapshot.slots.values() if (unmet := _unschedulable(s))]
+    if waiting:
+        said = waiting[0][1].message or "Unschedulable"
+        return Hit(named(s for s, _ in waiting), f"{count(len(waiting), 'Pod')} cannot be scheduled now: {said}")
+    nodes = {s.node_name: s.node for s in case.snapshot.slots.values() if s.node}
+    shut = [f"{name} {_shut(node)}" for name, node in sorted(nodes.items()) if _shut(node)]
+    if not nodes or len(shut) < len(nodes):
+        return None
+    return Hit(
+        [f"Node {name}" for name in sorted(nodes)],
+        f"no node it runs on takes new Pods: {some(shut)}; whether another one does was not looked at",
+    )
+
+
+def _unschedulable(state: SlotState) -> Condition | None:
+    if state.pod is None or state.pod.metadata.deletion_timestamp:
+        return None
+    unmet = condition(state.pod.status.conditions, "PodScheduled", "False")
+    return unmet if unmet and unmet.reason == "Unschedulable" else None
+
+
+def _shut(node: Node) -> str:
+    if not node_ready(node):
+        return "is not Ready"
+    return "is cordoned" if node.spec.unschedulable else ""
 
 
 @finding(

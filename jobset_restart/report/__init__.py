@@ -90,7 +90,8 @@ class OperationReport(Report, kw_only=True):
 
 
 class Advice(Report, kw_only=True):
-    """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused."""
+    """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused. `predicted` are the
+    seconds it should take, `predicted_most` those where a container uses its whole grace period."""
 
     strategy: str
     trigger: str
@@ -99,6 +100,7 @@ class Advice(Report, kw_only=True):
     slots: int = 0
     writes: int = 0
     predicted: float = 0.0
+    predicted_most: float = 0.0
     findings: list[FindingReport] = []
 
 
@@ -144,7 +146,8 @@ class SlotPlanReport(Report, kw_only=True):
 
 
 class PlanReport(Report, kw_only=True):
-    """What would be done. `actions` are the requests as they would be sent, `writes` their count."""
+    """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
+    seconds it should take, `predicted_most` those where a container uses its whole grace period."""
 
     api_version: str = APIVERSION
     kind: str = "RestartPlan"
@@ -156,6 +159,7 @@ class PlanReport(Report, kw_only=True):
     reason: str
     refused: bool = False
     predicted: float = 0.0
+    predicted_most: float = 0.0
     writes: int = 0
     by_trigger: dict[str, int] = {}
     slots: list[SlotPlanReport] = []

@@ -40,6 +40,7 @@ def plan_report(plan: Plan) -> PlanReport:
         reason=plan.reason,
         refused=plan.refused,
         predicted=round(plan.predicted, 1),
+        predicted_most=round(plan.predicted_most, 1),
         writes=len(plan.actions),
         by_trigger=dict(Counter(slot.trigger or "left alone" for slot in plan.slots)),
         slots=[
@@ -102,5 +103,6 @@ def advice(plan: Plan) -> Advice:
         slots=len(plan.scope),
         writes=plan.writes,
         predicted=round(plan.predicted, 1),
+        predicted_most=round(plan.predicted_most, 1),
         findings=finding_reports(plan.findings),
     )

@@ -196,11 +196,19 @@ def _show_advice(console: Console, advice: Advice) -> None:
     if advice.trigger:
         text.append(f"restart {counted(advice.slots, 'slot')} {_how(advice.strategy)} by ")
         text.append(advice.trigger, "bold cyan")
-        text.append(f" ({counted(advice.writes, 'write')}, about {duration(advice.predicted)}): {plain(advice.reason)}")
+        text.append(f" ({counted(advice.writes, 'write')}, {_expected(advice)}): {plain(advice.reason)}")
     else:
         text.append(f"be {plain(advice.reason)}")
     say(console, text)
     show_findings(console, advice.findings)
+
+
+def _expected(report: Advice | PlanReport) -> str:
+    """How long it should take: "about 0.5s, up to 30s if a container does not end on TERM"."""
+    text = f"about {duration(report.predicted)}"
+    if report.predicted_most > report.predicted:
+        text += f", up to {duration(report.predicted_most)} if a container does not end on TERM"
+    return text
 
 
 def _how(strategy: str) -> str:
@@ -235,7 +243,7 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
     else:
         head.append(f": {plan.strategy} restart by ")
         head.append(plan.trigger, "bold cyan")
-        head.append(f", {counted(plan.writes, 'write')}, about {duration(plan.predicted)}")
+        head.append(f", {counted(plan.writes, 'write')}, {_expected(plan)}")
     say(console, head)
     say(console, f"  {plan.reason}")
     show_findings(console, plan.findings, verbose=wide)

@@ -1,0 +1,158 @@
+"""What restarts cost a JobSet with restartStrategy InPlaceRestart: its attempts, and the barrier its agents wait at."""
+
+from __future__ import annotations
+
+from jobset_restart.events import Budget
+from jobset_restart.findings import RECREATE, Case, Hit, count, finding, named, some
+from jobset_restart.objects import Pod
+from jobset_restart.rules import agents_count_attempts, attempt_headroom, container_restart_headroom, max_restarts
+from jobset_restart.snapshot import agent, is_native
+from jobset_restart.triggers import status_of
+
+IMAGE_TODO = "use --via image, which restarts containers and leaves the agents alone"
+
+
+def restarts_agents(case: Case) -> bool:
+    """Whether the restart makes an agent start anew, by a new Pod or in the one it is in: it takes the attempt after
+    the current one, which is spent by that, and every Pod has to follow before the barrier lifts."""
+    if not agents_count_attempts(case.snapshot.jobset):
+        return False
+    if case.trigger in ("native", *RECREATE) or case.lost:
+        return True
+    return any(_is_agent(pod, container.name) for _, pod, container in case.targets())
+
+
+def _is_agent(pod: Pod, container: str) -> bool:
+    found = agent(pod.spec)
+    return found is not None and found.name == container
+
+
+def restarts_others(case: Case) -> bool:
+    """Whether Pods that were not meant are restarted in place with those that were."""
+    if case.trigger in ("native", "suspend") or not restarts_agents(case):
+        return False
+    return not case.whole or case.trigger not in RECREATE
+
+
+def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
+    """What the restart spends of maxRestarts: an attempt where agents start anew, and of the restartCount of the
+    container that has been restarted most. New Pods start with counts of 0."""
+    jobset = case.snapshot.jobset
+    if not is_native(jobset):
+        return []
+    limit = max_restarts(jobset)
+    pods = list(case.snapshot.pods())
+    rows = []
+    if case.trigger == "native" or restarts_agents(case):
+        used = limit - attempt_headroom(jobset, pods)
+        row = Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=used + 1)
+        rows.append((row, used >= limit))
+    worst = limit - container_restart_headroom(jobset, pods)
+    after = _most_restarts_after(case, worst)
+    if after is not None:
+        row = Budget(name="maxRestarts, restarts of one container", limit=limit, before=worst, after=after)
+        rows.append((row, after > limit))
+    return rows
+
+
+def _most_restarts_after(case: Case, worst: int) -> int | None:
+    """The highest restartCount there will be, None where every container starts from 0."""
+    if case.trigger in RECREATE and not restarts_others(case):
+        return None
+    if case.trigger != "image" or restarts_others(case):
+        return worst + 1
+    touched = (status_of(pod, container.name) for _, pod, container in case.targets())
+    return max([worst, *(status.restart_count + 1 for status in touched if status)])
+
+
+@finding(
+    "JSR203",
+    "blocker",
+    "the restart would exceed maxRestarts and fail the JobSet",
+    source="JobSet, in_place_restart.go (getMaxContainerRestartCount, exceededMaxRestarts); "
+    "cmd/in-place-restart-agent, Reconcile",
+    todo=f"{IMAGE_TODO}; or create the JobSet again with a higher maxRestarts; or see `jsr explain JSR203`",
+)
+def max_restarts_headroom(case: Case) -> Hit | None:
+    """A JobSet with restartStrategy InPlaceRestart is failed for good by its controller when the restartCount of any
+    container, agents included, exceeds failurePolicy.maxRestarts, or when an attempt does, less the restarts that do
+    not count towards it. failurePolicy is immutable, so the limit cannot be raised on the living JobSet.
+
+    Recreating spends an attempt as well: the agent of a new Pod starts with the current attempt + 1, by suspend, jobs
+    and pods alike. What it gives back are the counts of the containers, which start from 0 again. image spends no
+    attempt, for it leaves the agents alone, but raises the counts of the containers it restarts.
+
+    Where the attempts are used up and the JobSet has to be recreated all the same, either:
+    - annotate the JobSet with jobset.sigs.k8s.io/disable-in-place-restart=true and use --recreate. Agents then do
+      nothing and spend nothing. Leave the annotation there: without it they would take the next attempt. What is given
+      up is the barrier, and every restart in place of the whole JobSet.
+    - or suspend it (spec.suspend true), wait until no Pod of it is left, completed ones included, set
+      status.currentInPlaceRestartAttempt and status.previousInPlaceRestartAttempt to null (kubectl patch jobset NAME
+      --subresource=status --type merge -p
+      '{"status":{"currentInPlaceRestartAttempt":null,"previousInPlaceRestartAttempt":null}}') and resume it: agents
+      start with attempt 0. One Pod that still carries an old attempt sends the others round until the JobSet fails,
+      so this tool leaves it to you.
+    """
+    for budget, fails in native_budgets(case):
+        if fails:
+            summary = f"{budget.name}: {budget.before} of {budget.limit} used, one more would fail the JobSet for good"
+            return Hit([f"JobSet {case.snapshot.name}"], summary, todo=_way_out(case))
+    return None
+
+
+def _way_out(case: Case) -> str:
+    """What is left to do, by which of the two limits is reached."""
+    jobset, pods = case.snapshot.jobset, list(case.snapshot.pods())
+    if attempt_headroom(jobset, pods) > 0:
+        return "use --recreate: it spends an attempt, of which there are some left, and starts the counts from 0 again"
+    if container_restart_headroom(jobset, pods) > 0 and case.trigger != "image":
+        return ""
+    return "create the JobSet again with a higher maxRestarts; `jsr explain JSR203` names another way"
+
+
+@finding(
+    "JSR210",
+    "blocker",
+    "the agents would wait for completed Pods for ever",
+    source="JobSet, in_place_restart.go (reconcileInPlaceRestart: all Pods, by number, at one attempt)",
+    todo=IMAGE_TODO,
+    triggers=("native", "image", *RECREATE),
+    final=True,
+)
+def completed_hold_the_barrier(case: Case) -> Hit | None:
+    """The barrier of an InPlaceRestart JobSet lifts when all its Pods carry the same attempt. A Pod that completed has
+    no agent that could take another one, and a completed Pod that was removed is missing for ever, so once a restart
+    has sent the agents of the others to the barrier, they wait there until their startup probes fail. Where they wait
+    already, the annotation jobset.sigs.k8s.io/disable-in-place-restart=true on the JobSet lets them go.
+
+    Recreating whole Jobs (--via jobs) runs completed indexes again and is no such case, unless a Job that is complete
+    as a whole stays behind."""
+    if not restarts_agents(case):
+        return None
+    renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger == "jobs" else set()
+    stay = [s for s in case.snapshot.slots.values() if s.completed and not (s.job and s.job.metadata.uid in renewed)]
+    if not stay:
+        return None
+    return Hit([f"slot {s.slot}" for s in stay], f"{count(len(stay), 'slot')} completed: {some(named(stay))}")
+
+
+@finding(
+    "JSR211",
+    "blocker",
+    "the other Pods would restart in place as well",
+    source="cmd/in-place-restart-agent, Reconcile; JobSet, in_place_restart.go (updatePreviousInPlaceRestartAttempt)",
+    todo="restart the whole JobSet; or use --via image, which leaves the agents alone",
+    triggers=("image", "signal", "jobs", "pods"),
+)
+def agents_set_off_a_round(case: Case) -> Hit | None:
+    """In an InPlaceRestart JobSet an agent that starts anew takes the next attempt, and the controller then restarts
+    every Pod that has not got it: by recreating some Pods all the others are restarted in place.
+
+    The same follows when an agent itself is restarted (-c), and when the Pods of a machine declared down are replaced
+    beside a restart by image or signal, which would restart the others a second time. --allow JSR211 lets it happen.
+    """
+    if not restarts_others(case):
+        return None
+    meant = {s.slot for s in (*case.scope, *case.lost)} if case.trigger in RECREATE else set()
+    others = [s for s in case.snapshot.slots.values() if s.slot not in meant and not s.completed and s.pod]
+    return Hit(named(others), f"{count(len(others), 'other Pod')} would restart") if others else None

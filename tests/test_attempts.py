@@ -1,0 +1,240 @@
+"""What a restart costs a JobSet that restarts in place by its own controller, and what would end it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobset_restart.findings import Evidence
+from jobset_restart.objects import JobSet, Pod
+from jobset_restart.plan import Plan, Request, Selection, make
+from jobset_restart.rules import agents_count_attempts, attempt_headroom
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.triggers.signal import Probe
+from tests import build
+
+ATTEMPTS = "maxRestarts, in-place attempts"
+OF_ONE = "maxRestarts, restarts of one container"
+DISABLED = {"jobset.sigs.k8s.io/disable-in-place-restart": "true"}
+ONE = Selection(pods=frozenset({"train-workers-0-1"}))
+EVERY = ("native", "image", "suspend", "jobs", "pods")
+
+
+def plan(snapshot: Snapshot, **request: Any) -> Plan:
+    return make(snapshot, Request(**request), "op1", Evidence(probes={("workers", "worker"): Probe(caught=1 << 14)}))
+
+
+def standing(found: Plan) -> list[str]:
+    return [finding.id for finding in found.blockers()]
+
+
+def spent(found: Plan) -> dict[str, tuple[int, int]]:
+    return {budget.name: (budget.before, budget.after) for budget in found.budgets}
+
+
+@pytest.mark.parametrize("via", ["native", "suspend", "jobs", "pods"])
+def test_whatever_starts_agents_anew_spends_an_attempt(via: Any) -> None:
+    last = plan(build.native(max_restarts=3, attempts=("2", "2")), via=via)
+    assert (standing(last), spent(last)[ATTEMPTS]) == ([], (2, 3))
+    refused = plan(build.native(max_restarts=2, attempts=("2", "2"), restarts=0), via=via)
+    assert standing(refused) == ["JSR203"]
+    (hit,) = refused.blockers()
+    assert hit.summary == f"{ATTEMPTS}: 2 of 2 used, one more would fail the JobSet for good"
+
+
+def test_image_spends_no_attempt_but_a_restart_of_the_containers_it_touches() -> None:
+    found = plan(build.native(max_restarts=3, attempts=("3", "3")), via="image")
+    assert (standing(found), spent(found)) == ([], {OF_ONE: (2, 3)})
+    assert standing(plan(build.native(max_restarts=2), via="image")) == ["JSR203"]
+
+
+def test_image_counts_from_the_containers_it_touches() -> None:
+    """An agent that was restarted more often than the workers has nothing to do with it."""
+    snapshot = build.native(max_restarts=5, restarts=1)
+    for pod in snapshot.pods():
+        pod.status.init_container_statuses = [
+            *build.pod(0, statuses=[build.status("agent", 5)]).status.container_statuses
+        ]
+    assert spent(plan(snapshot, via="image")) == {OF_ONE: (5, 5)}
+    assert standing(plan(snapshot, via="native")) == ["JSR203"]
+
+
+@pytest.mark.parametrize("via", ["suspend", "jobs", "pods"])
+def test_new_pods_start_their_counts_again(via: Any) -> None:
+    found = plan(build.native(max_restarts=3, restarts=3, attempts=("1", "1"), current=1), via=via)
+    assert (standing(found), spent(found)) == ([], {ATTEMPTS: (1, 2)})
+    in_place = plan(build.native(max_restarts=3, restarts=3, attempts=("1", "1"), current=1), strategy="in-place")
+    assert "--recreate" in in_place.findings[0].todo
+
+
+def test_the_current_attempt_counts_where_no_pod_is_left_to_tell() -> None:
+    """As after a suspend that a dead client left behind: the new agents take the next attempt."""
+    snapshot = build.native(max_restarts=3, attempts=("3", "3"), current=3)
+    snapshot.jobset.spec.suspend = True
+    for state in snapshot.slots.values():
+        state.pod = None
+    carried_on = make(snapshot, Request(), "op2", finishes="op1")
+    assert (carried_on.refused, standing(carried_on)) == (True, ["JSR203"])
+    allowed = make(snapshot, Request(allow=("JSR203",)), "op2", finishes="op1")
+    assert (allowed.refused, spent(allowed)[ATTEMPTS]) == (False, (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("current", "annotations"), [(None, None), (2, DISABLED)], ids=["never in sync", "agents disabled"]
+)
+@pytest.mark.parametrize("via", ["suspend", "jobs"])
+def test_agents_that_write_no_next_attempt_spend_none(via: Any, current: Any, annotations: Any) -> None:
+    snapshot = build.native(max_restarts=0, attempts=("", ""), restarts=0, current=current, annotations=annotations)
+    found = plan(snapshot, via=via)
+    assert (standing(found), ATTEMPTS in spent(found)) == ([], False)
+
+
+def test_pods_of_a_lost_machine_spend_an_attempt_beside_any_trigger() -> None:
+    snapshot = build.native(max_restarts=2, restarts=0, ready=False)
+    for via in EVERY:
+        refused = plan(snapshot, via=via, node_down=("node-0",))
+        assert "JSR203" in standing(refused), via
+
+
+def test_recreate_is_no_way_out_and_the_remedy_says_what_is() -> None:
+    refused = plan(build.native(max_restarts=2, restarts=0), strategy="recreate")
+    assert refused.refused
+    (finding,) = refused.blockers()
+    assert "--recreate" not in finding.todo
+    assert "image" in finding.todo
+    worn_out = plan(build.native(max_restarts=2, restarts=2))
+    assert worn_out.refused
+    assert "create the JobSet again" in next(f.todo for f in worn_out.findings if f.id == "JSR203")
+
+
+@given(
+    limit=st.integers(0, 6),
+    attempts=st.lists(st.integers(0, 6), min_size=1, max_size=4),
+    current=st.none() | st.integers(0, 6),
+    uncounted=st.integers(0, 3),
+)
+def test_headroom_is_what_the_controller_would_bear(
+    limit: int, attempts: list[int], current: int | None, uncounted: int
+) -> None:
+    """exceededMaxRestarts: max(attempts) - (restarts - restartsCountTowardsMax) > maxRestarts fails the JobSet."""
+    snapshot = build.native(max_restarts=limit, attempts=tuple(map(str, attempts)), current=current)
+    snapshot.jobset.status.restarts = uncounted
+    highest = max([*attempts, current or 0])
+    assert attempt_headroom(snapshot.jobset, snapshot.pods()) == limit - (highest - uncounted)
+
+
+def test_a_failed_pod_s_attempt_does_not_count() -> None:
+    snapshot = build.native(max_restarts=5, attempts=("5", "2"))
+    first = next(snapshot.pods())
+    first.status.phase = "Failed"
+    assert attempt_headroom(snapshot.jobset, snapshot.pods()) == 3
+
+
+def test_only_an_in_place_jobset_counts_attempts() -> None:
+    other: JobSet = build.jobset(status={"currentInPlaceRestartAttempt": 2})
+    assert not agents_count_attempts(other)
+    assert spent(plan(build.snapshot(other), via="suspend")) == {}
+
+
+# ---------------------------------------------------------------- the barrier
+
+
+@pytest.mark.parametrize(("via", "holds"), [("native", True), ("suspend", True), ("pods", True), ("jobs", False)])
+def test_a_completed_index_holds_the_barrier_unless_its_job_runs_again(via: Any, holds: bool) -> None:
+    snapshot = build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"})
+    found = plan(snapshot, via=via, allow=("JSR503",))
+    assert ("JSR210" in standing(found)) == holds
+    assert not plan(snapshot, via="image").refused
+
+
+def test_a_completed_job_holds_the_barrier_when_the_others_are_deleted() -> None:
+    snapshot = build.native(attempts=("2", "2"))
+    driver = build.job(snapshot.jobset, 1, status={"conditions": [{"type": "Complete", "status": "True"}]})
+    done = build.native(attempts=("2", "2"))
+    done.jobset.spec.replicated_jobs[0].replicas = 2
+    again = build.snapshot(done.jobset, [*done.pods()], [done.jobs[0], driver])
+    assert standing(plan(again, via="jobs")) == ["JSR210"]
+
+
+def test_nothing_holds_a_barrier_that_the_agents_do_not_wait_at() -> None:
+    snapshot = build.native(
+        attempts=("", "", ""), annotations=DISABLED, current=None, job_status={"completedIndexes": "1"}
+    )
+    assert standing(plan(snapshot, via="suspend", allow=("JSR503",))) == []
+
+
+# ---------------------------------------------------------------- rounds of the others
+
+
+def test_recreating_a_part_restarts_the_others_and_is_refused() -> None:
+    refused = plan(build.native(), via="pods", selection=ONE)
+    (finding,) = refused.blockers()
+    assert (finding.id, finding.objects) == ("JSR211", ["Pod train-workers-0-0"])
+    allowed = plan(build.native(), via="pods", selection=ONE, allow=("JSR211",))
+    assert spent(allowed) == {ATTEMPTS: (2, 3), OF_ONE: (2, 3)}
+    assert standing(plan(build.native(max_restarts=2, attempts=("1", "1"), current=1), via="pods", selection=ONE)) == [
+        "JSR203",
+        "JSR211",
+    ]
+
+
+@pytest.mark.parametrize("annotations", [None, DISABLED])
+def test_restarting_the_agent_itself_sends_everybody_round(annotations: Any) -> None:
+    snapshot = build.native(annotations=annotations, restarts=0)
+    for pod in snapshot.pods():
+        pod.status.init_container_statuses = agent_status()
+    found = plan(snapshot, via="image", containers=("agent",))
+    assert ("JSR211" in standing(found)) == (annotations is None)
+    assert "JSR211" not in standing(plan(snapshot, via="image", containers=("worker",)))
+
+
+def agent_status() -> list[Any]:
+    pod: Pod = build.pod(0, statuses=[build.status("agent")])
+    return pod.status.container_statuses
+
+
+# ---------------------------------------------------------------- rules that a Pod must have
+
+
+def agent_with(**fields: Any) -> dict[str, Any]:
+    return {**build.AGENT, **fields}
+
+
+def rule(action: str, *codes: int) -> list[dict[str, Any]]:
+    return [{"action": action, "exitCodes": {"operator": "In", "values": list(codes)}}]
+
+
+@pytest.mark.parametrize(
+    ("agent", "refused"),
+    [
+        (build.AGENT, False),
+        (agent_with(restartPolicyRules=[]), True),
+        (agent_with(restartPolicyRules=rule("Restart", 1)), True),
+        (agent_with(restartPolicyRules=rule("RestartAllContainers", 7)), True),
+        (
+            agent_with(
+                restartPolicyRules=rule("RestartAllContainers", 7),
+                env=[*build.AGENT["env"], {"name": "IN_PLACE_RESTART_EXIT_CODE", "value": "7"}],
+            ),
+            False,
+        ),
+    ],
+    ids=["as it should be", "rules dropped", "restarts itself", "another code", "its own code"],
+)
+def test_native_needs_a_rule_that_restarts_every_container(agent: dict[str, Any], refused: bool) -> None:
+    found = plan(build.native(agent=agent), via="native", allow=("JSR309",))
+    assert standing(found) == (["JSR309"] if refused else [])
+    assert plan(build.native(agent=agent), strategy="in-place").trigger == ("image" if refused else "native")
+
+
+@pytest.mark.parametrize(("others", "refused"), [(0, False), (1, True)])
+def test_an_agent_that_runs_the_worker_restarts_itself_alone(others: int, refused: bool) -> None:
+    snapshot = build.native()
+    agent = build.container("worker", env=build.AGENT["env"], restartPolicyRules=rule("Restart", 1))
+    for pod in snapshot.pods():
+        made = build.pod(0, containers=[agent, *[build.container(f"other-{n}") for n in range(others)]])
+        pod.spec.init_containers, pod.spec.containers = [], made.spec.containers
+    assert standing(plan(snapshot, via="native")) == (["JSR309"] if refused else [])
