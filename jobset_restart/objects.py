@@ -198,8 +198,13 @@ class NodeSpec(ApiStruct):
     taints: list[Taint] = []
 
 
+class NodeSystemInfo(ApiStruct):
+    container_runtime_version: str = ""
+
+
 class NodeStatus(ApiStruct):
     conditions: list[Condition] = []
+    node_info: NodeSystemInfo = field(default_factory=NodeSystemInfo)
     declared_features: list[str] = []
 
 

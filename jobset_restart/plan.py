@@ -18,7 +18,7 @@ from jobset_restart.findings.state import running
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_complete
 from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, jobs, native, next_attempt, pods, release, suspend
-from jobset_restart.triggers.image import image
+from jobset_restart.triggers.image import Forms, image
 from jobset_restart.triggers.signal import Means, signal
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
 
@@ -298,7 +298,9 @@ def stages(case: Case, operation: str) -> list[Stage]:
             trigger: list[Action] = [native(jobset)] if case.scope else []
             return _filled([Stage(name="trigger", actions=trigger), freed])
         case "image":
-            return _filled([Stage(name="trigger", actions=[*image(case.scope, case.containers, operation)]), freed])
+            forms = Forms(case.snapshot.slots.values())
+            patches = image(case.scope, case.containers, operation, forms.of)
+            return _filled([Stage(name="trigger", actions=[*patches]), freed])
         case "signal":
             return _filled([Stage(name="trigger", actions=[*_signals(case)]), freed])
         case "suspend":

@@ -145,7 +145,14 @@ def job(of: JobSet, index: int = 0, *, status: dict[str, Any] | None = None) -> 
     return msgspec.convert(raw, Job)
 
 
-def node(name: str = "node-0", *, ready: bool = True, features: list[str] | None = None, **spec: Any) -> Node:
+def node(
+    name: str = "node-0",
+    *,
+    ready: bool = True,
+    features: list[str] | None = None,
+    runtime: str = "containerd://1.6.20",
+    **spec: Any,
+) -> Node:
     raw = {
         "metadata": {"name": name},
         "spec": spec,
@@ -156,6 +163,7 @@ def node(name: str = "node-0", *, ready: bool = True, features: list[str] | None
                 else {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
             ],
             "declaredFeatures": features or [],
+            "nodeInfo": {"containerRuntimeVersion": runtime},
         },
     }
     return msgspec.convert(raw, Node)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.triggers import jobs, mark_of, native, pods, release, suspend
-from jobset_restart.triggers.image import image, parse, rotated, running_digest
+from jobset_restart.triggers.image import Forms, fresh, image, parse, plain, running_digest, takes_tag_and_digest
 from jobset_restart.triggers.signal import Means, Probe, command, means, number, read_probe
 from jobset_restart.writes import Exec, Permission, Write, permission, pod_path
 from tests import build
@@ -25,48 +25,175 @@ D = build.DIGEST
         ("busybox:1.36", "busybox", "1.36", ""),
         ("host:5000/team/app", "host:5000/team/app", "", ""),
         ("host:5000/team/app:v1", "host:5000/team/app", "v1", ""),
+        ("[::1]:5000/app:v1", "[::1]:5000/app", "v1", ""),
         (f"app:v1@{D}", "app", "v1", D),
         (f"app@{D}", "app", "", D),
+        (f"app@sha512:{'a' * 128}", "app", "", f"sha512:{'a' * 128}"),
     ],
 )
 def test_image_references_are_taken_apart(text: str, repository: str, tag: str, digest: str) -> None:
     reference = parse(text)
+    assert reference is not None
     assert (reference.repository, reference.tag, reference.digest) == (repository, tag, digest)
     assert str(reference) == text
 
 
-def test_references_rotate_and_the_tag_of_the_template_comes_back() -> None:
-    first = rotated("app:1", D, "app:1")
-    second = rotated(first, D, "app:1")
-    third = rotated(second, D, "app:1")
-    assert (first, second, third) == (f"app:1@{D}", f"app@{D}", f"app:1@{D}")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "App",
+        "app:",
+        "app:" + "t" * 129,
+        "app@sha256:abc",
+        f"app@sha256:{'D' * 64}",
+        f"app@md5:{'d' * 32}",
+        f"app@{D}x",
+        f"@{D}",
+        f"app@evil.example/x@{D}",
+        f"app {D}",
+        "a" * 5000,
+        "-" * 5000,
+    ],
+)
+def test_what_is_no_image_reference_is_none(text: str) -> None:
+    assert parse(text) is None
 
 
-@given(st.from_regex(r"\A([a-z]+(:[0-9]{2,4})?/)?[a-z]+(/[a-z]+)?(:[a-z0-9.]+)?\Z"))
-def test_every_rotation_changes_the_reference_and_pins_the_same_digest(image_name: str) -> None:
-    seen = image_name
-    for _ in range(4):
-        other = rotated(seen, D, image_name)
-        assert other != seen
-        assert parse(other).digest == D
-        assert parse(other).repository == parse(image_name).repository
-        seen = other
+IMAGES = st.from_regex(r"\A([a-z]+(:[0-9]{2,4})?/)?[a-z]+(/[a-z]+)?(:[a-z0-9_][a-z0-9.-]{0,127})?\Z").flatmap(
+    lambda text: st.sampled_from([text, f"{text}@{D}"])
+)
+OPERATIONS = st.text(alphabet="0123456789abcdef", min_size=8, max_size=8)
+
+
+@given(IMAGES, st.lists(OPERATIONS, min_size=2, max_size=20, unique=True), st.booleans())
+def test_every_operation_gives_a_reference_of_its_own_to_the_same_image(
+    image_name: str, operations: list[str], known: bool
+) -> None:
+    """In any number of restarts, whether or not the Job's template is there, no reference comes back."""
+    now, seen, template = image_name, {image_name}, image_name if known else ""
+    for operation in operations:
+        now = fresh(now, D, operation, template)
+        assert now not in seen
+        seen.add(now)
+        reference, first = parse(now), parse(image_name)
+        assert reference is not None
+        assert first is not None
+        assert (reference.repository, reference.digest) == (first.repository, D)
+        assert operation in reference.tag
+        assert reference.tag.startswith(first.tag[: 128 - len(operation) - 5])
+
+
+@given(IMAGES, OPERATIONS)
+def test_the_same_operation_gets_the_same_reference_again(image_name: str, operation: str) -> None:
+    """Whoever carries an operation on sends what was sent before: a PATCH that changes nothing restarts nothing."""
+    once = fresh(image_name, D, operation, image_name)
+    assert fresh(once, D, operation, image_name) == once
+    assert fresh(once, D, operation) == once
+
+
+@given(st.text())
+def test_a_reference_is_one_whatever_the_operation_is_called(operation: str) -> None:
+    assert parse(fresh("host:5000/app:v1", D, operation)) is not None
+
+
+def test_a_reader_still_knows_the_image_by_its_tag() -> None:
+    assert fresh("app:1.36", D, "0a1b2c3d") == f"app:1.36-jsr-0a1b2c3d@{D}"
+    assert fresh(f"app:1.36-jsr-0a1b2c3d@{D}", D, "99999999", "app:1.36") == f"app:1.36-jsr-99999999@{D}"
+    assert fresh(f"app@{D}", D, "0a1b2c3d", f"app@{D}") == f"app:jsr-0a1b2c3d@{D}"
+    assert plain("app:1.36", D) == f"app@{D}"
 
 
 @pytest.mark.parametrize(
-    ("image_id", "known"),
+    ("spec", "image_id", "known"),
     [
-        (f"docker.io/library/app@{D}", True),
-        (f"docker-pullable://app@{D}", True),
-        (f"registry.example/mirror/app@{D}", False),
-        (D, False),
-        ("", False),
+        ("docker.io/library/app:1", f"docker.io/library/app@{D}", True),
+        ("docker.io/library/app:1", f"docker-pullable://app@{D}", True),
+        ("docker.io/app:1", f"docker.io/library/app@{D}", True),
+        ("index.docker.io/library/app:1", f"docker.io/library/app@{D}", True),
+        ("index.docker.io/app:1", f"docker.io/library/app@{D}", True),
+        ("app", f"docker.io/library/app@{D}", True),
+        ("team/app", f"docker.io/team/app@{D}", True),
+        ("docker.io/team/app", f"docker.io/library/app@{D}", False),
+        ("localhost/app:1", f"localhost/app@{D}", True),
+        ("host:5000/app:1", f"host:5000/app@{D}", True),
+        ("host:5000/app:1", f"host:5001/app@{D}", False),
+        ("docker.io/library/app:1", f"registry.example/mirror/app@{D}", False),
+        ("docker.io/library/app:1", D, False),
+        ("docker.io/library/app:1", "", False),
+        ("docker.io/library/app:1", "docker.io/library/app@sha256:dddd", False),
+        ("docker.io/library/app:1", f"docker.io/library/app@evil.example/x@{D}", False),
+        ("docker.io/library/app:1", f"@{D}", False),
+        ("docker.io/library/app:1", "docker.io/library/app@evil.example/x:1", False),
+        (f"app@{D}", "", True),
+        ("app@sha256:dddd", f"docker.io/library/app@{D}", False),
+        ("app:1@evil.example/x", f"docker.io/library/app@{D}", False),
     ],
 )
-def test_a_digest_is_believed_only_for_the_repository_of_the_spec(image_id: str, known: bool) -> None:
-    pod = build.pod(0, statuses=[build.status(imageID=image_id)])
+def test_a_digest_is_believed_only_for_the_repository_of_the_spec(spec: str, image_id: str, known: bool) -> None:
+    pod = build.pod(0, containers=[build.container(image=spec)], statuses=[build.status(imageID=image_id)])
     found = running_digest(pod.spec.containers[0], pod.status.container_statuses[0])
     assert found == (D if known else "")
+
+
+@given(st.text(), st.text())
+def test_whatever_a_status_says_the_repository_of_the_spec_is_patched(name: str, image_id: str) -> None:
+    pod = build.pod(0, containers=[build.container(image=name)], statuses=[build.status(imageID=image_id)])
+    digest = running_digest(pod.spec.containers[0], pod.status.container_statuses[0])
+    if digest:
+        assert fresh(name, digest, "op").partition(":jsr-")[0] in name
+
+
+@pytest.mark.parametrize(
+    ("runtime", "takes"),
+    [
+        ("containerd://1.6.20", True),
+        ("cri-o://1.31.0", False),
+        ("cri-o://1.17.5", False),
+        ("cri-o://1.31.1", None),
+        ("cri-o://1.31.01", None),
+        ("docker://24.0.7", None),
+        ("cri-o://next", None),
+        ("", None),
+    ],
+)
+def test_which_runtimes_are_known_to_take_a_tag_beside_a_digest(runtime: str, takes: bool | None) -> None:
+    assert takes_tag_and_digest(runtime) is takes
+
+
+RUNS = {"running": {"startedAt": build.TIME}}
+
+
+@pytest.mark.parametrize(
+    ("image_name", "state", "mark", "known"),
+    [
+        ("app:1", RUNS, "", None),
+        (f"app@{D}", RUNS, "", None),
+        (f"app:1@{D}", RUNS, "", True),
+        (f"app:1-jsr-op0@{D}", RUNS, '{"id":"op0","before":{"worker":0}}', True),
+        (f"app:1-jsr-op0@{D}", RUNS, '{"id":"op0","before":{"worker":1}}', None),
+        (f"app:1-jsr-op0@{D}", {"waiting": {"reason": "CreateContainerError"}}, "", False),
+        (f"app:1-jsr-op0@{D}", {"waiting": {"reason": "CrashLoopBackOff"}}, "", None),
+    ],
+)
+def test_what_runs_tells_whether_an_unknown_runtime_takes_the_form(
+    image_name: str, state: dict[str, Any], mark: str, known: bool | None
+) -> None:
+    shows = build.pod(
+        0,
+        containers=[build.container(image=image_name)],
+        statuses=[build.status(restarts=1, state=state)],
+        annotations={"jobset-restart.io/operation": mark},
+    )
+    snapshot = build.snapshot(pods=[shows, build.pod(1)], nodes=[build.node(runtime="docker://24.0.7")])
+    _, other = snapshot.slots.values()
+    assert Forms(snapshot.slots.values()).known(other) is known
+
+
+def test_a_runtime_that_refuses_a_tag_beside_a_digest_gets_none() -> None:
+    snapshot = build.snapshot(nodes=[build.node(runtime="cri-o://1.31.0")])
+    writes = image(snapshot.slots.values(), [], "op1", Forms(snapshot.slots.values()).of)
+    assert {c["image"] for write in writes for c in write.body["spec"]["containers"]} == {f"docker.io/library/app@{D}"}
 
 
 def test_image_patches_only_the_containers_in_scope_and_marks_the_pod() -> None:

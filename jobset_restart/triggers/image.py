@@ -1,20 +1,55 @@
 """The `image` trigger: another reference to the image a container runs already.
 
 The kubelet takes it for a changed definition, kills the container with the Pod's grace period and starts it again,
-whatever the restart policy (kubelet, computePodActions and containerChanged).
+whatever the restart policy (kubelet, computePodActions and containerChanged). It keeps a back-off for each reference a
+container was restarted with (kubelet, doBackOff and GetBackoffKey: forgotten after 10 minutes), so the reference has
+to be one that the Pod has not had before: a tag with the operation's id, beside the digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from msgspec import Struct
 
 from jobset_restart.objects import Container, ContainerStatus
 from jobset_restart.snapshot import SlotState
-from jobset_restart.triggers import containers_in_scope, marked, status_of
+from jobset_restart.triggers import containers_in_scope, mark_of, marked, status_of
 from jobset_restart.writes import STRATEGIC_MERGE_PATCH, Write, pod_path
+
+Form = Literal["tagged", "plain"]
+"""How a reference is pinned: "repo:TAG@DIGEST", or "repo@DIGEST", which can be new to a Pod only once."""
+
+MOST_CHARACTERS = 1024
+MOST_TAG = 128
+MOST_ID = 64
+REFUSALS = frozenset(
+    {
+        "InvalidImageName",
+        "ImageInspectError",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "CreateContainerError",
+        "CreateContainerConfigError",
+    }
+)
+"""Reasons of a waiting container that tell of an image that cannot be used (kubelet, pkg/kubelet/images/types.go,
+kuberuntime_container.go)."""
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_REFERENCE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
+)
+_OWN_TAG = re.compile(r"(?:^|-)jsr-[A-Za-z0-9_.]*$")
+_CRI_O = re.compile(r"cri-o://([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
 
 
 class ImageReference(Struct, frozen=True):
@@ -29,23 +64,24 @@ class ImageReference(Struct, frozen=True):
 
     @property
     def canonical_repository(self) -> str:
-        """The repository with the parts that short names leave out ("busybox" is docker.io/library/busybox)."""
-        first, _, rest = self.repository.partition("/")
-        if not rest:
+        """The repository with the parts that short names leave out: "busybox", "docker.io/busybox" and
+        "index.docker.io/library/busybox" are docker.io/library/busybox (distribution/reference, splitDockerDomain)."""
+        first, slash, rest = self.repository.partition("/")
+        if not slash:
             return f"docker.io/library/{first}"
-        if "." not in first and ":" not in first and first != "localhost":
-            return f"docker.io/{self.repository}"
-        return self.repository
+        is_host = "." in first or ":" in first or first == "localhost" or first != first.lower()
+        host, name = (first, rest) if is_host else ("docker.io", self.repository)
+        if host not in ("docker.io", "index.docker.io"):
+            return self.repository
+        return f"docker.io/{name}" if "/" in name else f"docker.io/library/{name}"
 
 
 @lru_cache(maxsize=256)
-def parse(text: str) -> ImageReference:
-    """The parts of an image reference: the tag follows the last colon after the last slash, the digest the at sign
-    (distribution/reference grammar)."""
-    name, _, digest = text.partition("@")
-    head, slash, tail = name.rpartition("/")
-    tail, _, tag = tail.partition(":")
-    return ImageReference(head + slash + tail, tag, digest)
+def parse(text: str) -> ImageReference | None:
+    """The parts of an image reference, None for what is none (distribution/reference grammar; a digest is of one of
+    the algorithms that the OCI image specification registers and runtimes know: sha256, sha512)."""
+    found = _REFERENCE.fullmatch(text) if len(text) <= MOST_CHARACTERS else None
+    return ImageReference(found["name"], found["tag"] or "", found["digest"] or "") if found else None
 
 
 def running_digest(container: Container, status: ContainerStatus | None) -> str:
@@ -55,37 +91,121 @@ def running_digest(container: Container, status: ContainerStatus | None) -> str:
     loaded by hand shows a bare config digest, one pulled elsewhere may not exist in this repository.
     """
     reference = parse(container.image)
-    if reference.digest:
-        return reference.digest
-    if status is None or "@" not in status.image_id:
-        return ""
-    running = parse(status.image_id.partition("://")[2] or status.image_id)
-    return running.digest if running.canonical_repository == reference.canonical_repository else ""
+    if reference is None or reference.digest or status is None:
+        return reference.digest if reference else ""
+    scheme, separator, rest = status.image_id.partition("://")
+    running = parse(rest if separator else scheme)
+    same = running is not None and running.canonical_repository == reference.canonical_repository
+    return running.digest if running is not None and same else ""
 
 
-def rotated(image: str, digest: str, template: str = "") -> str:
-    """Another reference to the same image: repo:tag -> repo:tag@D -> repo@D -> repo:tag@D ...
+def fresh(image: str, digest: str, operation: str, template: str = "") -> str:
+    """A reference to the same image that no other operation has used: "repo:1.36-jsr-OPERATION@DIGEST".
 
-    With a digest present the tag is not resolved. `template` is the image in the Job's template, which still knows the
-    tag where the Pod's own reference has lost it.
+    With a digest present the tag is not resolved. `template` is the image in the Job's template, whose tag the new one
+    begins with, so that a reader still knows the image by it. The same operation gets the same reference again, so
+    sending it twice restarts once.
     """
-    now = parse(image)
-    if not now.digest:
-        return str(ImageReference(now.repository, now.tag or "latest", digest))
-    if now.tag:
-        return str(ImageReference(now.repository, "", digest))
-    return str(ImageReference(now.repository, parse(template).tag or "latest", digest))
+    now, told = _parts(image), parse(template)
+    known_as = _OWN_TAG.sub("", told.tag if told else now.tag)
+    mine = "jsr-" + re.sub(r"[^A-Za-z0-9_.]", "_", operation)[:MOST_ID]
+    tag = f"{known_as[: MOST_TAG - len(mine) - 1]}-{mine}" if known_as else mine
+    return str(ImageReference(now.repository, tag, digest))
 
 
-def image(states: Iterable[SlotState], names: Sequence[str], operation: str) -> list[Write]:
+def plain(image: str, digest: str) -> str:
+    """The reference without a tag, which every runtime takes: "repo@DIGEST"."""
+    return str(ImageReference(_parts(image).repository, "", digest))
+
+
+def _parts(image: str) -> ImageReference:
+    found = parse(image)
+    if found is None:
+        raise ValueError(f"{image!r} is not an image reference")
+    return found
+
+
+# ---------------------------------------------------------------- what runtimes take
+
+
+def takes_tag_and_digest(runtime: str) -> bool | None:
+    """Whether this container runtime takes a reference with tag and digest, None where that is not known.
+
+    `runtime` is status.nodeInfo.containerRuntimeVersion of the Node. containerd drops the tag (distribution/reference,
+    ParseDockerRef). CRI-O refuses the two together in 1.31.0 (cri-o/cri-o#8603, mended by #8605) and before 1.18
+    (cri-o/cri-o#3060).
+    """
+    if runtime.startswith("containerd://"):
+        return True
+    version = _CRI_O.match(runtime)
+    if version and ((1, 0, 0) <= tuple(map(int, version.groups())) < (1, 18, 0) or version[0].endswith("//1.31.0")):
+        return False
+    return None
+
+
+class Forms:
+    """Which form of reference each slot gets, and where it is not known whether its runtime takes it.
+
+    What is known of a runtime comes from its version, and from what containers of this JobSet show: one that runs such
+    a reference proves it, one that waits with a reason of REFUSALS tells against it, unless another runs."""
+
+    def __init__(self, states: Iterable[SlotState]) -> None:
+        self._seen: dict[str, bool] = {}
+        for state in states:
+            shown = _shown(state)
+            if shown is not None:
+                self._seen[runtime_of(state)] = shown or self._seen.get(runtime_of(state), False)
+
+    def known(self, state: SlotState) -> bool | None:
+        """Whether the slot's runtime takes tag and digest together, None where nothing tells."""
+        runtime = runtime_of(state)
+        takes = takes_tag_and_digest(runtime)
+        return self._seen.get(runtime) if takes is None else takes
+
+    def of(self, state: SlotState) -> Form:
+        return "plain" if self.known(state) is False else "tagged"
+
+
+def runtime_of(state: SlotState) -> str:
+    """The container runtime of the slot's Node, empty where it cannot be seen."""
+    return state.node.status.node_info.container_runtime_version if state.node else ""
+
+
+def _shown(state: SlotState) -> bool | None:
+    """Whether the slot's Pod runs (True) or could not start (False) a container with tag and digest."""
+    pod = state.pod
+    if pod is None:
+        return None
+    before = mark_of(pod)[1]
+    for container in (*pod.spec.containers, *pod.spec.init_containers):
+        reference, status = parse(container.image), status_of(pod, container.name)
+        if reference is None or not (reference.tag and reference.digest) or status is None:
+            continue
+        if status.state.waiting and status.state.waiting.reason in REFUSALS:
+            return False
+        patched = container.name in before and "jsr-" in reference.tag
+        if status.state.running and (not patched or status.restart_count > before[container.name]):
+            return True
+    return None
+
+
+# ---------------------------------------------------------------- the PATCH
+
+
+def image(
+    states: Iterable[SlotState],
+    names: Sequence[str],
+    operation: str,
+    form: Callable[[SlotState], Form] = lambda _: "tagged",
+) -> list[Write]:
     """One PATCH per Pod that gives every container in scope another reference to the image it runs.
 
-    The digest of each must be known (finding JSR301).
+    The digest of each must be known (finding JSR301). Raises ValueError for an image that is no reference.
     """
-    return [_patch(state, names, operation) for state in states]
+    return [_patch(state, names, operation, form(state)) for state in states]
 
 
-def _patch(state: SlotState, names: Sequence[str], operation: str) -> Write:
+def _patch(state: SlotState, names: Sequence[str], operation: str, form: Form) -> Write:
     pod = state.pod
     assert pod is not None
     template = state.job.spec.template.spec if state.job else pod.spec
@@ -94,7 +214,11 @@ def _patch(state: SlotState, names: Sequence[str], operation: str) -> Write:
     spec: dict[str, list[dict[str, str]]] = {}
     for container in containers_in_scope(pod, names):
         digest = running_digest(container, status_of(pod, container.name))
-        other = rotated(container.image, digest, in_template.get(container.name, ""))
+        other = (
+            plain(container.image, digest)
+            if form == "plain"
+            else fresh(container.image, digest, operation, in_template.get(container.name, ""))
+        )
         field = "containers" if container.name in main else "initContainers"
         spec.setdefault(field, []).append({"name": container.name, "image": other})
     return Write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import time
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from jobset_restart.cluster.access import Access
 from jobset_restart.events import Triggered, decode
 from jobset_restart.objects import ObjectList, Pod
 from jobset_restart.snapshot import JOBSET_NAME
-from jobset_restart.triggers.image import rotated, running_digest
+from jobset_restart.triggers.image import fresh, running_digest
 from jobset_restart.writes import CORE, STRATEGIC_MERGE_PATCH, pod_path
 
 IN_FLIGHT = 64
@@ -37,8 +38,9 @@ async def patch_all(kubeconfig: str, namespace: str, name: str) -> Sent:
     async with aiohttp.ClientSession(connector=connector, headers=access.headers()) as session:
         listing = f"{access.server}{CORE}/namespaces/{namespace}/pods?labelSelector={JOBSET_NAME}%3D{name}"
         async with session.get(listing) as response:
+            operation = secrets.token_hex(4)
             pods = msgspec.json.decode(await response.read(), type=ObjectList[Pod]).items
-        todo = iter([(pod_path(namespace, pod.metadata.name), _body(pod)) for pod in pods])
+        todo = iter([(pod_path(namespace, pod.metadata.name), _body(pod, operation)) for pod in pods])
 
         async def work() -> None:
             for path, body in todo:
@@ -52,10 +54,10 @@ async def patch_all(kubeconfig: str, namespace: str, name: str) -> Sent:
         return Sent(len(pods), time.monotonic() - began)
 
 
-def _body(pod: Pod) -> bytes:
+def _body(pod: Pod, operation: str) -> bytes:
     statuses = {status.name: status for status in pod.status.container_statuses}
     spec = [
-        {"name": c.name, "image": rotated(c.image, running_digest(c, statuses.get(c.name)))}
+        {"name": c.name, "image": fresh(c.image, running_digest(c, statuses.get(c.name)), operation)}
         for c in pod.spec.containers
     ]
     return msgspec.json.encode({"metadata": {"uid": pod.metadata.uid}, "spec": {"containers": spec}})

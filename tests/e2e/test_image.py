@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,34 @@ def test_never_with_backoff_limit_0_twice_in_a_row(place: Place, jsr: Jsr) -> No
     assert (status["restarts"], status["containerRestarts"]) == (0, 16)
     assert status["operation"]["state"] == "finished"
     assert status["operation"]["exitCode"] == 0
+
+
+def test_any_number_of_times_in_any_rhythm(place: Place, jsr: Jsr) -> None:
+    """The kubelet holds a container back whose reference was used before; a restartPolicy Never Pod then ends."""
+    place.create(jobset("train", replicated_job("workers"), max_restarts=0))
+    before = place.settled("train")
+    images = {before.pods["workers/0/0"].containers["worker"].image}
+    for number in range(1, 11):
+        result = jsr.restart("train", "--in-place").exited(0).document
+        assert result["outcomes"] == {"restarted": 2}
+        after = place.settled("train")
+        assert_restarted_in_place(before, after)
+        assert_same_jobset(before, after)
+        images.add(after.pods["workers/0/0"].containers["worker"].image)
+        assert len(images) == number + 1
+        before = after
+
+
+@pytest.mark.skipif("JSR_TEST_IMAGE" in os.environ, reason="the image may be of another registry")
+@pytest.mark.parametrize("name", ["busybox:1.36", "docker.io/busybox:1.36", "index.docker.io/library/busybox:1.36"])
+def test_short_names_of_an_image(place: Place, jsr: Jsr, name: str) -> None:
+    place.create(jobset("train", replicated_job("workers", container(image=name))))
+    before = place.settled("train")
+    assert jsr.restart("train", "--in-place").exited(0).document["trigger"] == "image"
+    after = place.settled("train")
+    assert_restarted_in_place(before, after)
+    repository = name.partition(":")[0]
+    assert after.pods["workers/0/0"].containers["worker"].image.startswith(f"{repository}:1.36-jsr-")
 
 
 def test_one_container_of_two(place: Place, jsr: Jsr) -> None:

@@ -48,7 +48,7 @@ def node_object(name: str, index: int, pods: int, labels: dict[str, str], now: f
             "nodeInfo": {
                 "architecture": "amd64",
                 "bootID": "",
-                "containerRuntimeVersion": "jsr-simulator://1",
+                "containerRuntimeVersion": "containerd://simulated",
                 "kernelVersion": "",
                 "kubeProxyVersion": "",
                 "kubeletVersion": _VERSION,
