@@ -2,10 +2,17 @@
 
 A run takes it by compare-and-swap on the JobSet's resourceVersion, keeps it alive with a heartbeat, and leaves it
 behind as the record of what came out. A claim whose heartbeat is older than LEASE_SECONDS belongs to a dead client
-and may be taken over. Times are server time, so that the clocks of two clients need not agree."""
+and may be taken over. Times are server time, so that the clocks of two clients need not agree.
+
+The annotation is input: whoever may patch the JobSet may write it, and so may other versions of this tool. It is read
+in two parts. The lock (id, owner, state, heartbeat, phase) is read from whatever is there: what this version cannot
+read holds the JobSet all the same. The record, by which an operation can be carried on, is taken as a whole or not at
+all.
+"""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -19,6 +26,10 @@ from jobset_restart.writes import Write, jobset_path
 
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 10.0
+MOST_ATTEMPTS = 2**31 - 1
+"""The in-place restart attempt is an int32 (JobSet API, status.currentInPlaceRestartAttempt)."""
+MOST_WORDS = 200
+_ID = re.compile(r"[0-9a-z]{1,32}")
 
 
 class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -28,7 +39,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     native restart leads to. `started`, `deadline`, `heartbeat` and `ended` are RFC 3339. `request` is what was asked
     for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
     declared down, as `snapshot.folded` writes them: by then their Pods may have other names and nodes. Both are empty
-    where it restarts every slot."""
+    where it restarts every slot.
+
+    Raises ValueError where a value is none that this tool writes."""
 
     id: str
     owner: str = ""
@@ -49,6 +62,21 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     outcomes: dict[str, int] = {}
     request: Request = field(default_factory=Request)
 
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"{self.id[:MOST_WORDS]!r} is not an operation id")
+        for name in ("started", "deadline", "heartbeat", "ended"):
+            if _time(getattr(self, name)) is None and getattr(self, name):
+                raise ValueError(f"{name} is not a time")
+        if self.attempt is not None and not 1 <= self.attempt <= MOST_ATTEMPTS:
+            raise ValueError(f"attempt {self.attempt} is out of range")
+        if self.slots < 0:
+            raise ValueError(f"slots {self.slots} is out of range")
+        try:
+            self.parts()
+        except ValueError:
+            raise ValueError("its slots cannot be read") from None
+
     def parts(self) -> tuple[Folded, Folded] | None:
         """The slots it restarts and those it replaces on machines declared down, None where it restarts every slot.
 
@@ -56,25 +84,110 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
         return (Folded(self.scope), Folded(self.lost)) if self.scope or self.lost else None
 
 
+class Lock(Struct, frozen=True, kw_only=True):
+    """What the annotation says of who holds the JobSet, as far as it can be read. `heartbeat` is when its client was
+    heard of, `written` when the API server says that the annotation was written, both in seconds since the epoch and
+    None where nothing tells. `record` is None where the rest cannot be read; `flaw` says why."""
+
+    id: str = ""
+    owner: str = ""
+    trigger: str = ""
+    state: str = ""
+    phase: str = ""
+    heartbeat: float | None = None
+    written: float | None = None
+    record: Record | None = None
+    flaw: str = ""
+
+
+def _time(text: str) -> float | None:
+    try:
+        return seconds(text) or None
+    except (ValueError, OverflowError):
+        return None
+
+
 def timestamp(time: float) -> str:
     """RFC 3339 in UTC of seconds since the epoch, to the millisecond."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def read(jobset: JobSet) -> Record | None:
-    """The record on the JobSet. None where there is none, or none that can be read."""
+def lock(jobset: JobSet) -> Lock | None:
+    """What the annotation on the JobSet says, whoever wrote it. None where there is none."""
     text = jobset.metadata.annotations.operation
     if not text:
         return None
+    entries = (e for e in jobset.metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
+    written = max((_time(entry.time or "") or 0.0 for entry in entries), default=0.0) or None
     try:
-        return msgspec.json.decode(text, type=Record)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return Lock(written=written, flaw="it is not a JSON object")
+    record, flaw = None, ""
+    try:
+        record = msgspec.json.decode(text, type=Record)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        flaw = str(error)[:MOST_WORDS]
+    words = {name: _word(fields.get(name)) for name in ("id", "owner", "trigger", "state", "phase", "heartbeat")}
+    heartbeat = _time(words.pop("heartbeat"))
+    return Lock(**words, heartbeat=heartbeat, written=written, record=record, flaw=flaw)
 
 
-def live(record: Record | None, now: float) -> bool:
-    """Whether a client holds the JobSet: it is running and has been heard of within LEASE_SECONDS."""
-    return record is not None and record.state == "running" and now - _heard(record) <= LEASE_SECONDS
+def _word(raw: msgspec.Raw | None) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)[:MOST_WORDS] if raw is not None else ""
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return ""
+
+
+def read(jobset: JobSet) -> Record | None:
+    """The record on the JobSet. None where there is none, or none that this version can read."""
+    found = lock(jobset)
+    return found.record if found else None
+
+
+def live(found: Lock | None, now: float) -> bool:
+    """Whether a client holds the JobSet: it has not let go, and was heard of within LEASE_SECONDS.
+
+    A state that this version does not know holds. A heartbeat that is no time, or lies further ahead of the server's
+    clock than the lease is long, says nothing; then the time counts at which the API server saw the annotation change.
+    Where that is not told either, a heartbeat in the far future is a dead client's, and what cannot be dated at all
+    holds until somebody removes it."""
+    if found is None or found.state in ("detached", "finished"):
+        return False
+    heard = _heard(found, now)
+    return now - heard <= LEASE_SECONDS if heard is not None else found.heartbeat is None
+
+
+def _heard(found: Lock, now: float) -> float | None:
+    if found.heartbeat is None or found.heartbeat > now + LEASE_SECONDS:
+        return found.written
+    return found.heartbeat
+
+
+def unusual(found: Lock | None, now: float) -> str:
+    """What is strange about a claim that was taken over, "" where nothing is."""
+    if found is None or found.state in ("detached", "finished"):
+        return ""
+    if found.heartbeat is not None and found.heartbeat > now + LEASE_SECONDS:
+        ahead = found.heartbeat - now
+        return f"the heartbeat of operation {found.id} lies {ahead:,.0f} s in the future: its client counts as dead"
+    return f"the record on the JobSet could not be read ({found.flaw}) and is replaced" if found.flaw else ""
+
+
+def unusable(jobset: JobSet, record: Record, now: float) -> str:
+    """Why this record cannot be carried on with, "" where it can: it must fit the JobSet, and the present."""
+    started, created = seconds(record.started), seconds(jobset.metadata.creation_timestamp)
+    current = jobset.status.current_in_place_restart_attempt or 0
+    if not started:
+        return "it does not say when it started"
+    if started > now + LEASE_SECONDS:
+        return "it started in the future"
+    if started < created - LEASE_SECONDS:
+        return "it is older than the JobSet"
+    if record.trigger == "native" and not (record.attempt and record.attempt <= current + 1):
+        return f"it leads to in-place attempt {record.attempt}, and the JobSet is at {current}"
+    return ""
 
 
 def what_is_restarted(plan: Plan) -> dict[str, Any]:
@@ -89,46 +202,51 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
 
 def carried_on(record: Record, before: Record) -> Record:
     """The record of a client that carries on what `before` tells of."""
-    return structs.replace(
-        record,
-        started=before.started,
-        attempt=before.attempt,
-        slots=before.slots,
-        scope=before.scope,
-        lost=before.lost,
-        request=before.request,
-    )
+    return structs.replace(record, started=before.started, attempt=before.attempt, slots=before.slots)
 
 
-def lapses_in(record: Record, now: float) -> float:
-    """Seconds until a running claim lapses if nothing more is heard of its client."""
-    return max(0.0, _heard(record) + LEASE_SECONDS - now)
+def lapses_in(found: Lock, now: float) -> float | None:
+    """Seconds until a claim lapses if nothing more is heard of its client. None where nothing dates it."""
+    heard = _heard(found, now)
+    return None if heard is None else max(0.0, heard + LEASE_SECONDS - now)
 
 
-def held(jobset: JobSet, record: Record, now: float) -> tuple[str, str]:
+def held(jobset: JobSet, found: Lock, now: float) -> tuple[str, str]:
     """What to tell somebody who wants a JobSet that another client holds: who has it, and how to follow."""
     name, namespace = jobset.metadata.name, jobset.metadata.namespace
+    follow, lapses = f"`jsr status {name} -n {namespace} --watch`", lapses_in(found, now)
+    if found.record is not None and lapses is not None:
+        record = found.record
+        return (
+            f"JobSet {name} is being restarted by {record.owner} (operation {record.id}, {record.trigger}, "
+            f"started {record.started}); nothing was changed",
+            f"follow it with {follow}; if its client is dead, its claim lapses in {lapses:.0f} s",
+        )
+    by = f" by {found.owner}" if found.owner else ""
+    what = f"JobSet {name} carries a record{by} that this version cannot read" + (
+        f" ({found.flaw})" if found.flaw else ""
+    )
+    remove = f"kubectl annotate jobset {name} -n {namespace} {OPERATION}-"
     return (
-        f"JobSet {name} is being restarted by {record.owner} (operation {record.id}, {record.trigger}, "
-        f"started {record.started}); nothing was changed",
-        f"follow it with `jsr status {name} -n {namespace} --watch`; if its client is dead, its claim lapses in "
-        f"{lapses_in(record, now):.0f} s",
+        f"{what}: another version may be restarting it; nothing was changed",
+        f"it counts as a claim for {lapses:.0f} s more; follow with {follow}"
+        if lapses is not None
+        else f"nothing tells how old it is; if nobody is restarting the JobSet, remove it with `{remove}`",
     )
 
 
-def left_suspended(jobset: JobSet, now: float) -> Record | None:
-    """The record of an operation that suspended this JobSet and whose client is gone, else None."""
-    record = read(jobset)
-    if record is None or not jobset.spec.suspend or record.state == "finished" or live(record, now):
+def left_suspended(jobset: JobSet, now: float) -> Lock | None:
+    """The claim of an operation that suspended this JobSet and whose client is gone, else None."""
+    found = lock(jobset)
+    if found is None or not jobset.spec.suspend or found.state == "finished" or live(found, now):
         return None
-    return record if record.phase == "suspending" else None
+    return found if found.phase == "suspending" else None
 
 
-def _heard(record: Record) -> float:
-    try:
-        return seconds(record.heartbeat)
-    except ValueError:
-        return 0.0
+def left_unfinished(jobset: JobSet, now: float) -> Lock | None:
+    """The claim of an operation that its client left, or died in, before every slot was back, else None."""
+    found = lock(jobset)
+    return found if found is not None and found.id and found.state != "finished" and not live(found, now) else None
 
 
 def written(record: Record) -> dict[str, str]:

@@ -68,6 +68,37 @@ class ObjectMeta(ApiStruct):
     finalizers: list[str] = []
 
 
+class OwnedAnnotations(Struct):
+    operation: Any = field(name="f:jobset-restart.io/operation", default=None)
+
+
+class OwnedMeta(Struct):
+    annotations: OwnedAnnotations = field(name="f:annotations", default_factory=OwnedAnnotations)
+
+
+class OwnedSpec(Struct):
+    suspend: Any = field(name="f:suspend", default=None)
+
+
+class OwnedFields(Struct):
+    """Of the fields a manager owns (FieldsV1), those that are asked about. A field that is owned is not None."""
+
+    metadata: OwnedMeta = field(name="f:metadata", default_factory=OwnedMeta)
+    spec: OwnedSpec = field(name="f:spec", default_factory=OwnedSpec)
+
+
+class ManagedFieldsEntry(ApiStruct):
+    """Who wrote fields of an object last, and when by the API server's clock: `time` moves with every value."""
+
+    manager: str = ""
+    time: Time = None
+    fields_v1: OwnedFields = field(default_factory=OwnedFields)
+
+
+class JobSetMeta(ObjectMeta):
+    managed_fields: list[ManagedFieldsEntry] = []
+
+
 class Condition(ApiStruct):
     type: str
     status: str = ""
@@ -308,7 +339,7 @@ class JobSetStatus(ApiStruct):
 
 
 class JobSet(ApiStruct):
-    metadata: ObjectMeta
+    metadata: JobSetMeta
     spec: JobSetSpec = field(default_factory=JobSetSpec)
     status: JobSetStatus = field(default_factory=JobSetStatus)
 

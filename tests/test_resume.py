@@ -151,12 +151,6 @@ def test_what_replaced_a_pod_on_a_lost_machine_is_let_be() -> None:
     assert {action.uid for action in plan.actions if isinstance(action, Write)} == {gone.metadata.uid}
 
 
-@pytest.mark.parametrize("scope", ["workers", "workers/0", "workers/a/0", "workers/0/1--2", "a/b/c/d", ""])
-def test_slots_that_cannot_be_read_are_said_to_be_so(scope: str) -> None:
-    with pytest.raises(ValueError, match="op1"):
-        carry_on(build.snapshot(), record("image", scope=(scope,)))
-
-
 def test_a_trigger_of_another_version_is_said_to_be_unknown() -> None:
     with pytest.raises(ValueError, match="teleport"):
         carry_on(build.snapshot(), record("teleport"))

@@ -141,9 +141,9 @@ async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str) -> Plan:
 
 
 def _refuse_if_held(snapshot: Snapshot) -> None:
-    record = claim.read(snapshot.jobset)
-    if record is not None and claim.live(record, snapshot.time):
-        raise Superseded(*claim.held(snapshot.jobset, record, snapshot.time))
+    found = claim.lock(snapshot.jobset)
+    if found is not None and claim.live(found, snapshot.time):
+        raise Superseded(*claim.held(snapshot.jobset, found, snapshot.time))
 
 
 def _check_names(snapshot: Snapshot, request: Request) -> None:

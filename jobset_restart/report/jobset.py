@@ -76,8 +76,8 @@ def line_report(jobset: JobSet, jobs: Iterable[Job], now: float) -> JobSetReport
         report.replicated_jobs.append(row)
     report.ready = sum(r.ready for r in report.replicated_jobs)
     report.expected = sum(r.expected for r in report.replicated_jobs)
-    record = claim.read(jobset)
-    report.operation = _record(record, now) if record else None
+    found = claim.lock(jobset)
+    report.operation = _record(found, now) if found else None
     report.state = _final_state(report, jobset) or _moving_state(report, jobset)
     return report
 
@@ -255,9 +255,22 @@ def _job_budget(snapshot: Snapshot, job: Job) -> BudgetReport:
     return BudgetReport(name=name, limit=limit, used=used, headroom=limit - used, meaning=meaning)
 
 
-def _record(record: claim.Record, now: float) -> OperationReport:
+def _record(found: claim.Lock, now: float) -> OperationReport:
+    """What the annotation tells of an operation; little where another version wrote it."""
+    held, record = claim.live(found, now), found.record
+    if record is None:
+        return OperationReport(
+            id=found.id,
+            owner=found.owner,
+            strategy="",
+            trigger=found.trigger,
+            state="running" if held else found.state if found.state in ("detached", "finished") else "lapsed",
+            started="",
+            reason=f"its record cannot be read: {found.flaw}",
+            phase=found.phase,
+        )
     state: str = record.state
-    if record.state == "running" and not claim.live(record, now):
+    if state == "running" and not held:
         state = "lapsed"
     return OperationReport(
         id=record.id,
@@ -278,11 +291,11 @@ def _record(record: claim.Record, now: float) -> OperationReport:
 
 
 def _operation(snapshot: Snapshot) -> OperationReport | None:
-    record = claim.read(snapshot.jobset)
-    if record is None:
+    found = claim.lock(snapshot.jobset)
+    if found is None:
         return None
-    report = _record(record, snapshot.time)
-    if report.state != "finished":
+    report, record = _record(found, snapshot.time), found.record
+    if record is not None and report.state != "finished":
         report.done = sum(_back(state, record) for state in _meant(snapshot, record))
     return report
 

@@ -23,12 +23,14 @@ TRIES = 8
 class Hold:
     """`jobset` is the newest version seen, `record` what this run says of itself on it.
 
-    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation.
+    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation. `unusual` is what
+    was strange about a claim that was taken over.
     """
 
     def __init__(self, cluster: Cluster, jobset: JobSet, record: claim.Record, on_lost: Callable[[str], None]) -> None:
         self.cluster, self.jobset, self.record, self._on_lost = cluster, jobset, record, on_lost
         self.lost = False
+        self.unusual = ""
         self._writing = asyncio.Lock()
 
     async def take(self, deadline: float) -> str:
@@ -37,15 +39,16 @@ class Hold:
         Raises Superseded when a living client holds the JobSet, Conflict when the JobSet changes too fast.
         """
         for _ in range(TRIES):
-            before = claim.read(self.jobset)
+            before = claim.lock(self.jobset)
             self._refuse_if_held(before)
             try:
                 await self._put(None, deadline)
             except Conflict:
                 self._accept(await self._read())
             else:
-                dead = before is not None and before.state == "running" and before.id != self.record.id
-                return before.id if before and dead else ""
+                dead = before is not None and before.state not in ("detached", "finished")
+                self.unusual = claim.unusual(before, self.cluster.now())
+                return before.id if before and dead and before.id != self.record.id else ""
         raise Conflict(f"JobSet {self._name} changes too fast to be claimed; nothing was changed", "try again")
 
     def _accept(self, fresh: JobSet) -> None:
@@ -59,14 +62,14 @@ class Hold:
     def _name(self) -> str:
         return self.jobset.metadata.name
 
-    def _refuse_if_held(self, record: claim.Record | None) -> None:
+    def _refuse_if_held(self, found: claim.Lock | None) -> None:
         now = self.cluster.now()
-        if record is None or not claim.live(record, now) or self._mine(record):
+        if found is None or not claim.live(found, now) or self._mine(found):
             return
-        raise Superseded(*claim.held(self.jobset, record, now))
+        raise Superseded(*claim.held(self.jobset, found, now))
 
-    def _mine(self, record: claim.Record) -> bool:
-        return record.id == self.record.id and record.owner == self.record.owner
+    def _mine(self, found: claim.Lock) -> bool:
+        return found.id == self.record.id and found.owner == self.record.owner[: claim.MOST_WORDS]
 
     async def _read(self) -> JobSet:
         path = jobset_path(self.jobset.metadata.namespace, self._name)
@@ -103,10 +106,11 @@ class Hold:
         if jobset.metadata.uid != self.jobset.metadata.uid:
             return
         self.jobset = jobset
-        record = claim.read(jobset)
-        if record is not None and record.id != self.record.id and not self.lost:
+        found = claim.lock(jobset)
+        if found is not None and found.id != self.record.id and not self.lost:
             self.lost = True
-            self._on_lost(f"the JobSet was claimed by {record.owner} (operation {record.id})")
+            who = f"{found.owner} (operation {found.id})" if found.id else "a record that cannot be read"
+            self._on_lost(f"the JobSet was claimed by {who}")
 
     async def keep_alive(self) -> None:
         """The heartbeat. A beat that fails is left out: the claim lapses only after several."""

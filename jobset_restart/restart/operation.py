@@ -104,6 +104,8 @@ class Operation:
         """Sends and watches until the operation is over. Returns what it died of, None where it did not."""
         now = self.cluster.now()
         self._emit(Claimed(time=now, operation=self.plan.operation, owner=self.options.owner, took_over=took_over))
+        if self.hold.unusual:
+            self._notice(self.hold.unusual)
         version = self.hold.jobset.metadata.resource_version
         watching = Watching(
             self.cluster, self.plan.snapshot, version, self.tracker, self._see, self._tell, self._changed
