@@ -11,6 +11,7 @@ from jobset_restart.objects import (
     Condition,
     Container,
     ContainerStatus,
+    Event,
     Job,
     JobSet,
     Node,
@@ -116,7 +117,8 @@ class Snapshot(Struct):
     """A JobSet, its Jobs, Pods and Nodes at `time` (seconds since the epoch, server time).
 
     `nodes` is None where the caller may not read Nodes. `resource_version` is the one of the Pod LIST: a WATCH from it
-    misses nothing.
+    misses nothing. `refusals` has what stands in the way of Jobs and Pods that are missing, by UID of the JobSet or Job
+    that could not create them (jobset_restart.creation).
     """
 
     jobset: JobSet
@@ -127,6 +129,7 @@ class Snapshot(Struct):
     resource_version: str = ""
     context: str = ""
     notes: list[str] = field(default_factory=list)
+    refusals: dict[str, Event] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:

@@ -8,18 +8,23 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from jobset_restart import claim
-from jobset_restart.errors import DeadlineExceeded, JobSetOver, JsrError, NotFound, Superseded
+from jobset_restart.errors import DeadlineExceeded, Forbidden, JobSetOver, JsrError, NotFound, Superseded
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Request, make
 from jobset_restart.report import JobSetReport, JobSetReportList, Report
-from jobset_restart.report.jobset import jobset_report, line_report
-from jobset_restart.snapshot import JOBSET_NAME
+from jobset_restart.report.jobset import jobset_report, line_report, refine, unreadable
+from jobset_restart.snapshot import JOBSET_NAME, take
 from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
 
 LOOK_SECONDS = 1.0
+MOST_NAMES = 50
+"""More than so many JobSets are not named in a selector: it is part of the URL."""
+
+Key = tuple[str, str]
+"""Namespace and name."""
 
 
 async def one(cluster: Cluster, namespace: str, name: str) -> JobSetReport:
@@ -33,26 +38,75 @@ async def one(cluster: Cluster, namespace: str, name: str) -> JobSetReport:
 
 
 async def every(cluster: Cluster, namespace: str | None) -> JobSetReportList:
-    """A line for each JobSet of the namespace, or of all namespaces (None)."""
-    from jobset_restart.cluster.resolve import jobsets
+    """A line for each JobSet of the namespace, or of all namespaces (None). Pods are read only of those that are not
+    all Ready; a JobSet that cannot be read has a line that says so."""
+    from jobset_restart.cluster.lists import each_readable
+    from jobset_restart.cluster.resolve import readable_jobsets
 
     where = f"/namespaces/{namespace}" if namespace else ""
     found, jobs = await asyncio.gather(
-        jobsets(cluster, namespace),
-        cluster.list(f"{BATCH}{where}/jobs", Job, label_selector=JOBSET_NAME, consistent=False),
+        readable_jobsets(cluster, namespace),
+        each_readable(cluster, f"{BATCH}{where}/jobs", Job, label_selector=JOBSET_NAME),
         return_exceptions=True,
     )
     if isinstance(found, BaseException):  # that there is no JobSet API says more than what became of the Jobs
         raise found
     if isinstance(jobs, BaseException):
         raise jobs
-    by_name: dict[tuple[str, str], list[Job]] = {}
-    for job in jobs.items:
-        key = (job.metadata.namespace, job.metadata.labels.jobset_name)
-        by_name.setdefault(key, []).append(job)
+    jobsets, bad = found
+    spoilt = {(job.namespace, job.jobset): f"Job {job.name}: {job.error}" for job in jobs[1]}
+    by_name: dict[Key, list[Job]] = {}
+    for job in jobs[0]:
+        by_name.setdefault((job.metadata.namespace, job.metadata.labels.jobset_name), []).append(job)
     now = cluster.now()
-    lines = [line_report(js, by_name.get((js.metadata.namespace, js.metadata.name), []), now) for js in found]
-    return JobSetReportList(items=sorted(lines, key=lambda line: (line.namespace, line.name)))
+    lines = {_key(js): _line(js, by_name.get(_key(js), []), now, spoilt.get(_key(js), "")) for js in jobsets}
+    await _refine(cluster, namespace, {_key(js): js for js in jobsets}, by_name, lines)
+    rows = [*lines.values(), *(unreadable(each.name or "-", each.namespace or "-", each.error) for each in bad)]
+    rows.sort(key=lambda line: (line.namespace, line.name))
+    return JobSetReportList(context=cluster.context, namespace=namespace or "", items=rows)
+
+
+def _key(jobset: JobSet) -> Key:
+    return jobset.metadata.namespace, jobset.metadata.name
+
+
+def _line(jobset: JobSet, jobs: list[Job], now: float, spoilt: str) -> JobSetReport:
+    try:
+        if spoilt:
+            raise ValueError(spoilt)
+        return line_report(jobset, jobs, now)
+    except (ValueError, OverflowError) as error:  # a time or a number that is none, in one of its many strings
+        return unreadable(jobset.metadata.name, jobset.metadata.namespace, str(error))
+
+
+async def _refine(
+    cluster: Cluster,
+    namespace: str | None,
+    jobsets: dict[Key, JobSet],
+    jobs: dict[Key, list[Job]],
+    lines: dict[Key, JobSetReport],
+) -> None:
+    """Tells the states that only Pods can tell."""
+    asked = [key for key, line in lines.items() if line.state == "NotReady"]
+    if not asked:
+        return
+    from jobset_restart.cluster.lists import each_readable
+
+    where = f"/namespaces/{namespace}" if namespace else ""
+    names = sorted({name for _, name in asked})
+    selector = f"{JOBSET_NAME} in ({','.join(names)})" if len(names) <= MOST_NAMES else JOBSET_NAME
+    try:
+        pods, bad = await each_readable(cluster, f"{CORE}{where}/pods", Pod, label_selector=selector)
+    except Forbidden:
+        return
+    by_name: dict[Key, list[Pod]] = {key: [] for key in asked}
+    for pod in pods:
+        by_name.get((pod.metadata.namespace, pod.metadata.labels.jobset_name), []).append(pod)
+    spoilt = {(pod.namespace, pod.jobset) for pod in bad}
+    for key in asked:
+        if key not in spoilt:
+            with contextlib.suppress(ValueError, OverflowError):
+                refine(lines[key], take(jobsets[key], jobs.get(key, []), by_name[key], None, cluster.now()))
 
 
 async def each_change(cluster: Cluster, namespace: str | None, name: str | None) -> AsyncGenerator[Report, None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jobset_restart.objects import Job, JobSet, Node, Pod
+from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.snapshot import Snapshot, take
 
 DIGEST = "sha256:" + "d" * 64
@@ -167,6 +167,18 @@ def node(
         },
     }
     return msgspec.convert(raw, Node)
+
+
+def event(uid: str, reason: str, message: str, seen: str = TIME) -> Event:
+    """The Event of a controller about the object with this UID."""
+    raw = {
+        "metadata": {"name": f"{uid}.{reason}", "namespace": "ns", "creationTimestamp": TIME},
+        "involvedObject": {"uid": uid},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": seen,
+    }
+    return msgspec.convert(raw, Event)
 
 
 def snapshot(

@@ -138,6 +138,15 @@ UNSCHEDULABLE.status.conditions.append(
 SHELL_LESS = {("workers", "worker"): Probe(error="no shell")}
 SLEEP = {("workers", "worker"): Probe(name="sleep")}
 
+
+def jobs_refused() -> Snapshot:
+    """One of two Jobs is there; the other is refused by the API server."""
+    jobset = build.jobset(replicas=2)
+    snapshot = build.snapshot(jobset, [build.pod(0), build.pod(1)], jobs=[build.job(jobset)])
+    snapshot.refusals = {jobset.metadata.uid: build.event(jobset.metadata.uid, "JobCreationFailed", "no such action")}
+    return snapshot
+
+
 CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR101": (build.snapshot(build.jobset(status=status_of("Failed"))), Request(), Evidence(), "blocker"),
     "JSR102": (build.snapshot(build.jobset(spec={"suspend": True}), []), Request(), Evidence(), "blocker"),
@@ -162,6 +171,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     ),
     "JSR107": (one(build.pod(0, phase="Pending", ready=False)), Request(via="image"), Evidence(), "blocker"),
     "JSR109": (build.native(attempts=("3", "2")), Request(via="native"), Evidence(), "blocker"),
+    "JSR110": (jobs_refused(), Request(strategy="recreate"), Evidence(), "blocker"),
     "JSR201": (on_failure(6, 2), Request(via="image"), Evidence(), "blocker"),
     "JSR202": (build.snapshot(), Request(via="pods"), Evidence(), "blocker"),
     "JSR203": (build.native(max_restarts=2), Request(via="native"), Evidence(), "blocker"),
@@ -352,6 +362,15 @@ def test_a_pod_that_became_ready_after_its_node_was_given_up_is_the_word_of_a_li
     snapshot = build.snapshot(build.jobset(pods=1), [pod], nodes=[node])
     assert ("JSR401" in ids(plan(snapshot))) != lives
     assert ("JSR405" in ids(plan(snapshot, strategy="recreate", node_down=("node-0",)))) == lives
+
+
+def test_jobs_that_are_refused_are_named_with_the_reason_and_recreating_them_is_not_advised() -> None:
+    (hit,) = (f for f in plan(jobs_refused(), strategy="recreate").findings if f.id == "JSR110")
+    assert hit.objects == ["Job train-workers-1"]
+    assert hit.summary == "1 Job missing: JobCreationFailed: no such action"
+    assert "refused again" in hit.todo
+    for ways in (f.todo for f in plan(jobs_refused()).findings):
+        assert "--recreate brings them back" not in ways
 
 
 # ---------------------------------------------------------------- ways out, continuation, permissions

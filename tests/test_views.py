@@ -328,7 +328,13 @@ def test_status_shows_what_a_person_needs_at_once() -> None:
     screen = console(200)
     table.show_status(screen, jobset_report(snapshot, make(snapshot, Request(), "op1")))
     text = shown(screen)
-    for words in ("JobSet ns/train: Running, 2/2 Pods ready", "in-place attempt 2", "BUDGET", "2/100", "by native"):
+    for words in (
+        "JobSet ns/train (context test): Running, 2/2 Pods ready",
+        "in-place attempt 2",
+        "BUDGET",
+        "2/100",
+        "by native",
+    ):
         assert words in text
 
 

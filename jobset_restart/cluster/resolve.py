@@ -6,9 +6,11 @@ import asyncio
 import difflib
 from typing import TYPE_CHECKING
 
+from jobset_restart.cluster.lists import Unreadable, each_readable
+from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
-from jobset_restart.objects import Job, JobSet, Node, Pod
-from jobset_restart.snapshot import JOBSET_NAME, Snapshot, take
+from jobset_restart.objects import Event, Job, JobSet, Node, Pod
+from jobset_restart.snapshot import JOBSET_NAME, Snapshot, condition, take
 from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
 
 if TYPE_CHECKING:
@@ -47,14 +49,43 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
         context=cluster.context,
     )
     snapshot.notes = notes
+    await add_refusals(cluster, snapshot)
     return snapshot
+
+
+async def add_refusals(cluster: Cluster, snapshot: Snapshot) -> None:
+    """Asks for the Events that say why Jobs or Pods are missing, if any are. Without the permission there is a note."""
+    jobset = snapshot.jobset
+    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
+    missing = [state for state in snapshot.slots.values() if state.pod is None and not state.completed]
+    if not missing or over or jobset.spec.suspend or jobset.metadata.deletion_timestamp:
+        return
+    selectors = [POD_REFUSED] if any(state.job for state in missing) else []
+    if any(state.job is None for state in missing):
+        selectors.append(f"{JOB_REFUSED},involvedObject.name={snapshot.name}")
+    path = f"{CORE}/namespaces/{snapshot.namespace}/events"
+    try:
+        found = await asyncio.gather(
+            *(cluster.list(path, Event, field_selector=each, consistent=False) for each in selectors)
+        )
+    except Forbidden:
+        snapshot.notes.append("no permission to list Events: why Pods are missing cannot be told")
+        return
+    snapshot.refusals = refusals(event for listing in found for event in listing.items)
 
 
 async def jobsets(cluster: Cluster, namespace: str | None) -> list[JobSet]:
     """The JobSets of a namespace, or of all (None). Raises NotFound where the cluster has no JobSet API."""
+    found, _ = await readable_jobsets(cluster, namespace)
+    return found
+
+
+async def readable_jobsets(cluster: Cluster, namespace: str | None) -> tuple[list[JobSet], list[Unreadable]]:
+    """The JobSets of a namespace, or of all (None), and those that cannot be read. Raises NotFound where the cluster
+    has no JobSet API."""
     where = f"/namespaces/{namespace}" if namespace else ""
     try:
-        return (await cluster.list(f"{JOBSETS}{where}/jobsets", JobSet, consistent=False)).items
+        return await each_readable(cluster, f"{JOBSETS}{where}/jobsets", JobSet)
     except NotFound:
         raise _not_installed(cluster) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobset_restart.creation import reason
 from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
 from jobset_restart.snapshot import SlotState, attempt, condition
 
@@ -140,6 +141,8 @@ def not_running(case: Case) -> Hit | None:
     summary = (
         f"{count(len(idle), 'slot')} of {len(case.scope):,} without a running Pod: {some(list(map(_phase, idle)))}"
     )
+    if any(s.job is None for s in idle) and case.snapshot.jobset.metadata.uid in case.snapshot.refusals:
+        return Hit(named(idle), summary, todo="nothing brings them back before their Jobs can be created (JSR110)")
     return Hit(named(idle), summary)
 
 
@@ -202,3 +205,28 @@ def restarting(case: Case) -> Hit | None:
     if not moving:
         return None
     return Hit(named(moving), f"{count(len(moving), 'Pod')} of {len(case.scope):,} in the middle of it")
+
+
+@finding(
+    "JSR110",
+    "blocker",
+    "the Jobs of the JobSet cannot be created",
+    source="JobSet, jobset_controller.go: event JobCreationFailed",
+    todo="neither way of restarting helps: Jobs are made from the same template and refused again; change what refuses "
+    "them (a quota, a webhook, a feature gate), or delete the JobSet and create it with a template that is accepted",
+)
+def jobs_refused(case: Case) -> Hit | None:
+    """The JobSet should have Jobs that are not there, and its controller's last word on them is that it could not
+    create them.
+
+    The JobSet shows nothing of it: no condition, no count, only the Event. Its controller tries again and again by
+    itself, from a template that cannot be changed any more, so --recreate would do no more than that: it would take
+    down what runs, and none of it might come back.
+    """
+    snapshot = case.snapshot
+    refused = snapshot.refusals.get(snapshot.jobset.metadata.uid)
+    missing = {(s.slot.replicated_job, s.slot.job_index) for s in snapshot.slots.values() if s.job is None}
+    if refused is None or not missing:
+        return None
+    jobs = [f"Job {snapshot.name}-{name}-{index}" for name, index in sorted(missing)]
+    return Hit(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")

@@ -30,12 +30,14 @@ class FindingReport(Report, kw_only=True):
 
 
 class ReplicatedJobReport(Report, kw_only=True):
-    """`ready` and `expected` count Pods; `jobs` counts Jobs; `succeeded` counts completed indexes."""
+    """`ready` and `expected` count Pods; `jobs` counts the Jobs that are there, `expected_jobs` those that should be;
+    `succeeded` counts completed indexes."""
 
     name: str
     ready: int
     expected: int
     jobs: int = 0
+    expected_jobs: int = 0
     succeeded: int = 0
     container_restarts: int = 0
     nodes: int = 0
@@ -44,7 +46,8 @@ class ReplicatedJobReport(Report, kw_only=True):
 class NotReadyReport(Report, kw_only=True):
     """A slot that is not ready and why.
 
-    `age` is the time in this state, `back_off` what is left of a CrashLoopBackOff.
+    `age` is the time in this state, or since its creation was last refused; `back_off` what is left of a
+    CrashLoopBackOff.
     """
 
     slot: str
@@ -70,7 +73,8 @@ class BudgetReport(Report, kw_only=True):
 
 
 class OperationReport(Report, kw_only=True):
-    """The claim or last record on the JobSet. `state` is running, lapsed, detached or finished."""
+    """The claim or last record on the JobSet. `state` is running, lapsed (its client is gone),
+    detached (its client left it running) or finished; `done` of `total` slots are back."""
 
     id: str
     owner: str
@@ -91,7 +95,8 @@ class OperationReport(Report, kw_only=True):
 
 class Advice(Report, kw_only=True):
     """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused. `predicted` are the
-    seconds it should take, `predicted_most` those where a container uses its whole grace period."""
+    seconds it should take, `predicted_most` those where a container uses its whole grace period. `follow` is the
+    command that follows an operation under way, or carries on one that its client left."""
 
     strategy: str
     trigger: str
@@ -102,15 +107,19 @@ class Advice(Report, kw_only=True):
     predicted: float = 0.0
     predicted_most: float = 0.0
     findings: list[FindingReport] = []
+    follow: str = ""
 
 
 class JobSetReport(Report, kw_only=True):
-    """`state` is Running, Starting, Degraded, Restarting, Suspended, Completed, Failed or Deleting."""
+    """`state` is Running, Starting, Degraded, Restarting, Suspended, Completed, Failed or Deleting; in a list also
+    NotReady (somebody who may not read Pods cannot tell Starting from Degraded) and Unreadable, where `notes` say
+    why. `context` is the kubeconfig context, "" where there is none (inside a Pod)."""
 
     api_version: str = APIVERSION
     kind: str = "JobSetStatus"
     name: str
     namespace: str
+    context: str = ""
     uid: str = ""
     state: str
     ready: int
@@ -132,8 +141,12 @@ class JobSetReport(Report, kw_only=True):
 
 
 class JobSetReportList(Report, kw_only=True):
+    """The JobSets of a namespace, or of all where `namespace` is empty."""
+
     api_version: str = APIVERSION
     kind: str = "JobSetStatusList"
+    context: str = ""
+    namespace: str = ""
     items: list[JobSetReport] = []
 
 
@@ -147,7 +160,8 @@ class SlotPlanReport(Report, kw_only=True):
 
 class PlanReport(Report, kw_only=True):
     """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
-    seconds it should take, `predicted_most` those where a container uses its whole grace period."""
+    seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
+    operation that another client left or died in, and that this one would replace."""
 
     api_version: str = APIVERSION
     kind: str = "RestartPlan"
@@ -169,6 +183,7 @@ class PlanReport(Report, kw_only=True):
     lost: list[str] = []
     actions: list[dict[str, Any]] = []
     server_dry_run: str = ""
+    unfinished: OperationReport | None = None
 
 
 class SlotResultReport(Report, kw_only=True):

@@ -8,7 +8,8 @@ from typing import Any
 
 from jobset_restart.findings import Finding
 from jobset_restart.plan import Plan
-from jobset_restart.report import Advice, FindingReport, PlanReport, SlotPlanReport
+from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, SlotPlanReport
+from jobset_restart.report.operation import operation_of, unfinished
 from jobset_restart.writes import Action, Exec
 
 SURVIVES = {
@@ -31,6 +32,7 @@ LOST = {
 
 def plan_report(plan: Plan) -> PlanReport:
     """Everything about the plan; `actions` as they would be sent, preconditions included."""
+    before = operation_of(plan.snapshot)
     return PlanReport(
         jobset=plan.snapshot.name,
         namespace=plan.snapshot.namespace,
@@ -58,6 +60,7 @@ def plan_report(plan: Plan) -> PlanReport:
         survives=SURVIVES.get(plan.trigger, []),
         lost=LOST.get(plan.trigger, []),
         actions=[described(action) for action in plan.actions],
+        unfinished=before if before and unfinished(before) and before.id != plan.operation else None,
     )
 
 
@@ -92,17 +95,27 @@ def described(action: Action) -> dict[str, Any]:
     return row
 
 
-def advice(plan: Plan) -> Advice:
-    """What `jsr restart` would do, for `jsr status`."""
+def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
+    """What `jsr restart` would do, for `jsr status`: it would be refused as long as a client holds the JobSet."""
     name, namespace = plan.snapshot.name, plan.snapshot.namespace
+    command = f"jsr restart {name} -n {namespace}"
+    if operation is not None and operation.state == "running":
+        return Advice(
+            strategy="",
+            trigger="",
+            reason=f"refused: {operation.owner} is restarting it, operation {operation.id}",
+            command=command,
+            follow=f"jsr status {name} -n {namespace} --watch",
+        )
     return Advice(
         strategy=plan.strategy,
         trigger=plan.trigger,
         reason=plan.reason,
-        command=f"jsr restart {name} -n {namespace}",
+        command=command,
         slots=len(plan.scope),
         writes=plan.writes,
         predicted=round(plan.predicted, 1),
         predicted_most=round(plan.predicted_most, 1),
         findings=finding_reports(plan.findings),
+        follow=f"{command} --resume {operation.id}" if operation and unfinished(operation) else "",
     )

@@ -18,6 +18,8 @@ COLOURS = {
     "Running": "green",
     "Completed": "green",
     "Degraded": "red",
+    "NotReady": "red",
+    "Unreadable": "red",
     "Failed": "red",
     "Suspended": "yellow",
     "Restarting": "cyan",

@@ -116,5 +116,6 @@ def _place(slot: SlotEvent | SlotProgress) -> str:
 def _heading(event: Planned, slots: int) -> str:
     how = "recreating" if event.strategy == "recreate" else "restarting"
     where = " in place" if event.strategy == "in-place" else ""
-    what = f"{how} {counted(slots, 'slot')} of JobSet {event.namespace}/{event.jobset}{where}"
+    context = f" (context {event.context})" if event.context else ""
+    what = f"{how} {counted(slots, 'slot')} of JobSet {event.namespace}/{event.jobset}{context}{where}"
     return f"{what} by {event.trigger}, operation {event.operation}"

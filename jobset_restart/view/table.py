@@ -30,6 +30,8 @@ SHOWN_ACTIONS = 3
 SHOWN_BUDGETS = 5
 SHOWN_REASONS = 5
 SHOWN_SLOWEST = 3
+FINISHES = "JSR108"
+"""The finding that says what becomes of an operation that left the JobSet suspended."""
 
 
 # ---------------------------------------------------------------- status
@@ -44,6 +46,8 @@ def show_status(console: Console, report: Report, *, wide: bool = False, namespa
 
 
 def _show_list(console: Console, report: JobSetReportList, *, wide: bool, namespaces: bool) -> None:
+    where = f"namespace {report.namespace}" if report.namespace else "all namespaces"
+    say(console, Text(plain(f"context {report.context}, {where}" if report.context else where), "dim"))
     if not report.items:
         say(console, "no JobSets found")
         return
@@ -51,6 +55,9 @@ def _show_list(console: Console, report: JobSetReportList, *, wide: bool, namesp
     header = (["NAMESPACE"] if namespaces else []) + header + (["STRATEGY", "REPLICATED JOBS"] if wide else [])
     lines = []
     for item in report.items:
+        if item.state == "Unreadable":
+            lines.append(_unreadable(item, len(header), namespaces=namespaces))
+            continue
         line = [item.namespace] if namespaces else []
         line += [
             item.name,
@@ -68,6 +75,12 @@ def _show_list(console: Console, report: JobSetReportList, *, wide: bool, namesp
     rows(console, header, lines, optional=[] if wide else ["IN-PLACE", "LAST RESTART"])
 
 
+def _unreadable(item: JobSetReport, columns: int, *, namespaces: bool) -> list[str]:
+    """A row of dashes that ends in what is wrong."""
+    line = [*([item.namespace] if namespaces else []), item.name, "-", item.state]
+    return [*line, *["-"] * (columns - len(line) - 1), "; ".join(item.notes)]
+
+
 def _short_operation(operation: OperationReport | None) -> str:
     if operation is None:
         return "-"
@@ -77,7 +90,7 @@ def _short_operation(operation: OperationReport | None) -> str:
 
 
 def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
-    head = Text(f"JobSet {plain(report.namespace)}/{plain(report.name)}: ", "bold")
+    head = _jobset(report.namespace, report.name, report.context)
     head.append(report.state, COLOURS.get(report.state, ""))
     head.append(f", {report.ready:,}/{report.expected:,} Pods ready, age {duration(report.age)}")
     say(console, head)
@@ -92,7 +105,7 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
             [
                 r.name,
                 f"{r.ready:,}/{r.expected:,}",
-                f"{r.jobs:,}",
+                f"{r.jobs:,}/{r.expected_jobs:,}",
                 f"{r.succeeded:,}",
                 f"{r.container_restarts:,}",
                 f"{r.nodes:,}",
@@ -106,6 +119,13 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
     _show_budgets(console, report, wide=wide)
     if report.advice:
         _show_advice(console, report.advice)
+
+
+def _jobset(namespace: str, name: str, context: str) -> Text:
+    """How every page begins: which JobSet, and in which of one's many clusters."""
+    head = Text(f"JobSet {plain(namespace)}/{plain(name)}", "bold")
+    head.append(f" (context {plain(context)})" if context else "", "not bold")
+    return head.append(": ")
 
 
 def _show_restarts(console: Console, report: JobSetReport) -> None:
@@ -200,6 +220,8 @@ def _show_advice(console: Console, advice: Advice) -> None:
     else:
         text.append(f"be {plain(advice.reason)}")
     say(console, text)
+    if advice.follow:
+        say(console, f"  {'or carry on what was left unfinished' if advice.trigger else 'follow it'}: {advice.follow}")
     show_findings(console, advice.findings)
 
 
@@ -233,19 +255,32 @@ def show_findings(console: Console, findings: Iterable[FindingReport], *, verbos
             say(console, f"    {todo}")
 
 
+def show_unfinished(console: Console, plan: PlanReport) -> None:
+    """What another client began and did not see to its end, and what this restart makes of it."""
+    before = plan.unfinished
+    if before is None:
+        return
+    who = f"operation {before.id} of {before.owner} ({before.strategy} by {before.trigger}, begun {before.started})"
+    gone = "its client is gone" if before.state == "lapsed" else "its client left it"
+    say(console, f"  unfinished: {who}: {gone}, {before.done:,} of {before.total:,} slots are back")
+    if any(finding.id == FINISHES for finding in plan.findings):
+        return
+    carry_on = f"jsr restart {plan.jobset} -n {plan.namespace} --resume {before.id}"
+    say(console, f"    this restart begins anew with every slot in scope; to carry that one on instead: {carry_on}")
+
+
 def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions: bool = True) -> None:
     """What would be done and why, what it costs and what it leaves; with `actions`, what would be sent."""
-    head = Text(f"JobSet {plain(plan.namespace)}/{plain(plan.jobset)}", "bold")
-    if plan.context:
-        head.append(f" (context {plain(plan.context)})")
+    head = _jobset(plan.namespace, plan.jobset, plan.context)
     if plan.refused:
-        head.append(": refused", "bold red")
+        head.append("refused", "bold red")
     else:
-        head.append(f": {plan.strategy} restart by ")
+        head.append(f"{plan.strategy} restart by ")
         head.append(plan.trigger, "bold cyan")
         head.append(f", {counted(plan.writes, 'write')}, {_expected(plan)}")
     say(console, head)
     say(console, f"  {plan.reason}")
+    show_unfinished(console, plan)
     show_findings(console, plan.findings, verbose=wide)
     if plan.refused:
         return
@@ -282,7 +317,7 @@ def _show_actions(console: Console, actions: list[dict[str, Any]], *, wide: bool
 def show_result(console: Console, result: ResultReport, *, wide: bool = False) -> None:
     """The outcome, and the slots that are worth a line: all if there are few or wide, else those not back."""
     outcome = ", ".join(f"{number:,} {name}" for name, number in sorted(result.outcomes.items()))
-    head = Text(f"JobSet {plain(result.namespace)}/{plain(result.jobset)}: ", "bold")
+    head = _jobset(result.namespace, result.jobset, result.context)
     head.append(outcome or "nothing restarted", "green" if result.exit_code == 0 else "red")
     head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
     head.append(f": {plain(result.reason)}")

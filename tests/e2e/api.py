@@ -18,6 +18,7 @@ GROUPS = {
     "nodes": "/api/v1",
     "pods": "/api/v1",
     "events": "/api/v1",
+    "resourcequotas": "/api/v1",
     "serviceaccounts": "/api/v1",
     "jobs": "/apis/batch/v1",
     "jobsets": "/apis/jobset.x-k8s.io/v1alpha2",

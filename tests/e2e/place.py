@@ -80,6 +80,16 @@ class Place:
         )
         return found[name]
 
+    def until_event(self, reason: str, within: float = 90) -> None:
+        """Waits until a controller has written an Event with this reason."""
+        self.api.until(
+            "events",
+            self.namespace,
+            lambda events: any(event["reason"] == reason for event in events.values()),
+            within=within,
+            what=f"an Event {reason}",
+        )
+
     def until_claimed(self, name: str, other_than: str = "") -> Object:
         """The record of the operation that has just claimed the JobSet."""
         jobset = self.until_jobset(

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from tests.e2e.api import Answer
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import IGNORES_TERM, container, jobset, replicated_job
 from tests.e2e.place import Place
@@ -33,8 +34,9 @@ def test_of_one_jobset(place: Place, jsr: Jsr) -> None:
 def test_of_a_namespace(place: Place, jsr: Jsr) -> None:
     place.create(jobset("second", suspend=True), jobset("first"))
     place.settled("first")
-    table = jsr.run("status").exited(0).stdout
-    assert [line.split()[0] for line in table.splitlines()[1:]] == ["first", "second"]
+    where, *table = jsr.run("status").exited(0).stdout.splitlines()
+    assert where.endswith(f", namespace {place.namespace}")
+    assert [line.split()[0] for line in table] == ["NAME", "first", "second"]
     assert jsr.run("status", "-o", "name").exited(0).stdout.split() == [
         "jobset.jobset.x-k8s.io/first",
         "jobset.jobset.x-k8s.io/second",
@@ -74,6 +76,43 @@ def test_of_pods_that_cannot_be_scheduled(place: Place, jsr: Jsr) -> None:
 
 def _unscheduled(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
     return any(c["type"] == "PodScheduled" and c["status"] == "False" for c in pod["status"].get("conditions", ()))
+
+
+def test_of_pods_that_cannot_be_created(place: Place, jsr: Jsr) -> None:
+    """The Job alone knows why, and tells it in Events alone."""
+    try:
+        place.api.create(
+            "resourcequotas", place.namespace, {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
+        )
+    except Answer as answer:
+        if answer.status != 404:
+            raise
+        pytest.skip("this cluster has no quotas")
+    place.create(jobset("train", replicated_job(pods=3)))
+    place.until_event("FailedCreate")
+    status = jsr.status("train")
+    missing = [slot for slot in status["notReady"] if slot["state"] == "missing"]
+    assert len(missing) == 2
+    assert all(slot["reason"] == "FailedCreate" and "exceeded quota: q" in slot["message"] for slot in missing)
+    assert status["state"] == "Degraded"
+    (listed,) = jsr.run("status", "-o", "json").exited(0).document["items"]
+    assert (listed["state"], listed["expected"]) == ("Degraded", 3)
+
+
+def test_of_jobs_that_cannot_be_created(place: Place, jsr: Jsr) -> None:
+    """The JobSet is accepted, its Jobs are not; nothing but an Event says so."""
+    place.create(jobset("train", replicated_job(restart_policy="Always")))
+    place.until_event("JobCreationFailed")
+    status = jsr.status("train")
+    (workers,) = status["replicatedJobs"]
+    assert (workers["jobs"], workers["expectedJobs"]) == (0, 1)
+    (note,) = status["notes"]
+    assert note.startswith("1 Job is missing: JobCreationFailed: ")
+    assert "restartPolicy" in note
+    assert "0/1" in jsr.run("status", "train").exited(0).stdout
+    refused = jsr.restart("train", "--recreate").exited(3).stderr
+    assert "JSR110" in refused
+    assert "neither way of restarting helps" in refused
 
 
 def test_watch_shows_a_restart_go_by(place: Place, jsr: Jsr) -> None:

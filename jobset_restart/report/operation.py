@@ -1,0 +1,101 @@
+"""The operation on a JobSet, running or over, and how many of its slots are back. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from jobset_restart import claim
+from jobset_restart.objects import Time, seconds
+from jobset_restart.report import OperationReport
+from jobset_restart.snapshot import SlotState, Snapshot, attempt, statuses
+from jobset_restart.triggers import mark_of
+
+
+def unfinished(report: OperationReport | None) -> bool:
+    """Whether its client left it, or died, before it was over."""
+    return report is not None and report.state in ("lapsed", "detached")
+
+
+def as_recorded(found: claim.Lock, now: float) -> OperationReport:
+    """What the annotation tells of an operation; little where another version wrote it."""
+    held, record = claim.live(found, now), found.record
+    if record is None:
+        return OperationReport(
+            id=found.id,
+            owner=found.owner,
+            strategy="",
+            trigger=found.trigger,
+            state="running" if held else found.state if found.state in ("detached", "finished") else "lapsed",
+            started="",
+            reason=f"its record cannot be read: {found.flaw}",
+            phase=found.phase,
+        )
+    state: str = record.state
+    if state == "running" and not held:
+        state = "lapsed"
+    return OperationReport(
+        id=record.id,
+        owner=record.owner,
+        strategy=record.strategy,
+        trigger=record.trigger,
+        state=state,
+        started=record.started,
+        deadline=record.deadline,
+        heartbeat=record.heartbeat,
+        ended=record.ended,
+        exit_code=record.exit_code,
+        reason=record.reason,
+        outcomes=record.outcomes,
+        done=sum(record.outcomes.get(outcome, 0) for outcome in ("restarted", "recreated")),
+        total=record.slots,
+        phase=record.phase,
+    )
+
+
+def operation_of(snapshot: Snapshot) -> OperationReport | None:
+    """The operation with how many of its slots are back: while it goes on, by the Pods; of one that is over, by its
+    record, for what became of the Pods since then is another matter."""
+    found = claim.lock(snapshot.jobset)
+    if found is None:
+        return None
+    report, record = as_recorded(found, snapshot.time), found.record
+    if record is not None and report.state != "finished":
+        report.done = sum(_back(state, record) for state in _meant(snapshot, record))
+    return report
+
+
+def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:
+    try:
+        parts = record.parts()
+    except ValueError:
+        parts = None
+    states = [state for state in snapshot.slots.values() if not state.completed]
+    return [s for s in states if any(s.slot in part for part in parts)] if parts else states
+
+
+def _back(state: SlotState, record: claim.Record) -> bool:
+    """Whether the slot has been through the operation and is Ready, as far as the cluster alone tells: the API's times
+    are whole seconds, so that what began in the operation's first second counts as begun by it."""
+    pod = state.pod
+    if pod is None or not state.ready:
+        return False
+    began = math.floor(_time(record.started))
+    if record.trigger == "image":
+        operation, before = mark_of(pod)
+        scope = record.request.containers or tuple(c.name for c in pod.spec.containers)
+        counts = {s.name: s.restart_count for s in statuses(pod)}
+        return operation == record.id and all(counts.get(name, 0) > before.get(name, 0) for name in scope)
+    if record.trigger in ("native", "signal"):
+        if record.trigger == "native" and (attempt(pod) or 0) < (record.attempt or 0):
+            return False
+        running = [s.state.running for s in pod.status.container_statuses if s.state.running]
+        return all(_time(each.started_at) >= began for each in running)
+    return _time(pod.metadata.creation_timestamp) >= began
+
+
+def _time(timestamp: Time) -> float:
+    """Seconds since the epoch; what is no time counts as long ago."""
+    try:
+        return seconds(timestamp)
+    except ValueError:
+        return 0.0
