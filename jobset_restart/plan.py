@@ -380,9 +380,12 @@ def predicted_most(case: Case) -> float:
 def _refusal(
     snapshot: Snapshot, request: Request, operation: str, passed_over: list[tuple[Trigger, list[Finding]]]
 ) -> Plan:
-    """The plan that does nothing. It tells of the candidate that fewest blockers stand against; its reason names the
-    first blocker of each."""
-    nearest = min((found for _, found in passed_over), key=lambda found: len(_standing(found)))
+    """The plan that does nothing. It tells of the candidate that fewest blockers stand against, those that cannot be
+    let through before the others; its reason names the first blocker of each."""
+    nearest = min(
+        (found for _, found in passed_over),
+        key=lambda found: (sum(f.final for f in _standing(found)), len(_standing(found))),
+    )
     return Plan(
         operation=operation,
         snapshot=snapshot,

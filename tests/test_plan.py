@@ -98,6 +98,12 @@ def test_a_part_that_is_not_there_is_not_passed_over(selection: Selection, absen
     assert {s.state.slot.completion_index for s in allowed.scope} <= {0, 1}
 
 
+def test_a_refusal_tells_of_the_trigger_that_can_be_let_through() -> None:
+    refused = plan(native_snapshot(), strategy="recreate", selection=Selection(pods=frozenset({"train-workers-0-1"})))
+    assert [finding.id for finding in refused.blockers()] == ["JSR211"]
+    assert "suspend (JSR505" in refused.reason
+
+
 def test_completed_indexes_are_never_touched() -> None:
     jobset = build.jobset(pods=3)
     jobs = [build.job(jobset, status={"completedIndexes": "1"})]
