@@ -120,6 +120,10 @@ class World:
             meta = pod["metadata"]
             self._enqueue(self._controllers.index(self.kubelet), (meta["namespace"], meta["name"]), self.now)
 
+    def set_registry(self, target: str, answers: bool) -> None:
+        """Have pulls of images fail, or work again: those of a node, of an image's host or repository, or all ("*")."""
+        self.kubelet.set_registry(target, answers)
+
     def _wake(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
         if resource == "events":  # no controller's concern (GC's ignored resources), and more than half of all writes
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from jobset_restart.simulator.controllers.agent import Agent
+from jobset_restart.simulator.controllers.files import Act, Mount
 from jobset_restart.simulator.controllers.images import Failure
 from jobset_restart.simulator.controllers.programs import Program
 from jobset_restart.simulator.store import Key
@@ -36,6 +37,13 @@ class Container:
     ends: float
     """When PID 1 will end as far as is known now, with ``code``."""
     code: int
+    mounts: tuple[Mount, ...] = ()
+    doing: Program | None = None
+    """What does something with files at ``ends`` instead of exiting."""
+    fate: tuple[float, int, tuple[Act, ...]] | None = None
+    """When the signals it got end it at the latest, its exit code then, and what its handler does with files."""
+    cleans: tuple[Act, ...] = ()
+    """What the handler that ends it does with files."""
     finished: float | None = None
     startup: bool | None = None
     """The startup probe's result; None while there is none, or no such probe."""
@@ -46,6 +54,10 @@ class Container:
     """When its startup probe will first find a barrier that is up."""
     ready: bool = False
     ready_due: float = inf
+    checks: Act | None = None
+    """The file its readiness probe looks for."""
+    misses: int = 0
+    """Readiness probes that failed in a row."""
     agent: Agent | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 An image's digest follows from its repository and tag. Hosts below ``.invalid``, and ``missing.example``, have no
 registry. Images of the host ``localhost`` were loaded by hand on every node: they show only a config digest and cannot
-be pulled.
+be pulled. Any registry can be away for a while (``Images.set_registry``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9._/:-]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 MISSING = "missing.example"
+_HUB = "docker.io"
 
 
 class Image(NamedTuple):
@@ -47,15 +48,22 @@ def parse(reference: str) -> Image | None:
     if not found:
         return None
     name, tag, digest = found["name"], found["tag"] or "", found["digest"] or ""
-    first, _, rest = name.partition("/")
-    if not rest:
-        name = f"docker.io/library/{name}"
-    elif not ("." in first or ":" in first or first == "localhost"):
-        name = f"docker.io/{name}"
+    name = _normalized(name)
     if not digest:
         tag = tag or "latest"
         digest = "sha256:" + sha256(f"{name}:{tag}".encode()).hexdigest()
     return Image(name, tag, digest)
+
+
+def _normalized(name: str) -> str:
+    """The repository that a runtime shows for a name (``splitDockerDomain`` of distribution/reference): a first part
+    that is no host belongs to docker.io, which has a second name, and what has one part only is in its library."""
+    host, slash, path = name.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, path = _HUB, name
+    if host == f"index.{_HUB}":
+        host = _HUB
+    return f"{host}/library/{path}" if host == _HUB and "/" not in path else f"{host}/{path}"
 
 
 def last_part(reference: str) -> str:
@@ -77,6 +85,12 @@ class Images:
     def __init__(self) -> None:
         self._present: dict[str, set[str]] = {}
         self._tags: dict[str, str] = {}
+        self._away: set[str] = set()
+
+    def set_registry(self, target: str, answers: bool) -> None:
+        """Have pulls fail, or work again. ``target`` is a node's name, for what this node pulls, the host or the
+        repository of images, for what anybody pulls of them, or "*" for all."""
+        (self._away.discard if answers else self._away.add)(target)
 
     def present(self, node: str, image: Image) -> bool:
         return image.by_hand or image.digest in self._present.get(node, ())
@@ -84,10 +98,11 @@ class Images:
     def pull(self, node: str, reference: str, image: Image) -> Failure | None:
         """Bring an image to a node. Returns what the registry has against it."""
         host, _, path = image.repository.partition("/")
-        if image.by_hand or host.partition(":")[0] == MISSING or host.endswith(".invalid"):
+        unknown = image.by_hand or host.partition(":")[0] == MISSING or host.endswith(".invalid")
+        if unknown or self._away & {"*", node, host, image.repository}:
             what = image.digest if "@" in reference else image.tag
             address = f"https://{host}/v2/{path}/manifests/{what}"
-            why = f"dial tcp: lookup {host}: no such host"
+            why = f"dial tcp: lookup {host}: " + ("no such host" if unknown else "i/o timeout")
             message = f'failed to resolve reference "{reference}": failed to do request: Head "{address}": {why}'
             return Failure("ErrImagePull", f'failed to pull and unpack image "{reference}": {message}')
         self._present.setdefault(node, set()).add(image.digest)

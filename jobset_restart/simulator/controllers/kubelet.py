@@ -51,6 +51,10 @@ class Kubelet:
             if run is not None:
                 run.dirty = run.news = True
 
+    def set_registry(self, target: str, answers: bool) -> None:
+        """Have pulls fail, or work again (``Images.set_registry``)."""
+        self._runtime.images.set_registry(target, answers)
+
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterable[tuple[Key, float]]:
         """Pods that are bound, change or go; agents' Pods when what an agent looks at changes in their JobSet."""
         if resource == "pods" and not self._worker.writing:

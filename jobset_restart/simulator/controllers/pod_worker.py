@@ -50,6 +50,7 @@ class PodWorker:
 
     def forget(self, run: Run) -> None:
         """The Pod is gone."""
+        self._runtime.files.forget(run.uid)
         for name, containers in run.history.items():
             self._crashes.forget((run.uid, name, each.reference) for each in containers)
             self._pulls.forget((run.uid, each.reference) for each in containers)
@@ -112,7 +113,8 @@ class PodWorker:
         if started or actions.reset or actions.kill_pod or actions.create_sandbox:
             run.relist = min(run.relist, now + self._runtime.lasting(self._runtime.profile.notice))
         for container in started:  # PLEG looks at once (``RequestPodRelist``), before the shortest program is over
-            container.ends = max(container.ends, run.relist + BLINK)
+            if container.doing is None:
+                container.ends = max(container.ends, run.relist + BLINK)
         return now
 
     def _kill_all(self, store: Store, run: Run, pod: Obj, actions: Actions, now: float) -> Steps:

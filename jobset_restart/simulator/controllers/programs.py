@@ -5,7 +5,9 @@ Known commands, by the last part of the path:
 * ``sleep N`` (seconds, ``m``, ``h``, ``d``, ``infinity``), ``true``, ``false``, ``pause``
 * ``sh``, ``bash``, ``dash``, ``ash -c SCRIPT``: ``trap 'exit N' SIGNAL...``, ``while :`` and ``while true`` loops,
   ``sleep``, ``COMMAND &``, ``wait``, ``exit``, ``exec``, ``echo``, ``date``, ``:``, assignments, and ``;``, ``&&``,
-  ``||`` between them; the last command takes the shell's place where there is no trap
+  ``||`` between them, ``{ ...; }`` around them; the last command takes the shell's place where there is no trap
+* in scripts and traps, ``touch F``, ``rm -f F``, and ``test -f F``, which decides how a script goes on (``files.py``);
+  in loops nothing is done with files, and tests pass
 * ``python...``: computes for ever and catches INT (exit 130); a ``-c`` program that names ``sleep`` does not compute
 * ``torchrun`` and ``python -m torch.distributed...``: catches HUP, INT, QUIT and TERM (exit 1)
 
@@ -24,12 +26,19 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
+from jobset_restart.simulator.controllers.files import Act, act
+
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SILENT = frozenset({":", "true", "export", "set", "cd", "unset", "readonly", "umask", "mkdir", "touch"})
+_SILENT = frozenset(
+    {":", "true", "export", "set", "cd", "unset", "readonly", "umask", "mkdir", "touch", "rm", "test", "["}
+)
 _OWN = {int(signals.SIGINT), int(signals.SIGCHLD)}
 """Signals every shell catches for itself; they do not end it (SigCgt 10002)."""
 KILLED = 137
+_BRACES = ("{", "}")
+_MOST_TESTS = 6
+"""Further tests of one script pass: each makes two programs of what comes after it."""
 
 
 class Step(NamedTuple):
@@ -47,7 +56,8 @@ class Program:
     """A process: ``steps``, then ``loop`` over and over, or ``then`` takes its place (exec), or it exits.
 
     ``code`` is the exit code, None the status of the last command. ``caught`` has the signals that have a handler, with
-    the exit code each leads to (None: it goes on). ``busy`` is CPU seconds per second.
+    the exit code each leads to (None: it goes on), and ``cleans`` what handlers do with files. ``busy`` is CPU seconds
+    per second. With an ``act``, that is done after ``steps``; then comes ``then``, or ``otherwise`` if it failed.
     """
 
     name: str
@@ -56,10 +66,21 @@ class Program:
     then: Program | None = None
     code: int | None = None
     caught: Mapping[int, int | None] = field(default_factory=dict)
+    cleans: Mapping[int, tuple[Act, ...]] = field(default_factory=dict)
     busy: float = 0.0
+    act: Act | None = None
+    otherwise: Program | None = None
+
+    def runs(self) -> tuple[float, int, Program | None]:
+        """After how many seconds it exits by itself or does something with files; the exit code, and who does it."""
+        spent = sum(step.seconds for step in self.steps)
+        if self.act or self.loop or not self.then:
+            return (spent, 0, self) if self.act else (*self.ends(), None)
+        left, code, doing = self.then.runs()
+        return spent + left, code, doing
 
     def ends(self) -> tuple[float, int]:
-        """After how many seconds it exits by itself (``inf``: never), and with which code."""
+        """After how many seconds it exits by itself (``inf``: never), and with which code, if all tests pass."""
         spent = sum(step.seconds for step in self.steps)
         if self.loop:
             return inf, 0
@@ -157,7 +178,7 @@ def program(words: tuple[str, ...]) -> Program:
     if name == "busybox" and rest:
         return program(rest)
     if name in SHELLS and "-c" in rest[:-1]:
-        return _Script(name, rest[rest.index("-c") + 1]).program()
+        return _Script(name, statements(rest[rest.index("-c") + 1]), dict.fromkeys(_OWN), {}).program()
     if name == "torchrun" or (name.startswith("python") and any("torch.distributed" in word for word in rest)):
         handled = (signals.SIGHUP, signals.SIGINT, signals.SIGQUIT, signals.SIGTERM)
         return Program(name[:15], (Step(inf),), caught={int(each): 1 for each in handled})
@@ -170,25 +191,47 @@ def program(words: tuple[str, ...]) -> Program:
 class _Script:
     """One run through a shell script, written down as steps."""
 
-    def __init__(self, shell: str, text: str) -> None:
+    def __init__(
+        self,
+        shell: str,
+        commands: Sequence[tuple[tuple[str, ...], str]],
+        caught: Mapping[int, int | None],
+        cleans: Mapping[int, tuple[Act, ...]],
+        tests: int = 0,
+        last: int = 0,
+    ) -> None:
         self._shell = shell
-        self._caught: dict[int, int | None] = dict.fromkeys(_OWN)
+        self._caught = dict(caught)
+        self._cleans = dict(cleans)
+        self._tests = tests
         self._steps: list[Step] = []
         self._loop: list[Step] = []
         self._then: Program | None = None
+        self._act: Act | None = None
+        self._otherwise: Program | None = None
         self._code: int | None = None
-        self._last = 0
+        self._last = last
         self._jobs = 0.0
         self._over = False
         self._lines: list[str] = []
-        self._run(statements(text), last=True)
+        self._run(commands, last=True)
 
     def program(self) -> Program:
         steps = tuple(self._steps)
         if self._lines:
             steps += tuple(Step(line=line) for line in self._lines)
         code = self._code if self._code is not None or not self._last else self._last
-        return Program(self._shell, steps, tuple(self._loop), self._then, code, self._caught)
+        return Program(
+            self._shell,
+            steps,
+            tuple(self._loop),
+            self._then,
+            code,
+            self._caught,
+            self._cleans,
+            act=self._act,
+            otherwise=self._otherwise,
+        )
 
     def _run(self, commands: Sequence[tuple[tuple[str, ...], str]], *, last: bool) -> None:
         """Run ``commands``; ``last`` says that nothing comes after them in the script."""
@@ -200,10 +243,25 @@ class _Script:
                 end = _done(commands, position)
                 self._while(words[1:], commands[position:end])
                 position = end + 1
-            else:
+            elif last and (doing := act(words)):
+                self._do(doing, separator, commands[position:])
+            elif words[0] not in _BRACES:
                 self._command(words, separator == "&", last and position == len(commands))
-            if (separator == "&&" and self._last) or (separator == "||" and not self._last):
-                position += 1
+            position += _skipped(separator, self._last, commands[position:])
+
+    def _do(self, doing: Act, separator: str, rest: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        """What comes after an act is another program, or two where a test decides."""
+        self._flush()
+        tests = self._tests + (doing.verb == "test")
+        results = (0, 1) if doing.verb == "test" and tests <= _MOST_TESTS else (0,)
+        branches = [
+            _Script(
+                self._shell, rest[_skipped(separator, last, rest) :], self._caught, self._cleans, tests, last
+            ).program()
+            for last in results
+        ]
+        self._act, self._then, self._over = doing, branches[0], True
+        self._otherwise = branches[-1]
 
     def _while(self, condition: tuple[str, ...], body: Sequence[tuple[tuple[str, ...], str]]) -> None:
         if condition not in ((":",), ("true",)):
@@ -255,6 +313,7 @@ class _Script:
             value = number(name)
             if value is not None and action not in ("", "-"):
                 self._caught[value] = int(found[1] or 0) if found else None
+                self._cleans[value] = tuple(doing for words, _ in statements(action) if (doing := act(words)))
             elif value is not None:
                 self._caught.pop(value, None)
 
@@ -282,9 +341,23 @@ def statements(text: str) -> list[tuple[tuple[str, ...], str]]:
             if words:
                 found.append((tuple(words), token.strip("\n;") or ";"))
             words = []
-        elif token not in ("do", "then", "{", "}") or words:
+        elif token in _BRACES[:1] and not words:
+            found.append(((token,), ";"))
+        elif token not in ("do", "then") or words:
             words.append(token)
     return found
+
+
+def _skipped(separator: str, last: int, rest: Sequence[tuple[tuple[str, ...], str]]) -> int:
+    """How many commands are not run after one with status ``last``: those up to the end of a ``{`` count as one."""
+    if separator not in ("&&", "||") or (separator == "&&") == (last == 0):
+        return 0
+    depth = 0
+    for index, (words, _) in enumerate(rest):
+        depth += (words[0] == "{") - (words[0] == "}")
+        if not depth:
+            return index + 1
+    return len(rest)
 
 
 def _done(commands: Sequence[tuple[tuple[str, ...], str]], position: int) -> int:

@@ -7,6 +7,7 @@ from math import ceil, inf
 
 from jobset_restart.simulator.controllers.agent import agent, is_agent
 from jobset_restart.simulator.controllers.containers import Container, Run
+from jobset_restart.simulator.controllers.files import Act, Files, act, mounts
 from jobset_restart.simulator.controllers.images import Image, Images
 from jobset_restart.simulator.controllers.programs import KILLED, Program, number, program
 from jobset_restart.simulator.profile import Profile
@@ -23,6 +24,7 @@ class Runtime:
     def __init__(self, profile: Profile, source: random.Random) -> None:
         self.profile = profile
         self.images = Images()
+        self.files = Files()
         self._random = source
         self._networks: dict[str, tuple[int, int]] = {}
 
@@ -48,10 +50,10 @@ class Runtime:
         process, mine = program((*spec.get("command", ()), *spec.get("args", ()))), None
         if is_agent(spec):
             mine, process = agent(spec, pod, now + self.lasting(self.profile.agent))
-        spent, code = process.ends()
+        identity = f"{self._random.getrandbits(256):064x}"
         container = Container(
             name=spec["name"],
-            id=f"{self._random.getrandbits(256):064x}",
+            id=identity,
             reference=spec["image"],
             image=self.images.shown(spec["image"], image),
             image_id=image.id,
@@ -59,16 +61,18 @@ class Runtime:
             program=process,
             started=now,
             origin=now,
-            ends=now + spent,
-            code=code,
+            ends=inf,
+            code=0,
+            mounts=mounts(pod, spec, identity, run.node),
             agent=mine,
         )
+        self._goes_on(container, process, now)
         self._probe(run, spec, container)
         run.add(container)
         return container
 
     def _probe(self, run: Run, spec: Obj, container: Container) -> None:
-        """When its probes will say something new. Nothing is run: they pass, but for a barrier that is up."""
+        """When its probes will say something new. They pass, but for a barrier that is up and a missing file."""
         probe = spec.get("startupProbe")
         if probe is None:
             self._probe_readiness(run, spec, container, container.started)
@@ -103,13 +107,27 @@ class Runtime:
         if probe is None:
             container.ready = True
             return
+        container.checks = _checked(probe)
         delay = probe.get("initialDelaySeconds", 0)
         first = _tick(run, probe, container.started + delay) if delay else now + self.lasting(self.profile.notice)
-        container.ready_due = first + (probe.get("successThreshold", 1) - 1) * probe.get("periodSeconds", 10)
+        wait = 0 if container.checks else probe.get("successThreshold", 1) - 1
+        container.ready_due = first + wait * probe.get("periodSeconds", 10)
+
+    def _check(self, run: Run, probe: Obj, container: Container, now: float) -> None:
+        """A readiness probe that looks for a file goes on looking (``successThreshold`` 1)."""
+        assert container.checks is not None
+        container.ready_due = now + probe.get("periodSeconds", 10)
+        found = self.files.do(container.checks, container.mounts)
+        container.misses = 0 if found else container.misses + 1
+        ready = found or (container.ready and container.misses < probe.get("failureThreshold", 3))
+        if ready != container.ready:
+            container.ready, run.dirty = ready, True
 
     def probed(self, run: Run, spec: Obj, container: Container, now: float) -> bool:
         """Take the probe results that are due; returns whether the startup probe was among them."""
-        if container.ready_due <= now:
+        if container.ready_due <= now and container.checks:
+            self._check(run, spec["readinessProbe"], container, now)
+        elif container.ready_due <= now:
             container.ready, container.ready_due = True, inf
             run.dirty = True
         if container.startup_due > now:
@@ -119,10 +137,30 @@ class Runtime:
             self._probe_readiness(run, spec, container, now)
         return True
 
+    def _goes_on(self, container: Container, rest: Program, origin: float) -> None:
+        """PID 1 is ``rest`` from ``origin`` on."""
+        spent, code, doing = rest.runs()
+        container.program, container.origin = rest, origin
+        container.ends, container.code, container.doing = origin + spent, code, doing
+        if container.fate is not None:
+            self._end(container, *container.fate)
+
+    def _do(self, container: Container, doing: Program) -> None:
+        """What PID 1 does with files now decides how it goes on."""
+        assert doing.act is not None
+        assert doing.then is not None
+        assert doing.otherwise is not None
+        passed = self.files.do(doing.act, container.mounts)
+        self._goes_on(container, doing.then if passed else doing.otherwise, container.ends)
+
     def settle(self, run: Run, now: float) -> None:
         """Containers whose process has ended by now are exited; PLEG will notice."""
         for container in run.live():
+            while container.doing is not None and container.ends <= now:
+                self._do(container, container.doing)
             if container.ends <= now:
+                for each in container.cleans:
+                    self.files.do(each, container.mounts)
                 container.finished = container.ends
                 container.startup_due = container.ready_due = container.refused_due = inf
                 if container.agent:
@@ -141,16 +179,15 @@ class Runtime:
         running, step, left = container.program.at(at - container.origin)
         code = running.caught.get(signal)
         if code is not None:
-            self._end(container, at + (left if step.held else self.lasting(self.profile.container_stop)), code)
+            takes = left if step.held else self.lasting(self.profile.container_stop)
+            self._end(container, at + takes, code, running.cleans.get(signal, ()))
 
     def kill_children(self, container: Container, at: float) -> bool:
         """``kill -9 -1`` from inside: everything but PID 1. Returns whether there was anything."""
         rest = container.program.without_child(at - container.origin)
         if rest is None:
             return False
-        container.program, container.origin = rest, at + self.lasting(self.profile.container_stop)
-        spent, code = rest.ends()
-        container.ends, container.code = container.origin + spent, code
+        self._goes_on(container, rest, at + self.lasting(self.profile.container_stop))
         return True
 
     def limit_cpu(self, container: Container, seconds: float, at: float) -> None:
@@ -171,9 +208,18 @@ class Runtime:
         return running, step.child
 
     @staticmethod
-    def _end(container: Container, at: float, code: int) -> None:
+    def _end(container: Container, at: float, code: int, cleans: tuple[Act, ...] = ()) -> None:
+        """A signal ends it at ``at``, if nothing ends it before."""
+        if container.fate is None or at < container.fate[0]:
+            container.fate = at, code, cleans
         if at < container.ends + _SAME:
-            container.ends, container.code = at, code
+            container.ends, container.code, container.doing, container.cleans = at, code, None, cleans
+
+
+def _checked(probe: Obj) -> Act | None:
+    """The file that a probe's command looks for; None if it does not."""
+    words = (probe.get("exec") or {}).get("command") or ()
+    return act(words) if words else None
 
 
 def _tick(run: Run, probe: Obj, after: float) -> float:
