@@ -274,13 +274,18 @@ def _divide(case: Case) -> tuple[list[SlotState], list[tuple[SlotState, str]]]:
         if state.slot not in chosen
     ]
     for state in case.scope:
-        if case.trigger in ("image", "signal", "pods") and dead(state):
-            left.append((state, f"node {state.node_name} is not Ready"))
-        elif case.trigger in ("image", "signal") and not running(state):
-            left.append((state, "no running Pod"))
+        if reason := left_alone(case.trigger, state):
+            left.append((state, reason))
         else:
             scope.append(state)
     return scope, left
+
+
+def left_alone(trigger: Trigger, state: SlotState) -> str:
+    """Why this trigger leaves a slot alone that --allow let through, "" where it does not."""
+    if trigger in ("image", "signal", "pods") and dead(state):
+        return f"node {state.node_name} is not Ready"
+    return "no running Pod" if trigger in ("image", "signal") and not running(state) else ""
 
 
 def _before(state: SlotState) -> dict[str, Any]:

@@ -6,26 +6,55 @@ younger than the operation (signal, suspend, jobs, pods).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import structs
 
-from jobset_restart.claim import Record
-from jobset_restart.findings import Case, Evidence
+from jobset_restart.claim import Record, unusable
+from jobset_restart.findings import Case, Evidence, Finding, look
+from jobset_restart.findings.nodes import dead
 from jobset_restart.objects import ContainerStatus, Pod, seconds
-from jobset_restart.plan import Plan, SlotPlan, Stage, case_for, predicted, predicted_most, stages
+from jobset_restart.plan import (
+    Plan,
+    Request,
+    Selection,
+    SlotPlan,
+    Stage,
+    case_for,
+    left_alone,
+    predicted,
+    predicted_most,
+    stages,
+)
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, statuses
 from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
 from jobset_restart.writes import Action, Write
 
 
-def carry_on(snapshot: Snapshot, record: Record, evidence: Evidence | None = None) -> Plan:
+def carry_on(
+    snapshot: Snapshot,
+    record: Record,
+    evidence: Evidence | None = None,
+    *,
+    allow: Iterable[str] = (),
+    node_down: Iterable[str] = (),
+) -> Plan:
     """The plan that does what the recorded operation has not done yet, under the same id.
 
-    Raises ValueError where the record names no trigger of this version, or slots that cannot be read.
+    Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
+    on (`allow`, `node_down`), never from the record: whoever may patch the JobSet may have written that.
+
+    Raises ValueError where the record does not fit the JobSet, or names no trigger of this version.
     """
     trigger = next((t for t in TRIGGERS if t == record.trigger), None)
     if trigger is None:
         raise ValueError(f"operation {record.id} names the unknown trigger {record.trigger!r}")
-    case = _case(snapshot, record, trigger, evidence or Evidence())
+    if why := unusable(snapshot.jobset, record, snapshot.time):
+        raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
+    used = {pod.spec.node_name for pod in snapshot.pods()}
+    down = (node for node in node_down if node in used or node not in record.request.node_down)
+    request = structs.replace(record.request, allow=tuple(allow), node_down=tuple(down), selection=Selection())
+    case = _case(snapshot, record, request, trigger, evidence or Evidence())
     slots = [_slot(case, state, record) for state in case.scope]
     slots += [_slot(case, state, record, lost=True) for state in case.lost]
     rest = structs.replace(
@@ -33,39 +62,105 @@ def carry_on(snapshot: Snapshot, record: Record, evidence: Evidence | None = Non
         scope=[s.state for s in slots if not s.sent and not s.lost],
         lost=[_as_it_was(s) for s in slots if s.lost],
     )
+    found = _findings(rest, record, slots, frozenset(allow))
+    refused = any(f.severity == "blocker" and not f.allowed for f in found)
+    slots = _left_alone(rest, slots)
+    rest = structs.replace(rest, scope=[s.state for s in slots if s.trigger and not s.sent and not s.lost])
     unprobed = trigger == "signal" and rest.scope != [] and rest.evidence.probes is None
     return Plan(
         operation=record.id,
         snapshot=snapshot,
-        request=record.request,
-        strategy=record.strategy,
+        request=request,
+        strategy="in-place" if trigger in IN_PLACE else "recreate",
         trigger=trigger,
         reason=f"carries on operation {record.id} of {record.owner}",
         slots=slots,
-        stages=[] if unprobed else _stages(rest, record, slots),
-        findings=[],
-        needs_probes=unprobed,
+        stages=[] if unprobed or refused else _stages(rest, record, slots),
+        findings=found,
+        refused=refused,
+        needs_probes=unprobed and not refused,
         predicted=predicted(rest),
         predicted_most=predicted_most(rest),
         attempt=record.attempt or next_attempt(snapshot.jobset),
     )
 
 
-def _case(snapshot: Snapshot, record: Record, trigger: Trigger, evidence: Evidence) -> Case:
-    """The slots of the operation. Its record names them: what was selected by Pod or node may have moved since."""
-    case = case_for(snapshot, record.request, trigger, evidence)
-    try:
-        parts = record.parts()
-    except ValueError:
-        raise ValueError(f"the record of operation {record.id} names slots that cannot be read") from None
-    if parts is None:
-        return case
-    states, (scope, lost) = [*case.scope, *case.lost], parts
-    return structs.replace(
-        case,
-        scope=[state for state in states if state.slot in scope],
-        lost=[state for state in states if state.slot in lost],
-    )
+def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger, evidence: Evidence) -> Case:
+    """The slots of the operation. Its record names them: what was selected by Pod or node may have moved since. Given
+    up are those whose old Pod is on a machine that is declared down now, and those that were given up and are free."""
+    case = case_for(snapshot, request, trigger, evidence)
+    parts = record.parts()
+    states = [*case.scope, *case.lost]
+    ours = states if parts is None else [s for s in states if any(s.slot in part for part in parts)]
+    since, down = int(seconds(record.started)), set(request.node_down)
+
+    def given_up(state: SlotState) -> bool:
+        old = _old_pods(state, since)
+        was = parts is not None and state.slot in parts[1]
+        return any(pod.spec.node_name in down for pod in old) or (was and not old)
+
+    lost = [state for state in ours if given_up(state)]
+    slots = {state.slot for state in lost}
+    return structs.replace(case, scope=[state for state in ours if state.slot not in slots], lost=lost, absent=[])
+
+
+def _old_pods(state: SlotState, since: float) -> list[Pod]:
+    pods = (pod for pod in (state.pod, *state.leftovers) if pod is not None)
+    return [pod for pod in pods if seconds(pod.metadata.creation_timestamp) < since]
+
+
+DONE_WITH = frozenset({"JSR104", "JSR106", "JSR505"})
+"""What was to be restarted, and how far the trigger may reach, was decided when the operation began."""
+ALWAYS = ("JSR101", "JSR103", "JSR105", "JSR4", "JSR601")
+"""What concerns an operation that has nothing left to send, too."""
+
+
+def _findings(rest: Case, record: Record, slots: list[SlotPlan], allow: frozenset[str]) -> list[Finding]:
+    """The findings for what is still to be sent; and for the machines, those for every slot that is waited for."""
+    snapshot = rest.snapshot
+    suspended = rest.trigger == "suspend" and record.phase == "suspending" and snapshot.jobset.spec.suspend
+    if suspended:
+        # To leave it suspended would be worse than anything that speaks against a suspend.
+        rest = structs.replace(rest, finishes=record.id)
+    found = [f for f in look(rest, allow) if f.id not in DONE_WITH and not f.id.startswith("JSR4")]
+    lost = [state for state in rest.lost if state.pod]
+    to_send = rest.scope or lost if rest.trigger in IN_PLACE else _stages(rest, record, slots)
+    if suspended or not to_send:
+        found = [f for f in found if f.id.startswith(ALWAYS) or f.id == "JSR108"]
+    since = int(seconds(record.started))
+    waited_for = [_where_it_was(snapshot, s.state, since) for s in slots if not s.lost]
+    nodes = look(structs.replace(rest, scope=waited_for, lost=lost), allow)
+    found += [_for_resume(f, waited_for, record) for f in nodes if f.id.startswith("JSR4")]
+    order = {"blocker": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda f: (order[f.severity], f.id))
+
+
+def _where_it_was(snapshot: Snapshot, state: SlotState, since: float) -> SlotState:
+    """The slot by its oldest Pod: the one that has to end, where a new one is there already."""
+    old = _old_pods(state, since)
+    if not old or old[0] is state.pod:
+        return state
+    nodes = snapshot.nodes or {}
+    return structs.replace(state, pod=old[0], node=nodes.get(old[0].spec.node_name), leftovers=[])
+
+
+def _for_resume(finding: Finding, waited_for: list[SlotState], record: Record) -> Finding:
+    """A dead machine, with the way out of an operation that is under way."""
+    if finding.id != "JSR401":
+        return finding
+    names = sorted({state.node_name for state in waited_for if dead(state)})
+    options = " ".join(f"--node-down {name}" for name in names)
+    todo = f"if the machine is really off: --resume {record.id} {options}; if it is only cut off, mend it first"
+    return structs.replace(finding, todo=todo)
+
+
+def _left_alone(rest: Case, slots: list[SlotPlan]) -> list[SlotPlan]:
+    """The slots, those marked that --allow let through and the trigger leaves alone."""
+    for slot in slots:
+        reason = "" if slot.sent or slot.lost else left_alone(rest.trigger, slot.state)
+        if reason:
+            slot.trigger, slot.reason = "", reason
+    return slots
 
 
 def _as_it_was(slot: SlotPlan) -> SlotState:

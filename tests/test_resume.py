@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.claim import Record
+from jobset_restart.cluster.exec import ExecResult
+from jobset_restart.errors import ExecFailed
+from jobset_restart.findings import Evidence
 from jobset_restart.objects import ContainerState, ContainerStateRunning, ContainerStateWaiting, Pod
-from jobset_restart.plan import Request
+from jobset_restart.plan import Plan, Request
+from jobset_restart.restart import carry_on_command, decide
 from jobset_restart.resume import carry_on
-from jobset_restart.snapshot import Slot
+from jobset_restart.snapshot import Slot, Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.writes import Write
+from jobset_restart.triggers.signal import Probe
+from jobset_restart.writes import Exec, Permission, Write
 from tests import build
+from tests.small_cluster import SmallCluster
 from tests.test_plan import native_snapshot
 
 STARTED = build.NOW
@@ -147,10 +155,160 @@ def test_what_replaced_a_pod_on_a_lost_machine_is_let_be() -> None:
     nodes = [build.node(), build.node("node-1", ready=False)]
     snapshot = build.snapshot(pods=[marked(0, 1), gone, new], nodes=nodes)
     request = Request(via="image", node_down=("node-1",))
-    plan = carry_on(snapshot, record("image", scope=("workers/0/0",), lost=("workers/0/1",), request=request))
+    recorded = record("image", scope=("workers/0/0",), lost=("workers/0/1",), request=request)
+    plan = carry_on(snapshot, recorded, node_down=("node-1",), allow=("JSR202",))
     assert {action.uid for action in plan.actions if isinstance(action, Write)} == {gone.metadata.uid}
 
 
 def test_a_trigger_of_another_version_is_said_to_be_unknown() -> None:
     with pytest.raises(ValueError, match="teleport"):
         carry_on(build.snapshot(), record("teleport"))
+
+
+# ---------------------------------------------------------------- the record is input, and the findings are looked at
+
+
+def ids(plan: Plan) -> set[str]:
+    return {finding.id for finding in plan.blockers()}
+
+
+def test_a_forged_record_does_not_delete_what_a_plan_would_refuse() -> None:
+    """Trigger pods, every node declared down, everything allowed: nothing of it is taken from the record."""
+    request = Request(via="pods", node_down=("node-0",), allow=("JSR202", "JSR401", "JSR405"))
+    plan = carry_on(build.snapshot(), record("pods", request=request, lost=("workers/0/0-1",)))
+    assert plan.refused
+    assert "JSR202" in ids(plan)
+    assert plan.actions == []
+
+
+def test_machines_are_declared_down_by_the_person_not_by_the_record() -> None:
+    nodes = [build.node(), build.node("node-1", ready=False)]
+    snapshot = build.snapshot(build.jobset(backoff_limit=6), [build.pod(0), build.pod(1, node="node-1")], nodes=nodes)
+    recorded = record("image", lost=("workers/0/1",), scope=("workers/0/0",), request=Request(node_down=("node-1",)))
+    silent = carry_on(snapshot, recorded)
+    (blocker,) = silent.blockers()
+    assert (blocker.id, silent.actions) == ("JSR401", [])
+    assert "--resume op1 --node-down node-1" in blocker.todo
+    said = carry_on(snapshot, recorded, node_down=("node-1",))
+    assert not said.refused
+    assert len(said.actions) == 3
+    assert carry_on_command(said).endswith("--resume op1 --node-down node-1")
+
+
+def test_a_healthy_machine_is_not_given_up_in_a_resume_either() -> None:
+    plan = carry_on(build.snapshot(build.jobset(backoff_limit=6)), record("image"), node_down=("node-0",))
+    assert "JSR405" in ids(plan)
+    assert plan.actions == []
+
+
+def test_a_machine_that_was_given_up_and_has_no_pod_any_more_may_be_named_again() -> None:
+    pods = [marked(0, 1), build.pod(1, name="train-workers-0-1-new", created=LATER)]
+    recorded = record("image", lost=("workers/0/1",), scope=("workers/0/0",), request=Request(node_down=("node-1",)))
+    plan = carry_on(build.snapshot(pods=pods), recorded, node_down=("node-1",))
+    assert (plan.refused, plan.actions) == (False, [])
+
+
+def test_a_machine_that_died_since_is_named_though_everything_was_sent() -> None:
+    nodes = [build.node(), build.node("node-1", ready=False)]
+    pods = [marked(0, 1), marked(1, 0)]
+    pods[1].spec.node_name = "node-1"
+    snapshot = build.snapshot(pods=pods, nodes=nodes)
+    assert ids(carry_on(snapshot, record("image"))) == {"JSR401"}
+    assert not carry_on(snapshot, record("image"), allow=("JSR401",)).refused
+
+
+def test_old_pods_that_end_on_a_dead_machine_hold_a_suspended_jobset_and_are_named() -> None:
+    nodes = [build.node(), build.node("node-1", ready=False)]
+    pods = [build.pod(1, node="node-1", deleted=True)]
+    snapshot = build.snapshot(build.jobset(spec={"suspend": True}), pods, nodes=nodes)
+    recorded = record("suspend", phase="suspending")
+    assert ids(carry_on(snapshot, recorded)) == {"JSR401"}
+    said = carry_on(snapshot, recorded, node_down=("node-1",))
+    assert (said.refused, [stage.name for stage in said.stages]) == (False, ["resume"])
+
+
+def test_what_is_still_to_be_sent_is_held_against_the_budgets() -> None:
+    of = build.jobset(pods=3, restart_policy="OnFailure", backoff_limit=2)
+    pods = [build.pod(index, spec={"restartPolicy": "OnFailure"}) for index in range(3)]
+    assert ids(carry_on(build.snapshot(of, pods), record("image"))) == {"JSR201"}
+    allowed = carry_on(build.snapshot(of, pods), record("image"), allow=("JSR201",))
+    assert len(allowed.actions) == 3
+    assert carry_on_command(allowed).endswith("--allow JSR201")
+
+
+def test_what_was_sent_already_is_not() -> None:
+    of = build.jobset(restart_policy="OnFailure", backoff_limit=2)
+    pods = [marked(0, 1), marked(1, 0)]
+    assert not carry_on(build.snapshot(of, pods), record("image")).refused
+    under_way = native_snapshot(attempts=("3", "2"), max_restarts=3)
+    under_way.jobset.status.previous_in_place_restart_attempt = 2
+    assert not carry_on(under_way, record("native", attempt=3)).refused
+
+
+def test_a_suspended_jobset_is_resumed_whatever_speaks_against_suspending_it() -> None:
+    of = build.jobset(
+        pods=2,
+        spec={"suspend": True},
+        metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}},
+    )
+    snapshot = build.snapshot(of, [], [build.job(of, status={"completedIndexes": "0"})])
+    plan = carry_on(snapshot, record("suspend", phase="suspending"))
+    assert (plan.refused, [stage.name for stage in plan.stages]) == (False, ["resume"])
+
+
+def test_what_somebody_else_suspended_since_is_not_resumed() -> None:
+    snapshot = build.snapshot(build.jobset(spec={"suspend": True}), [build.pod(0), build.pod(1)])
+    assert "JSR102" in ids(carry_on(snapshot, record("image", phase="triggering")))
+
+
+def test_permissions_are_asked_about_again() -> None:
+    denied = Evidence(denied={"image": [Permission("patch", "", "pods")]})
+    assert ids(carry_on(build.snapshot(), record("image"), denied)) == {"JSR601"}
+
+
+def signal_snapshot(*pods: Pod) -> Snapshot:
+    for pod in pods:
+        pod.spec.restart_policy = "OnFailure"
+    return build.snapshot(build.jobset(pods=len(pods), restart_policy="OnFailure", backoff_limit=6), list(pods))
+
+
+def test_a_signal_restart_whose_probe_failed_is_refused_in_words() -> None:
+    snapshot = signal_snapshot(build.pod(0), build.pod(1))
+    failed = Evidence(probes={("workers", "worker"): Probe(error="the container is not running")})
+    assert ids(carry_on(snapshot, record("signal"), failed)) == {"JSR303"}
+    assert ids(carry_on(snapshot, record("signal"), Evidence(probes={}))) == {"JSR303"}
+
+
+def test_only_what_is_still_to_be_signalled_is_looked_into_and_another_one_where_the_first_cannot_be() -> None:
+    """A container that restarts just now refuses the exec: the normal case in a resume."""
+    restarted = build.pod(0, statuses=[build.status(restarts=1, state={"running": {"startedAt": LATER}})])
+    snapshot = signal_snapshot(restarted, build.pod(1), build.pod(2))
+    cluster = SmallCluster(snapshot.jobset, list(snapshot.pods()))
+    asked: list[str] = []
+
+    async def execute(exec_: Exec, **_: Any) -> ExecResult:
+        asked.append(exec_.path.rpartition("/")[2])
+        if len(asked) == 1:
+            raise ExecFailed("container not found")
+        stdout = b"jsr-probe caught=0000000000004000 ticks=1 children=0 prlimit=0 name=python"
+        return ExecResult(exit_code=0, stdout=stdout.decode(), stderr="")
+
+    cluster.execute = execute  # type: ignore[method-assign]
+    plan = asyncio.run(decide(cluster, lambda found: carry_on(snapshot, record("signal"), found)))
+    assert asked == ["train-workers-0-1", "train-workers-0-2"]
+    assert not plan.refused
+    assert {action.slot for action in plan.actions} == {"workers/0/1", "workers/0/2"}
+
+
+def test_slots_that_allow_let_through_are_left_alone_as_in_a_plan() -> None:
+    snapshot = build.snapshot(build.jobset(), [build.pod(0), build.pod(1, phase="Pending", ready=False)])
+    plan = carry_on(snapshot, record("image"), allow=("JSR107",))
+    assert slots_written(plan) == ["workers/0/0"]
+    assert [slot.state.slot for slot in plan.scope] == [Slot("workers", 0, 0)]
+
+
+@pytest.mark.parametrize("fields", [{"attempt": 2**30}, {"started": "2036-01-01T00:00:00Z"}])
+def test_a_record_that_does_not_fit_is_refused(fields: dict[str, Any]) -> None:
+    recorded = structs.replace(record("native"), **fields)
+    with pytest.raises(ValueError, match="cannot be carried on"):
+        carry_on(native_snapshot(), recorded)

@@ -32,7 +32,7 @@ from jobset_restart.findings import Evidence
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
 from jobset_restart.report.plan import plan_report
-from jobset_restart.restart import Operation, Options, decide, rehearse
+from jobset_restart.restart import Operation, Options, carry_on_command, decide, rehearse
 from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot
 
@@ -88,7 +88,7 @@ async def _plan(cluster: Cluster, namespace: str, wish: Wish, request: Request) 
 
     snapshot = await resolve(cluster, namespace, wish.name)
     if wish.resume:
-        return await _resumed(cluster, snapshot, wish.resume)
+        return await _resumed(cluster, snapshot, wish.resume, request)
     if wish.dry_run == "none":
         _refuse_if_held(snapshot)
     _check_names(snapshot, request)
@@ -118,24 +118,27 @@ async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request,
     return structs.replace(request, selection=structs.replace(request.selection, pods=frozenset(names)))
 
 
-async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str) -> Plan:
-    record = claim.read(snapshot.jobset)
-    if record is None or record.id != wanted:
-        known = f"its record is of operation {record.id}" if record else "it has no record of any"
+async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str, request: Request) -> Plan:
+    found = claim.lock(snapshot.jobset)
+    if found is None or found.id != wanted:
+        known = f"its record is of operation {found.id}" if found else "it has no record of any"
         raise UsageError(
             f"JobSet {snapshot.name} knows no operation {wanted}: {known}", f"see `jsr status {snapshot.name}`"
         )
+    record = found.record
+    if record is None:
+        raise UsageError(f"the record of operation {wanted} cannot be read: {found.flaw}", "start a new one")
     if record.state == "finished":
         raise UsageError(
             f"operation {wanted} is over (exit code {record.exit_code}: {record.reason})", "start a new one"
         )
     _refuse_if_held(snapshot)
 
-    def again(found: Evidence) -> Plan:
+    def again(evidence: Evidence) -> Plan:
         try:
-            return carry_on(snapshot, record, found)
+            return carry_on(snapshot, record, evidence, allow=request.allow, node_down=request.node_down)
         except ValueError as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(str(error), "start a new one") from None
 
     return await decide(cluster, again)
 
@@ -203,12 +206,8 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
 
 
 def _left_at_once(plan: Plan) -> tuple[str, str]:
-    name, namespace = plan.snapshot.name, plan.snapshot.namespace
     left = f"left at once; operation {plan.operation} may be half sent, and a suspended JobSet not yet resumed"
-    return (
-        left,
-        f"carry on with `jsr restart {name} -n {namespace} --resume {plan.operation}` when its claim has lapsed",
-    )
+    return left, f"carry on with `{carry_on_command(plan)}` when its claim has lapsed"
 
 
 async def _tick(view: View, now: Callable[[], float]) -> None:

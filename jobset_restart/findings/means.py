@@ -78,9 +78,11 @@ def no_shell(case: Case) -> Hit | None:
     """
     bad = []
     for state, _, container in case.targets():
-        probe = (case.evidence.probes or {}).get((state.slot.replicated_job, container.name))
-        if probe and probe.error:
-            bad.append((state, container.name, probe.error))
+        if case.evidence.probes is None:
+            break
+        probe = case.evidence.probes.get((state.slot.replicated_job, container.name))
+        if probe is None or probe.error:
+            bad.append((state, container.name, probe.error if probe else "it could not be looked into"))
     return Hit(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
 
 

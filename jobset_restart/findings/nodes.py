@@ -173,7 +173,7 @@ def declared_down_but_ready(case: Case) -> Hit | None:
     """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready, or on
     which a Pod became Ready after the node was given up, runs them: two Pods would hold one identity. A node with no
     Pod of this JobSet is taken for a mistyped name."""
-    nodes, used = case.snapshot.nodes, {s.node_name for s in case.snapshot.slots.values()}
+    nodes, used = case.snapshot.nodes, {pod.spec.node_name for pod in case.snapshot.pods()}
     speaking = {s.node_name for s in case.snapshot.slots.values() if s.ready and not dead(s)}
     wrong = []
     for name in sorted(case.node_down):

@@ -2,5 +2,6 @@
 
 from jobset_restart.restart.evidence import decide, rehearse
 from jobset_restart.restart.operation import Operation, Options
+from jobset_restart.restart.result import carry_on_command
 
-__all__ = ["Operation", "Options", "decide", "rehearse"]
+__all__ = ["Operation", "Options", "carry_on_command", "decide", "rehearse"]

@@ -352,11 +352,13 @@ class Operation:
             self._notice(f"the record of the operation could not be completed: {told(failed).message}")
 
     def _detached(self) -> Detached:
-        now = self.cluster.now()
         left = sum(track.sent_at is None for track in self.tracker.slots.values())
-        name, namespace = self.plan.snapshot.name, self.plan.snapshot.namespace
-        follow = f"jsr restart {name} -n {namespace} --resume {self.plan.operation}"
-        return Detached(time=now, operation=self.plan.operation, not_triggered=left, follow=follow)
+        return Detached(
+            time=self.cluster.now(),
+            operation=self.plan.operation,
+            not_triggered=left,
+            follow=result.carry_on_command(self.plan),
+        )
 
     def _retried(self, request: str, reason: str, delay: float) -> None:
         self._emit(Retried(time=self.cluster.now(), request=request, reason=reason, delay=delay))

@@ -60,6 +60,14 @@ def leaves(tracker: Tracker, code: int) -> bool:
     return code in (0, 1, INTERRUPTED, DEADLINE) and not tracker.done
 
 
+def carry_on_command(plan: Plan) -> str:
+    """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
+    said = [f"--node-down {node}" for node in plan.request.node_down]
+    said += [f"--allow {finding.id}" for finding in plan.findings if finding.allowed]
+    command = f"jsr restart {plan.snapshot.name} -n {plan.snapshot.namespace} --resume {plan.operation}"
+    return " ".join([command, *said])
+
+
 def planned(plan: Plan, began: float, deadline: float) -> Planned:
     """The event that opens an operation. Times in seconds since the epoch."""
     return Planned(
