@@ -34,9 +34,16 @@ class JsrError(Exception):
     """An error for the person at the keyboard.
 
     `message` says what happened and to which object; `hint`, where there is one, what to do next.
+
+    Whether the same request may succeed a little later is data, read by the one retry policy: `passing` says so,
+    `tries` how often it is worth another try (None: for as long as there is time), `retry_after` how many seconds the
+    server asked to wait (None: it did not say).
     """
 
     exit_code = 1
+    passing = False
+    tries: int | None = None
+    retry_after: float | None = None
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -56,14 +63,20 @@ class AccessError(JsrError):
 
 
 class Unreachable(JsrError):
-    pass
+    """No answer. `passing=False` where no later try can go better: a certificate that is not trusted, a bad proxy."""
+
+    passing = True
+
+    def __init__(self, message: str, hint: str = "", *, passing: bool = True) -> None:
+        super().__init__(message, hint)
+        self.passing = passing
 
 
 class ApiError(JsrError):
-    """An answer of the API server with a status of 400 or more.
+    """An answer of the API server that is none of success, or none that can be read.
 
-    `status` is the HTTP status, `reason` the machine-readable reason of the Status object ("NotFound"),
-    `retry_after` the seconds the server asked to wait, or None.
+    `status` is the HTTP status (0 where the answer itself is at fault), `reason` the machine-readable reason of the
+    Status object ("NotFound"), `retry_after` the seconds the server asked to wait, or None.
     """
 
     status = 0
@@ -78,7 +91,8 @@ class ApiError(JsrError):
 
 
 class Unauthorized(ApiError):
-    pass
+    """Credentials that were refused. An API server whose authentication webhook is away refuses good ones, too: those
+    are tried again `tries` times."""
 
 
 class Forbidden(ApiError):
@@ -102,7 +116,7 @@ class Invalid(ApiError):
 
 
 class Overloaded(ApiError):
-    pass
+    passing = True
 
 
 class ExecFailed(JsrError):

@@ -49,12 +49,14 @@ class Write(Struct, frozen=True, kw_only=True):
 
 
 class Exec(Struct, frozen=True, kw_only=True):
-    """One command to run in a container of a Pod. `path` is the API path of the Pod."""
+    """One command to run in a container of a Pod. `path` is the API path of the Pod. `refusals` are exit codes by which
+    the command says that it did nothing, each with the reason."""
 
     path: str
     container: str
     command: tuple[str, ...]
     slot: str = ""
+    refusals: tuple[tuple[int, str], ...] = ()
 
 
 Action = Write | Exec

@@ -1,289 +1,325 @@
-"""Credentials, TLS and proxy: what the official Python client's loaders make of a kubeconfig or a service account."""
+"""Where the API server is and how to speak to it: a kubeconfig or a Pod's service account, read and read again."""
 
 from __future__ import annotations
 
-import difflib
+import asyncio
+import base64
 import logging
 import os
 import ssl
-from collections.abc import Callable, Mapping
+import time
 from typing import Any
+from urllib.parse import quote
 
+from multidict import CIMultiDict
+from yarl import URL
+
+from jobset_restart.cluster import files, kubeconfig, limits, plugin, tls
+from jobset_restart.cluster.files import Signature
+from jobset_restart.cluster.kubeconfig import Chosen, Cluster, User
+from jobset_restart.cluster.plugin import Credential
+from jobset_restart.cluster.proxy import Proxy, proxy_for
+from jobset_restart.cluster.secret import hide
+from jobset_restart.cluster.tls import Tls
 from jobset_restart.errors import AccessError
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ENV_SERVICE_ACCOUNT = "JSR_SERVICE_ACCOUNT_DIR"
-ENV_KUBECONFIG = "KUBECONFIG"
-DEFAULT_KUBECONFIG = "~/.kube/config"
+FILES_SECONDS = 60.0
+"""How old a token file's content may grow, whatever its times say (client-go, transport/token_source.go: a minute)."""
+PLUGIN_SECONDS = 10.0
+"""The least time between two runs of a program that gives credentials."""
+
+Headers = CIMultiDict[str]
 
 
 class Access:
-    """Where the API server is and how to speak to it. `load` reads everything anew; `refresh` what may expire.
+    """One user's way to one API server. `load` reads everything; call it first, and again when `stale` or refused.
 
-    Attributes: server (URL), context, namespace (default of the context), user, ssl (one SSLContext, None for plain
-    HTTP), proxy (URL or ""). `headers` gives the headers of the next request.
+    Attributes, fixed by the first load: server (URL), context, namespace (default of the context), user, proxy (None
+    for none). `ssl` (one SSLContext, None for plain HTTP) is another object only when the certificates are others.
     """
 
-    def __init__(self, kubeconfig: str | None, context: str | None, impersonate: str | None) -> None:
-        self._kubeconfig, self._wanted_context, self._impersonate = kubeconfig, context, impersonate
-        self.load()
-
-    def load(self) -> None:
-        """Raises AccessError with what is wrong and where."""
-        from kubernetes.client.configuration import Configuration
-
-        self._configuration = Configuration()
-        self.context = self.user = ""
+    def __init__(self, kubeconfig_paths: str | None, context: str | None, impersonate: str | None) -> None:
+        """Reads nothing. Raises AccessError where `impersonate` cannot be sent."""
+        self._paths, self._wanted, self._impersonate = kubeconfig_paths, context, impersonate
+        self.server = self.context = self.user = ""
         self.namespace = "default"
-        self._impersonation: dict[str, str] = {"Impersonate-User": self._impersonate} if self._impersonate else {}
-        self._expires: Callable[[], bool] = lambda: False
-        source = kubeconfig_paths(self._kubeconfig)
-        if source is None:
-            self._load_in_cluster()
-        else:
-            self._load_kubeconfig(source)
-        self.server = str(self._configuration.host)
-        self.ssl = self._ssl_context()
-        self.proxy = self._proxy()
-        self._token = self._read_token()
+        self.proxy: Proxy | None = None
+        self.ssl: ssl.SSLContext | None = None
+        self.tls: Tls | None = None
+        self.reload_seconds = 1.0
+        self._headers: Headers = CIMultiDict()
+        self._secrets: tuple[str, ...] = ()
+        self._given: Credential | None = None
+        self._files: dict[str, Signature | None] = {}
+        self._tried = 0.0
+
+    async def load(self, *, refused: bool = False) -> None:
+        """Reads everything anew; `refused` also runs a plugin again whose credential has not expired.
+
+        Raises AccessError with what is wrong and where; what was loaded before stays in use then.
+        """
+        self._tried = time.monotonic()
+        seen, self._files = self._files, {}
+        if refused:
+            self._given = None
+        try:
+            paths = kubeconfig.paths(self._paths)
+            if paths is None:
+                await asyncio.to_thread(self._load_in_cluster)
+            else:
+                config = await asyncio.to_thread(kubeconfig.load, paths)
+                await self._load_context(kubeconfig.choose(config, self.context or self._wanted))
+        except AccessError:
+            self._files = {path: files.signature(path) for path in {**seen, **self._files}}
+            raise
+
+    @property
+    def stale(self) -> bool:
+        """Whether the credentials have to be read again before the next request: one of their files was written, or
+        was read a minute ago, or what a plugin gave has expired."""
+        age = time.monotonic() - self._tried
+        if self._given is not None and _expired(self._given):
+            return age >= PLUGIN_SECONDS
+        if not self._files:
+            return False
+        return age >= FILES_SECONDS or any(files.signature(path) != was for path, was in self._files.items())
+
+    def headers(self) -> Headers:
+        """The authentication headers as they are now."""
+        return self._headers.copy()
+
+    def hide(self, text: str) -> str:
+        """The text without any of the credentials in use."""
+        return hide(text, self._secrets)
 
     # ------------------------------------------------------------ sources
 
     def _load_in_cluster(self) -> None:
-        from kubernetes.config.config_exception import ConfigException
-        from kubernetes.config.incluster_config import InClusterConfigLoader
-
+        """As client-go's InClusterConfig: files in a known folder, the address from the environment."""
         folder = os.environ.get(ENV_SERVICE_ACCOUNT, SERVICE_ACCOUNT)
+        where = f"the service account in {folder}"
+        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
+        if not host or not port:
+            raise AccessError(f"{where} cannot be used: KUBERNETES_SERVICE_HOST or _PORT is not set")
+        server = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+        token = self._token_of(f"{folder}/token", where)
+        authority = self._file(f"{folder}/ca.crt", where, limits.CERTIFICATE_BYTES)
         try:
-            InClusterConfigLoader(token_filename=f"{folder}/token", cert_filename=f"{folder}/ca.crt").load_and_set(
-                self._configuration
-            )
-        except (ConfigException, OSError) as error:
-            raise AccessError(f"the service account in {folder} cannot be used: {error}") from None
-        self.context = "in-cluster"
-        self.user = "the Pod's service account"
-        self._expires = lambda: True
-        try:
-            with open(f"{folder}/namespace", encoding="utf-8") as file:
-                self.namespace = file.read().strip() or "default"
-        except OSError:
-            pass
+            namespace = files.read(f"{folder}/namespace", limits.KIB, "namespace").decode(errors="replace").strip()
+        except (FileNotFoundError, AccessError):
+            namespace = ""
+        if namespace:
+            kubeconfig.check_namespace(namespace, where)
+        self._settle(
+            server, where, "in-cluster", namespace or "default", "the Pod's service account", Cluster(), User()
+        )
+        self._use(Credential(token=token), Tls(authority=authority), User())
 
-    def _load_kubeconfig(self, paths: str) -> None:
-        from kubernetes.config.kube_config import KubeConfigLoader
+    async def _load_context(self, chosen: Chosen) -> None:
+        cluster, user, where = chosen.cluster, chosen.user, chosen.where
+        self._settle((cluster.server or ""), where, chosen.name, chosen.namespace, chosen.user_name, cluster, user)
+        authority = await asyncio.to_thread(self._authority, cluster, where)
+        credential = await self._credential(chosen, authority)
+        self._use(
+            credential,
+            Tls(
+                authority=authority,
+                certificate=credential.certificate,
+                key=credential.key,
+                verify=not cluster.insecure_skip_tls_verify,
+                name=cluster.tls_server_name or "",
+            ),
+            user,
+        )
 
-        config = _merged(paths)
-        name = self._wanted_context or config.get("current-context")
-        contexts = _by_name(config, "contexts")
-        if not name:
-            raise AccessError(
-                f"{_shown(paths)} names no current context",
-                f"choose one with --context: {', '.join(contexts) or 'none'}",
-            )
-        if name not in contexts:
-            near = difflib.get_close_matches(name, contexts, n=3) or sorted(contexts)[:8]
-            raise AccessError(
-                f"there is no context {name!r} in {_shown(paths)}", f"contexts: {', '.join(near) or 'none'}"
-            )
-        said = _Said()
-        logging.getLogger().addHandler(said)
-        try:
-            loader = KubeConfigLoader(config_dict=_node(paths), active_context=name, config_base_path=None)
-            loader.load_and_set(self._configuration)
-        except Exception as error:
-            raise AccessError(f"context {name!r} of {_shown(paths)} cannot be used: {_sentence(error)}") from None
-        finally:
-            logging.getLogger().removeHandler(said)
-        context = contexts[name].get("context") or {}
-        self.context = name
-        self.namespace = context.get("namespace") or "default"
-        self.user = context.get("user") or ""
-        user = _by_name(config, "users").get(self.user, {}).get("user") or {}
-        self._check_credentials(user, said.lines, loader)
-        self._impersonate_as(user)
-        self._check_server(str(self._configuration.host), f"context {name!r} of {_shown(paths)}")
+    def _settle(
+        self, server: str, where: str, context: str, namespace: str, user_name: str, cluster: Cluster, user: User
+    ) -> None:
+        """What the first load fixes. A kubeconfig that is rewritten meanwhile must not turn us to another cluster."""
+        server = server.rstrip("/")
+        check_server(server, where)
+        if self.server and server != self.server:
+            raise AccessError(f"{where} now names another server than when this command began")
+        if not self.server:
+            self.proxy = proxy_for(URL(server), cluster.proxy_url or "", os.environ)
+            self.server, self.context, self.namespace, self.user = server, context, namespace, user_name
 
-    def _check_server(self, server: str, where: str) -> None:
-        from yarl import URL
+    def _use(self, credential: Credential, material: Tls, user: User) -> None:
+        """Takes over what was read."""
+        authorization = f"Bearer {credential.token}" if credential.token else _basic(user)
+        headers: Headers = CIMultiDict({"Authorization": authorization} if authorization else {})
+        headers.extend(impersonation(user, self._impersonate))
+        for name, value in headers.items():
+            check_header(name, value)
+        if not self.server.startswith("https:"):
+            self.ssl = self.tls = None
+        elif material != self.tls:
+            self.ssl = tls.context(material, self.server)
+            self.tls = material
+        self._headers = headers
+        proxy = self.proxy.secrets if self.proxy else ()
+        self._secrets = (*authorization.split(" ", 1)[1:], credential.token, user.password or "", *proxy)
 
-        try:
-            usable = server.startswith(("https://", "http://")) and bool(URL(server).host)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise AccessError(f"{where} has no server URL: {server!r}")
+    # ------------------------------------------------------------ what a context refers to
 
-    def _check_credentials(self, user: Mapping[str, Any], said: list[str], loader: Any) -> None:
-        """The loader only logs a failed exec plugin; without a word the server would see an anonymous user."""
-        plugin = user.get("exec")
-        if plugin and not (getattr(loader, "token", None) or getattr(loader, "cert_file", None)):
-            command = plugin.get("command", "?") if isinstance(plugin, Mapping) else "?"
-            why = "; ".join(said) or "it gave no credentials"
-            raise AccessError(
-                f"the credential plugin {command!r} of user {self.user!r} failed: {why}",
-                "run it by hand to see why, or log in again",
-            )
-        if plugin or user.get("auth-provider"):
-            from kubernetes.config.kube_config import _is_expired
-
-            expiry = getattr(loader, "expiry", None)
-            self._expires = lambda: expiry is not None and bool(_is_expired(expiry))
-
-    def _impersonate_as(self, user: Mapping[str, Any]) -> None:
-        if user.get("as") and "Impersonate-User" not in self._impersonation:
-            self._impersonation["Impersonate-User"] = str(user["as"])
-
-    # ------------------------------------------------------------ what requests need
-
-    def headers(self) -> dict[str, str]:
-        """The authentication headers as they are now."""
-        return {**({"Authorization": self._token} if self._token else {}), **self._impersonation}
-
-    @property
-    def expired(self) -> bool:
-        """Whether the credentials have to be read again before the next request."""
-        return self._expires()
-
-    def _read_token(self) -> str:
-        settings = self._configuration.auth_settings().get("BearerToken")
-        value = str(settings["value"]).strip() if settings else ""
-        return "Bearer" + value[6:] if value.startswith("bearer ") else value
-
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        configuration = self._configuration
-        if not self.server.startswith("https"):
-            return None
-        context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.name = configuration.tls_server_name or None
-        try:
-            if configuration.ssl_ca_cert:
-                context.load_verify_locations(cafile=configuration.ssl_ca_cert)
+    async def _credential(self, chosen: Chosen, authority: bytes) -> Credential:
+        """Who we are, by kubectl's precedence: token file, token, user and password, then plugin and provider
+        (client-go, getUserIdentificationPartialConfig and transport.HTTPWrappersForConfig)."""
+        user, where = chosen.user, chosen.where
+        certificate, key = await asyncio.to_thread(self._client_certificate, user, where)
+        token = user.token or ""
+        if user.token_file:
+            token = await asyncio.to_thread(self._token_of, user.token_file, where)
+        if token or user.username:
+            return Credential(token, certificate, key)
+        if user.exec is None and user.auth_provider is None:
+            return Credential("", certificate, key)
+        self.reload_seconds = PLUGIN_SECONDS
+        if self._given is None or _expired(self._given):
+            if user.exec is not None:
+                info = _cluster_info(chosen.cluster, authority)
+                self._given = await plugin.run(user.exec, chosen.user_name, info)
             else:
-                context.load_default_certs()
-            if configuration.cert_file:
-                context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        except (ssl.SSLError, OSError) as error:
-            raise AccessError(f"the certificates for {self.server} cannot be used: {_sentence(error)}") from None
-        if not configuration.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+                self._given = await asyncio.to_thread(_provided, chosen)
+        return self._given
 
-    def _proxy(self) -> str:
-        proxy, bypass = self._configuration.proxy, self._configuration.no_proxy
-        if not proxy:
-            return ""
-        from requests.utils import should_bypass_proxies
+    def _client_certificate(self, user: User, where: str) -> tuple[bytes, bytes]:
+        certificate, key = (
+            self._content(data, path, f"{what} of {where}")
+            for data, path, what in (
+                (user.client_certificate_data, user.client_certificate, "client-certificate"),
+                (user.client_key_data, user.client_key, "client-key"),
+            )
+        )
+        if bool(certificate) != bool(key):
+            raise AccessError(f"{where} cannot be used: it has only one of client-certificate and client-key")
+        return certificate, key
 
-        return "" if should_bypass_proxies(self.server, no_proxy=bypass) else str(proxy)
+    def _authority(self, cluster: Cluster, where: str) -> bytes:
+        what = f"certificate-authority of {where}"
+        return self._content(cluster.certificate_authority_data, cluster.certificate_authority, what)
 
+    def _content(self, data: str | None, path: str | None, what: str) -> bytes:
+        if data:
+            return kubeconfig.decoded(data, f"{what} (-data)")
+        return self._file(path, what, limits.CERTIFICATE_BYTES) if path else b""
 
-class _NamedContext(ssl.SSLContext):
-    """Verifies and announces `name` instead of the URL's host on every connection, WebSockets included
-    (kubeconfig: tls-server-name)."""
+    def _token_of(self, path: str, where: str) -> str:
+        return self._file(path, where, limits.TOKEN_BYTES).decode("utf-8", "replace").strip()
 
-    name: str | None = None
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
-        return super().wrap_bio(incoming, outgoing, server_side, self.name or server_hostname, session)
-
-
-class _Said(logging.Handler):
-    """Collects what the loaders log instead of raising."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def kubeconfig_paths(given: str | None) -> str | None:
-    """The kubeconfig files to use, a list joined as in KUBECONFIG; None inside a Pod without one.
-
-    Raises AccessError where there is none and this is no Pod.
-    """
-    if given:
-        return given
-    if os.environ.get(ENV_KUBECONFIG):
-        return os.environ[ENV_KUBECONFIG]
-    default = os.path.expanduser(DEFAULT_KUBECONFIG)
-    if os.path.exists(default):
-        return default
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return None
-    raise AccessError(
-        f"no kubeconfig: KUBECONFIG is not set and {default} does not exist",
-        "name one with --kubeconfig, or run inside a Pod with a service account",
-    )
-
-
-def contexts(kubeconfig: str | None) -> list[str]:
-    """The names of all contexts, for completion. Raises AccessError."""
-    paths = kubeconfig_paths(kubeconfig)
-    return sorted(_by_name(_merged(paths), "contexts")) if paths else []
-
-
-def _node(paths: str) -> Any:
-    from kubernetes.config.kube_config import KubeConfigMerger
-
-    return KubeConfigMerger(paths).config
-
-
-def _merged(paths: str) -> dict[str, Any]:
-    """The merged content of the kubeconfig files, as plain data. Raises AccessError naming the file that is bad."""
-    import yaml
-
-    files = [os.path.expanduser(path) for path in paths.split(os.pathsep) if path]
-    present = [path for path in files if os.path.exists(path)]
-    if not present:
-        raise AccessError(f"kubeconfig {_shown(paths)} does not exist")
-    for path in present:
+    def _file(self, path: str, where: str, most: int) -> bytes:
+        """The content of a file that is looked at again from now on."""
+        self._files[path] = files.signature(path)
         try:
-            with open(path, encoding="utf-8") as file:
-                content = yaml.safe_load(file)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-            raise AccessError(f"kubeconfig {path} cannot be read: {_sentence(error)}") from None
-        _check_shape(path, content)
+            content = files.read(path, most, f"{where}: file")
+        except FileNotFoundError:
+            raise AccessError(f"{where} cannot be used: file {path} does not exist") from None
+        if not content.strip():
+            raise AccessError(f"{where} cannot be used: file {path} is empty")
+        return content
+
+
+def check_server(server: str, where: str) -> None:
+    """Raises AccessError, without the URL where it holds a password."""
     try:
-        node = _node(paths)
+        url = URL(server)
+        usable = url.scheme in ("https", "http") and bool(url.host) and bool(url.port)
+        if url.raw_user or url.raw_password or "@" in server:
+            raise AccessError(f"the server URL of {where} holds a user name or password", "put it under users")
+        usable = usable and not url.raw_query_string and not url.raw_fragment and "?" not in server
+    except ValueError:
+        usable = False
+    if not usable or any(not 32 < ord(character) < 127 for character in server):
+        raise AccessError(f"{where} has no usable server URL: {server.rpartition('@')[2][:200]!r}")
+
+
+def check_header(name: str, value: str) -> None:
+    """Raises AccessError for what would end the header, or could not be sent in one."""
+    what = "the token or password" if name == "Authorization" else f"the impersonated identity ({name})"
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise AccessError(f"{what} holds a line break or another control character")
+    if name == "Authorization" and not (value.isascii() and " " not in value.partition(" ")[2]):
+        raise AccessError(f"{what} holds characters that cannot be part of one")
+
+
+def impersonation(user: User, given: str | None) -> Headers:
+    """The headers of `as`, `as-uid`, `as-groups` and `as-user-extra`; `given` (--as) comes before `as`."""
+    name = given or user.as_
+    headers: Headers = CIMultiDict()
+    if name:
+        headers.add("Impersonate-User", name)
+        if user.as_uid:
+            headers.add("Impersonate-Uid", user.as_uid)
+        for group in user.as_groups or ():
+            headers.add("Impersonate-Group", group)
+        for key, values in (user.as_user_extra or {}).items():
+            for value in values:
+                headers.add(f"Impersonate-Extra-{quote(key, safe='')}", value)
+    return headers
+
+
+def _expired(credential: Credential) -> bool:
+    """As client-go's exec plugin: to the second it names."""
+    return credential.expires is not None and time.time() >= credential.expires
+
+
+def _basic(user: User) -> str:
+    if not user.username:
+        return ""
+    pair = f"{user.username}:{user.password or ''}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _cluster_info(cluster: Cluster, authority: bytes) -> dict[str, Any]:
+    """spec.cluster of an ExecCredential."""
+    known = {
+        "server": cluster.server,
+        "tls-server-name": cluster.tls_server_name,
+        "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
+        "certificate-authority-data": base64.b64encode(authority).decode(),
+        "proxy-url": cluster.proxy_url,
+        "config": next((e.extension for e in cluster.extensions or () if e.name == kubeconfig.EXEC_EXTENSION), None),
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _provided(chosen: Chosen) -> Credential:
+    """The token of an auth-provider, refreshed where it has expired, by the official client's loader."""
+    from kubernetes.client.configuration import Configuration
+    from kubernetes.config import kube_config
+
+    provider = chosen.user.auth_provider
+    assert provider is not None
+    where = f"the auth-provider {provider.name!r} of user {chosen.user_name!r}"
+    if provider.name != "oidc":
+        raise AccessError(f"{where} is not supported", "use its credential plugin (exec), as kubectl since 1.26 wants")
+    user = {"auth-provider": {"name": provider.name, "config": dict(provider.config or {})}}
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    quiet = logging.getLogger()
+    level, quiet.level = quiet.level, logging.CRITICAL + 1
+    try:
+        loader = kube_config.KubeConfigLoader(config_dict=config, active_context="c")
+        loader.load_and_set(Configuration())
+        token = str(getattr(loader, "token", ""))
     except Exception as error:
-        raise AccessError(f"kubeconfig {_shown(paths)} cannot be used: {_sentence(error)}") from None
-    if node is None or not isinstance(node.value, dict):
-        raise AccessError(f"kubeconfig {_shown(paths)} is empty")
-    merged: dict[str, Any] = node.value
-    return merged
+        # Its words may hold the refresh token or the client's secret.
+        raise AccessError(f"{where} gave no token ({type(error).__name__})", "log in again") from None
+    finally:
+        quiet.level = level
+        kube_config._cleanup_temp_files()  # an authority of the provider, which it writes to a file
+    if not token:
+        raise AccessError(f"{where} gave no token", "log in again")
+    return Credential(token.removeprefix("Bearer "))
 
 
-def _check_shape(path: str, content: Any) -> None:
-    if content is None:
-        return
-    if not isinstance(content, dict):
-        raise AccessError(f"kubeconfig {path} is not a kubeconfig: it holds no mapping")
-    for key in ("clusters", "users", "contexts"):
-        entries = content.get(key) or []
-        if not isinstance(entries, list) or not all(isinstance(e, dict) and "name" in e for e in entries):
-            raise AccessError(f"kubeconfig {path} is not a kubeconfig: {key} is not a list of named entries")
-
-
-def _by_name(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The named entries; their values may be the loader's nodes, which hold the plain value in `.value`."""
-    entries = config.get(key) or []
-    plain = [getattr(entry, "value", entry) for entry in getattr(entries, "value", entries)]
-    return {str(entry["name"]): entry for entry in plain}
-
-
-def _shown(paths: str) -> str:
-    return paths.replace(os.pathsep, ", ")
-
-
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def contexts(given: str | None) -> list[str]:
+    """The names of all contexts, for completion. Raises AccessError."""
+    paths = kubeconfig.paths(given)
+    return sorted(kubeconfig.load(paths).contexts) if paths else []

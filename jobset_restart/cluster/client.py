@@ -7,58 +7,47 @@ again, with jitter and bounded by a deadline.
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import aiohttp
 import msgspec
 
 from jobset_restart.cluster import exec as exec_protocol
-from jobset_restart.cluster.access import Access
-from jobset_restart.cluster.answers import api_error, retriable, transport_error
-from jobset_restart.cluster.exec import Channels, ExecResult
-from jobset_restart.cluster.pace import Pace
-from jobset_restart.cluster.protocol import EXEC_SECONDS, PAGE, ActionResult, Listing
-from jobset_restart.cluster.session import CONNECT_SECONDS, FIRST_DELAY, MOST_DELAY, TRANSPORT_ERRORS, Session
-from jobset_restart.cluster.watch import TIMEOUT_SECONDS, Expired, Stream, StreamFailed, WatchBatch
-from jobset_restart.errors import (
-    ApiError,
-    Conflict,
-    ExecFailed,
-    Gone,
-    JsrError,
-    NotFound,
-    Overloaded,
-    Unauthorized,
-)
+from jobset_restart.cluster import limits
+from jobset_restart.cluster.access import Access, Headers
+from jobset_restart.cluster.answers import TRANSPORT_ERRORS, api_error, decode, transport_error
+from jobset_restart.cluster.exec import EXEC_SECONDS, Channels, ExecResult
+from jobset_restart.cluster.follow import Follower
+from jobset_restart.cluster.protocol import PAGE, Listing
+from jobset_restart.cluster.sending import SendsAll
+from jobset_restart.cluster.session import CONNECT_SECONDS, Session
+from jobset_restart.cluster.watch import SILENCE_SECONDS, TIMEOUT_SECONDS, WatchBatch
+from jobset_restart.errors import ApiError, Conflict, ExecFailed, Gone, JsrError, NotFound, Unreachable
 from jobset_restart.objects import ObjectList, SelfSubjectAccessReview
-from jobset_restart.triggers.signal import NOT_CAUGHT
-from jobset_restart.writes import Action, Exec, Permission, Write
+from jobset_restart.writes import Exec, Permission, Write
 
 T = TypeVar("T")
 
-WRITES_IN_FLIGHT = 64
-EXECS_IN_FLIGHT = 128
-"""Each is a TLS connection of its own with half a MB of buffers. One core opens some 550 a second, so even where an
-exec takes 0.2 s more of them would only wait for the client."""
 GATHERED_SECONDS = 0.05
 GATHERED_BYTES = 64 * 1024
 METHODS = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class HttpCluster(Session):
+class HttpCluster(SendsAll, Session):
     """A connection to one API server: the `Cluster` over HTTP. Every method may raise the errors of
-    jobset_restart.errors."""
+    jobset_restart.errors. `silence_seconds` is how long a watch may say nothing before it is taken up anew."""
+
+    silence_seconds = SILENCE_SECONDS
 
     async def get(self, path: str, type: type[T], *, params: Mapping[str, str] | None = None) -> T:  # noqa: A002
         url = self._url(path, params or {})
-        answer = await self._retried(lambda: self._once("GET", url), f"get {path}")
-        assert answer is not None
-        return _decoded(answer[0], type, path)
+        body = await self._retried(lambda: self._once("GET", url), f"get {path}")
+        assert body is not None
+        return decode(msgspec.json.Decoder(type), body, path)
 
     async def list(
         self,
@@ -75,27 +64,32 @@ class HttpCluster(Session):
         params = {"labelSelector": label_selector, "fieldSelector": field_selector}
         params |= {"limit": str(limit)} if consistent else {"resourceVersion": "0"}
         params = {key: value for key, value in params.items() if value}
-        decoder = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]
-        for last in (False, True):
-            items: list[T] = []
-            page = dict(params)
-            try:
-                while True:
-                    found = _decode_with(decoder, await self._page(path, page), path)
-                    items += found.items
-                    if not found.metadata.continue_:
-                        return Listing(items, found.metadata.resource_version)
-                    page["continue"] = found.metadata.continue_
-            except Gone:
-                if last:
-                    raise
-        raise AssertionError
+        most = limits.PAGE_BYTES if consistent else limits.LIST_BYTES
+        try:
+            return await self._pages(path, item, params, most)
+        except Gone:
+            return await self._pages(path, item, params, most)
 
-    async def _page(self, path: str, params: Mapping[str, str]) -> bytes:
-        url = self._url(path, params)
-        answer = await self._retried(lambda: self._once("GET", url), f"list {path}")
-        assert answer is not None
-        return answer[0]
+    async def _pages(self, path: str, item: type[T], params: Mapping[str, str], most: int) -> Listing[T]:
+        decoder = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]
+        items: list[T] = []
+        page, tokens = dict(params), {""}
+        for _ in range(limits.PAGES):
+            url = self._url(path, page)
+            body = await self._retried(lambda url=url: self._once("GET", url, most=most), f"list {path}")  # type: ignore[misc]
+            assert body is not None
+            found = decode(decoder, body, path)
+            items += found.items
+            token = found.metadata.continue_
+            if not token:
+                return Listing(items, found.metadata.resource_version)
+            if token in tokens:
+                raise ApiError(f"the list of {path} never ends: the API server gave the same continue token twice")
+            if len(items) > limits.OBJECTS:
+                raise ApiError(f"the list of {path} has more than {limits.OBJECTS:,} objects")
+            tokens.add(token)
+            page["continue"] = token
+        raise ApiError(f"the list of {path} never ends: it has more than {limits.PAGES:,} pages")
 
     async def send(
         self,
@@ -114,23 +108,19 @@ class HttpCluster(Session):
             body = {**body, "dryRun": ["All"]}  # a DELETE with a body takes its options from there alone
         data = msgspec.json.encode(body)
         kind = write.content_type if write.verb == "patch" else "application/json"
-        method = METHODS[write.verb]
-        try:
-            answer: tuple[bytes, Mapping[str, str]] | None = await self._once(method, url, data=data, kind=kind)
-        except JsrError as error:
-            if not retriable(error):
-                raise
-            self.on_retry(f"{write.verb} {write.path}", error.message, 0.0)
 
-            def settled(later: JsrError) -> bool:
-                return (write.verb == "delete" and isinstance(later, NotFound)) or (
-                    write.verb == "create" and isinstance(later, Conflict) and later.reason == "AlreadyExists"
-                )
-
-            answer = await self._retried(
-                lambda: self._once(method, url, data=data, kind=kind), f"{write.verb} {write.path}", deadline, settled
+        def settled(later: JsrError) -> bool:
+            return (write.verb == "delete" and isinstance(later, NotFound)) or (
+                write.verb == "create" and isinstance(later, Conflict) and later.reason == "AlreadyExists"
             )
-        return None if type is None or answer is None else _decoded(answer[0], type, write.path)
+
+        answer = await self._retried(
+            lambda: self._once(METHODS[write.verb], url, data=data, kind=kind),
+            f"{write.verb} {write.path}",
+            deadline,
+            settled,
+        )
+        return None if type is None or answer is None else decode(msgspec.json.Decoder(type), answer, write.path)
 
     async def allowed(self, permission: Permission, namespace: str, name: str = "") -> bool:
         """Whether this user has the permission in the namespace (SelfSubjectAccessReview)."""
@@ -150,98 +140,65 @@ class HttpCluster(Session):
         answer = await self.send(Write(verb="create", path=REVIEWS, body=body), type=SelfSubjectAccessReview)
         return answer is not None and answer.status.allowed
 
-    # ------------------------------------------------------------ many actions
-
-    async def send_all(
-        self,
-        actions: Sequence[Action],
-        on_done: Callable[[Action, ActionResult], None],
-        *,
-        concurrency: int | None = None,
-        stop: asyncio.Event | None = None,
-        deadline: float | None = None,
-        dry_run: bool = False,
-    ) -> None:
-        """Sends the actions, many at once, actions on one slot in their order. `on_done` is told of each as it is
-        answered. When `stop` is set, what is in flight completes and the rest is left unsent."""
-        chains = deque(_by_slot(actions))
-        default = EXECS_IN_FLIGHT if actions and isinstance(actions[0], Exec) else WRITES_IN_FLIGHT
-        pace = Pace(concurrency or default)
-        at_work = 0
-
-        async def work() -> None:
-            nonlocal at_work
-            while chains and at_work <= pace.limit and not (stop and stop.is_set()):
-                for action in chains.popleft():
-                    if not await self._act(action, on_done, pace, deadline, dry_run) or (stop and stop.is_set()):
-                        break
-                put_to_work()
-            at_work -= 1
-
-        def put_to_work() -> None:
-            nonlocal at_work
-            for _ in range(min(pace.limit - at_work, len(chains))):
-                at_work += 1
-                workers.create_task(work())
-
-        async with asyncio.TaskGroup() as workers:
-            put_to_work()
-
-    async def _act(
-        self,
-        action: Action,
-        on_done: Callable[[Action, ActionResult], None],
-        pace: Pace,
-        deadline: float | None,
-        dry_run: bool,
-    ) -> bool:
-        began = time.monotonic()
-        error: JsrError | None = None
-        try:
-            if isinstance(action, Exec):
-                _check(await self.execute(action), action)
-            else:
-                await self.send(action, dry_run=dry_run, deadline=deadline)
-        except JsrError as failed:
-            error = failed
-        now = time.monotonic()
-        pace.answered(now, now - began, overloaded=isinstance(error, Overloaded))
-        on_done(action, ActionResult(error))
-        return error is None or isinstance(error, NotFound)
-
     # ------------------------------------------------------------ exec
 
     async def execute(self, exec_: Exec, *, timeout: float = EXEC_SECONDS) -> ExecResult:  # noqa: ASYNC109
         """Runs a command in a container and waits for its end, at most `timeout` seconds.
 
-        Raises ExecFailed where it could not be run, and what the transport raises.
+        While the command cannot have begun, it is tried again by the same policy as everything else. Raises ExecFailed
+        where it could not be run, and what the transport raises once it may have been.
         """
-        assert self._session is not None
-        url = self._url(f"{exec_.path}/exec", exec_protocol.query(exec_))
+        name = f"container {exec_.container} of {_pod(exec_)}"
         channels = Channels()
         try:
-            async with (
-                asyncio.timeout(timeout),
-                self._session.ws_connect(
-                    url,
-                    protocols=exec_protocol.PROTOCOLS,
-                    headers={**self._access.headers(), "Accept": "*/*"},
-                    proxy=self._access.proxy or None,
-                    max_msg_size=0,
-                ) as socket,
-            ):
+            async with asyncio.timeout(timeout), contextlib.AsyncExitStack() as stack:
+                socket = await self._retried(
+                    lambda: stack.enter_async_context(self._shaken_hands(exec_)),
+                    f"exec in {name}",
+                    self.now() + timeout,
+                )
+                assert socket is not None
                 async for message in socket:
                     if message.type == aiohttp.WSMsgType.BINARY:
                         channels.feed(message.data)
-        except aiohttp.WSServerHandshakeError as error:
-            raise _refused_exec(error, exec_) from None
+                    elif message.type == aiohttp.WSMsgType.ERROR:
+                        raise ExecFailed(f"{name}: what it sent is no exec's stream, or more than may come at once")
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self.server) from None
+            raise transport_error(error, self.server, self._access.proxy) from None
         return channels.result()
+
+    def _shaken_hands(self, exec_: Exec) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        url = self._url(f"{exec_.path}/exec", exec_protocol.query(exec_))
+
+        def open_(
+            session: aiohttp.ClientSession, headers: Headers
+        ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+            headers["Accept"] = "*/*"
+            return session.ws_connect(
+                url,
+                protocols=exec_protocol.PROTOCOLS,
+                headers=headers,
+                proxy=self._proxy_url,
+                max_msg_size=limits.FRAME_BYTES,
+            )
+
+        async def check(_: aiohttp.ClientWebSocketResponse) -> None: ...
+
+        def explain(error: Exception) -> JsrError:
+            return _refused_exec(error, exec_) or self._broken_exec(error)
+
+        return self._answered(open_, check, explain)
+
+    def _broken_exec(self, error: Exception) -> JsrError:
+        """Only where there was no connection at all is it certain that nothing was done."""
+        known = transport_error(error, self.server, self._access.proxy)
+        if isinstance(known, Unreachable) and not isinstance(error, aiohttp.ClientConnectorError):
+            known.passing = False
+        return known
 
     # ------------------------------------------------------------ watch
 
-    async def watch(
+    def watch(
         self, path: str, item: type[T], *, resource_version: str, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[WatchBatch[T]]:
         """Every change from `resource_version` on, for as long as it is read from. A broken stream is taken up again
@@ -249,81 +206,46 @@ class HttpCluster(Session):
 
         Raises Forbidden, Unauthorized and other refusals that will not pass.
         """
-        stream = Stream(item, resource_version)
-        lost_at: float | None = None
-        failures = 0
-        while True:
-            reason = ""
-            try:
-                async for data in self._streamed(path, stream.resource_version, label_selector, field_selector):
-                    if lost_at is not None:
-                        yield WatchBatch(reconnected_after=time.monotonic() - lost_at)
-                        lost_at, failures = None, 0
-                    changes = stream.feed(data) if data else []
-                    if changes:
-                        yield WatchBatch(changes=changes)
-            except (Expired, Gone, StreamFailed):
-                listing = await self._listed_in_the_end(path, item, label_selector, field_selector)
-                stream = Stream(item, listing.resource_version)
-                yield WatchBatch(relisted=listing.items)
-                continue
-            except JsrError as error:
-                if not retriable(error):
-                    raise
-                reason = error.message
-            stream = Stream(item, stream.resource_version)
-            if reason and lost_at is None:
-                lost_at = time.monotonic()
-                yield WatchBatch(disconnected=reason)
-            if reason:
-                failures += 1
-                await asyncio.sleep(min(FIRST_DELAY * 2**failures, MOST_DELAY) * random.uniform(0.5, 1.5))  # noqa: S311
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        selectors = {key: value for key, value in selectors.items() if value}
+        return Follower(
+            item,
+            resource_version,
+            lambda version: self._streamed(path, version, selectors),
+            lambda: self.list(path, item, label_selector=label_selector, field_selector=field_selector),
+        ).batches()
 
     async def _streamed(
-        self, path: str, resource_version: str, label_selector: str, field_selector: str
-    ) -> AsyncIterator[bytes]:
+        self, path: str, resource_version: str, selectors: Mapping[str, str]
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes of one WATCH request, after an empty one that says it was accepted."""
-        assert self._session is not None
-        params = {
-            "watch": "1",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(TIMEOUT_SECONDS),
-            "labelSelector": label_selector,
-            "fieldSelector": field_selector,
-        }
-        url = self._url(path, {key: value for key, value in params.items() if value})
-        if self._access.expired:
-            await self._load_again(self._access.headers())
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=TIMEOUT_SECONDS + 30)
-        headers = self._access.headers()
+        params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(TIMEOUT_SECONDS), **selectors}
+        url = self._url(path, params | ({"resourceVersion": resource_version} if resource_version else {}))
+        limits_ = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+
+        def open_(
+            session: aiohttp.ClientSession, headers: Headers
+        ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            return session.get(url, headers=headers, proxy=self._proxy_url, timeout=limits_, allow_redirects=False)
+
         try:
-            async with self._session.get(
-                url, headers=headers, proxy=self._access.proxy or None, timeout=limits, allow_redirects=False
-            ) as response:
-                if response.status >= 400:
-                    error = api_error(response.status, await response.read(), f"watch {path}")
-                    if isinstance(error, Unauthorized) and await self._load_again(headers):
-                        return
-                    raise error
+            async with self._answered(open_, lambda response: self._check(response, f"watch {path}")) as response:
                 yield b""
-                async for data in response.content.iter_any():
+                while data := await self._heard(response, path):
                     yield data
                     if len(data) < GATHERED_BYTES:
                         await _gather(response)
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self.server) from None
+            raise transport_error(error, self.server, self._access.proxy) from None
 
-    async def _listed_in_the_end(
-        self, path: str, item: type[T], label_selector: str, field_selector: str
-    ) -> Listing[T]:
-        while True:
-            try:
-                return await self.list(path, item, label_selector=label_selector, field_selector=field_selector)
-            except JsrError as error:
-                if not retriable(error):
-                    raise
-                await asyncio.sleep(MOST_DELAY * random.uniform(0.5, 1.0))  # noqa: S311
+    async def _heard(self, response: aiohttp.ClientResponse, path: str) -> bytes:
+        """What came next, b"" at the end. The guard is on the reader: a connection that is closed under it, or a peer
+        that is gone without a word, would leave it waiting for ever."""
+        try:
+            async with asyncio.timeout(self.silence_seconds):
+                return await response.content.readany()
+        except TimeoutError:
+            raise Unreachable(f"the watch of {path} said nothing for {self.silence_seconds:.0f} s") from None
 
 
 async def _gather(response: aiohttp.ClientResponse) -> None:
@@ -337,47 +259,28 @@ async def _gather(response: aiohttp.ClientResponse) -> None:
     transport.resume_reading()
 
 
-def _by_slot(actions: Sequence[Action]) -> list[list[Action]]:
-    """Chains of actions: those on one slot in their order, the others each alone."""
-    chains: dict[str, list[Action]] = {}
-    for number, action in enumerate(actions):
-        writes_in_order = isinstance(action, Write) and action.slot
-        chains.setdefault(action.slot if writes_in_order else f"#{number}", []).append(action)
-    return list(chains.values())
+def _pod(exec_: Exec) -> str:
+    return exec_.path.rpartition("/")[2]
 
 
-def _decoded(body: bytes, kind: type[T], path: str) -> T:
-    return _decode_with(msgspec.json.Decoder(kind), body, path)
-
-
-def _decode_with(decoder: msgspec.json.Decoder[T], body: bytes, path: str) -> T:
-    try:
-        return decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise ApiError(f"the answer to {path} is not what the Kubernetes API sends: {error}") from None
-
-
-def _check(result: ExecResult, exec_: Exec) -> None:
-    """Raises ExecFailed for a command that says it did nothing. A connection that ends with the container is no
-    failure: that is what the command was for."""
-    if result.exit_code is None and result.reason and not result.stdout:
-        where = f"container {exec_.container} of {exec_.path.rpartition('/')[2]}"
-        if "not found" in result.reason or "no such file" in result.reason:
-            raise ExecFailed(f"{where}: {result.reason}")
-    if result.exit_code in (NOT_CAUGHT, 126, 127):
-        why = "PID 1 does not handle the signal" if result.exit_code == NOT_CAUGHT else "the command is not there"
-        raise ExecFailed(f"container {exec_.container} of {exec_.path.rpartition('/')[2]}: {why}; nothing was done")
-
-
-def _refused_exec(error: aiohttp.WSServerHandshakeError, exec_: Exec) -> JsrError:
-    pod = exec_.path.rpartition("/")[2]
-    if error.status in (401, 403, 404):
-        words = {401: "the credentials were refused", 403: "no permission (create pods/exec)", 404: "it is gone"}
-        refused = api_error(error.status, b"", f"exec in {pod}")
-        refused.message = f"exec in Pod {pod}: {words[error.status]}"
+def _refused_exec(error: Exception, exec_: Exec) -> JsrError | None:
+    """The error of a handshake that the server answered otherwise; None where it did not answer."""
+    if not isinstance(error, aiohttp.WSServerHandshakeError):
+        return None
+    words = {
+        401: "the credentials were refused",
+        403: "no permission (create pods/exec)",
+        404: "it is gone",
+        429: "the API server has too much to do",
+        503: "the API server or the node has too much to do",
+    }
+    if error.status in words:
+        retry_after = error.headers.get("Retry-After", "") if error.headers else ""
+        refused = api_error(error.status, b"", f"exec in {_pod(exec_)}", retry_after)
+        refused.message = f"exec in Pod {_pod(exec_)}: {words[error.status]}"
         return refused
     return ExecFailed(
-        f"exec in container {exec_.container} of Pod {pod} was refused with status {error.status}: "
+        f"exec in container {exec_.container} of Pod {_pod(exec_)} was refused with status {error.status}: "
         "the container may not be running, or its node not be reachable"
     )
 
@@ -389,4 +292,6 @@ async def connect(
 
     Raises AccessError.
     """
-    return HttpCluster(await asyncio.to_thread(Access, kubeconfig, context, impersonate))
+    access = Access(kubeconfig, context, impersonate)
+    await access.load()
+    return HttpCluster(access)

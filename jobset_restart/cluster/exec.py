@@ -8,16 +8,21 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from jobset_restart.cluster import limits
+from jobset_restart.errors import ExecFailed
 from jobset_restart.objects import Status
 from jobset_restart.writes import Exec
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDOUT, STDERR, ERROR = 1, 2, 3
-KEPT = 64 * 1024
+EXEC_SECONDS = 30.0
+NOT_THERE = (126, 127)
+"""What a shell, and the kubelet for a command without one, exit with when the command cannot be run (POSIX, 2.8.2)."""
 
 
 class ExecResult(Struct, frozen=True):
-    """What the command left. `exit_code` is None where the connection ended before the command was heard to."""
+    """What the command left. `exit_code` (0 to 255) is None where the connection ended before the command was heard
+    to."""
 
     exit_code: int | None
     stdout: str
@@ -26,23 +31,29 @@ class ExecResult(Struct, frozen=True):
 
 
 class Channels:
-    """Collects the frames of one exec. Output beyond KEPT bytes a channel is dropped."""
+    """Collects the frames of one exec. Of each channel the first EXEC_KEPT_BYTES are kept."""
 
     def __init__(self) -> None:
         self._out = {STDOUT: bytearray(), STDERR: bytearray()}
         self._status: Status | None = None
+        self._seen = 0
 
     def feed(self, frame: bytes) -> None:
+        """Raises ExecFailed where the command prints without end."""
         if not frame:
             return
+        self._seen += len(frame)
+        if self._seen > limits.EXEC_BYTES:
+            raise ExecFailed(f"the command printed more than {limits.EXEC_BYTES // limits.MIB} MiB")
         channel, data = frame[0], frame[1:]
         if channel == ERROR and data:
             try:
                 self._status = msgspec.json.decode(data, type=Status)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 self._status = Status(status="Failure", message=data.decode(errors="replace"))
-        elif channel in self._out and len(self._out[channel]) < KEPT:
-            self._out[channel] += data
+        elif channel in self._out:
+            kept = self._out[channel]
+            kept += data[: limits.EXEC_KEPT_BYTES - len(kept)]
 
     @property
     def ended(self) -> bool:
@@ -51,7 +62,7 @@ class Channels:
     def result(self) -> ExecResult:
         code, reason = None, ""
         if self._status is not None:
-            code, reason = _exit_code(self._status), self._status.message
+            code, reason = _exit_code(self._status), self._status.message[: limits.MESSAGE_CHARACTERS]
         out, err = (bytes(self._out[c]).decode(errors="replace") for c in (STDOUT, STDERR))
         return ExecResult(code, out, err, reason)
 
@@ -61,8 +72,28 @@ def _exit_code(status: Status) -> int | None:
     if status.status == "Success":
         return 0
     for cause in status.details.causes if status.details else ():
-        if cause.reason == "ExitCode" and cause.message.isdigit():
-            return int(cause.message)
+        digits = cause.message
+        if cause.reason == "ExitCode" and digits.isascii() and digits.isdecimal() and len(digits) <= 3:
+            return int(digits) if int(digits) <= 255 else None
+    return None
+
+
+def refusal(result: ExecResult, exec_: Exec) -> ExecFailed | None:
+    """The error of a command that says it did nothing, by its exit code or before it began. A connection that ends
+    with the container is no failure: that may be what the command was for.
+
+    That a container has no such command is told in words alone: os/exec's ErrNotFound and ENOENT, as runc reports
+    them.
+    """
+    where = f"container {exec_.container} of {exec_.path.rpartition('/')[2]}"
+    meaning = dict(exec_.refusals).get(result.exit_code) if result.exit_code is not None else None
+    if meaning is None and result.exit_code in NOT_THERE:
+        meaning = "the command is not there"
+    if meaning is not None:
+        return ExecFailed(f"{where}: {meaning}; nothing was done")
+    never_began = any(words in result.reason for words in ("not found", "no such file"))
+    if result.exit_code is None and never_began and not result.stdout:
+        return ExecFailed(f"{where}: {result.reason}")
     return None
 
 

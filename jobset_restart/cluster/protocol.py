@@ -8,14 +8,13 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from jobset_restart.cluster.exec import ExecResult
+from jobset_restart.cluster.exec import EXEC_SECONDS, ExecResult
 from jobset_restart.cluster.watch import WatchBatch
 from jobset_restart.errors import JsrError
 from jobset_restart.writes import Action, Exec, Permission, Write
 
 T = TypeVar("T")
 
-EXEC_SECONDS = 30.0
 PAGE = 500
 
 

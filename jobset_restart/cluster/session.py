@@ -1,32 +1,66 @@
-"""One aiohttp session with one SSLContext: a request, its answer, and when to try again."""
+"""The way to one API server: a request, its answer, and credentials that are always fresh."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
 from typing import Self, TypeVar
 
 import aiohttp
-import tenacity
 from yarl import URL
 
-from jobset_restart.cluster.access import Access
-from jobset_restart.cluster.answers import api_error, retriable, transport_error
-from jobset_restart.errors import ApiError, JsrError
+from jobset_restart.cluster import limits
+from jobset_restart.cluster.access import Access, Headers
+from jobset_restart.cluster.answers import (
+    TRANSPORT_ERRORS,
+    api_error,
+    certificate_refused,
+    clock_offset,
+    transport_error,
+)
+from jobset_restart.cluster.retry import retried
+from jobset_restart.errors import AccessError, ApiError, JsrError, Unauthorized
 
 R = TypeVar("R")
+A = TypeVar("A")
+Opening = Callable[[aiohttp.ClientSession, Headers], AbstractAsyncContextManager[A]]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0
 FIRST_PATIENCE_SECONDS = 3.0
-FIRST_DELAY = 0.1
-MOST_DELAY = 2.0
-TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+MOST_PATIENCE_SECONDS = 600.0
+REFUSED_TRIES = 3
+GOOD_REFUSED_TRIES = 6
+"""How often credentials that were refused are tried again though they are still the same: the API server's own
+authentication may be away for a moment. Those that were accepted before are given some 5 seconds."""
+
+
+class Connection:
+    """One aiohttp session, and how many requests and streams use it."""
+
+    def __init__(self, access: Access) -> None:
+        self.ssl = access.ssl
+        self.users = 0
+        self.retired = False
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_redirect.append(_refuse_redirect)
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl or False, ttl_dns_cache=60),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+            auto_decompress=True,
+            headers={"Accept": "application/json", "User-Agent": "jsr"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[tracing],
+        )
+
+    async def close_if_done_with(self) -> None:
+        if self.retired and not self.users:
+            await self.session.close()
 
 
 class Session:
@@ -37,9 +71,11 @@ class Session:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._session: aiohttp.ClientSession | None = None
-        self._reload = asyncio.Lock()
-        self._reached = False
+        self._connections: list[Connection] = []
+        self._reading = asyncio.Lock()
+        self._not_again_before = 0.0
+        self._unreadable = ""
+        self._reached = self._accepted = False
         self._clock_offset = 0.0
         self.on_retry: Callable[[str, str, float], None] = _say_nothing
 
@@ -64,79 +100,145 @@ class Session:
         return time.time() + self._clock_offset
 
     async def __aenter__(self) -> Self:
-        self._open()
+        self._connections.append(Connection(self._access))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for connection in self._connections:
+            await connection.session.close()
 
-    def _open(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._access.ssl or False, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
-            auto_decompress=True,
-            headers={"Accept": "application/json", "User-Agent": "jsr"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+    # ------------------------------------------------------------ credentials
+
+    @contextlib.asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """The session of now. One that other certificates replaced ends with its last request or stream."""
+        connection = self._connections[-1]
+        connection.users += 1
+        try:
+            yield connection.session
+        finally:
+            connection.users -= 1
+            await connection.close_if_done_with()
+
+    async def _freshen(self) -> None:
+        """Reads what is stale. Where that fails, the old credentials are used on: the server decides."""
+        if self._access.stale:
+            async with self._reading:
+                if self._access.stale:
+                    await self._load(refused=False)
+
+    async def _load_again(self, used: Headers, connected: Connection) -> bool:
+        """Reads refused credentials anew, unless somebody else just did. Returns whether they are others now."""
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if self._is(used, connected) and now >= self._not_again_before:
+                await self._load(refused=True)
+                if self._is(used, connected):
+                    self._not_again_before = now + self._access.reload_seconds
+            return not self._is(used, connected)
+
+    def _is(self, used: Headers, connected: Connection) -> bool:
+        return self._access.headers() == used and self._connections[-1] is connected
+
+    async def _load(self, *, refused: bool) -> None:
+        try:
+            await self._access.load(refused=refused)
+            self._unreadable = ""
+        except AccessError as error:
+            self._unreadable = error.message
+        connection = self._connections[-1]
+        if connection.ssl is not self._access.ssl:
+            self._connections.append(Connection(self._access))
+            connection.retired = True
+            await connection.close_if_done_with()
+            self._connections = [each for each in self._connections if not each.session.closed]
+
+    # ------------------------------------------------------------ requests
+
+    @contextlib.asynccontextmanager
+    async def _answered(
+        self,
+        open_: Opening[A],
+        check: Callable[[A], Awaitable[None]],
+        explain: Callable[[Exception], JsrError] | None = None,
+    ) -> AsyncIterator[A]:
+        """What `open_(session, headers)` opens, with fresh credentials, which are read again once where they are
+        refused or the certificate is not trusted. Requests, watches and execs all come this way.
+
+        `check` raises what an answer means, `explain` turns the library's exceptions into errors.
+        """
+        await self._freshen()
+        for last in (False, True):
+            headers, connected = self._access.headers(), self._connections[-1]
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    session = await stack.enter_async_context(self._in_use())
+                    answer = await stack.enter_async_context(open_(session, headers.copy()))
+                    await check(answer)
+                except Unauthorized as error:
+                    if last or not await self._load_again(headers, connected):
+                        raise self._still_refused(error) from None
+                    continue
+                except TRANSPORT_ERRORS as error:
+                    known = explain(error) if explain else None
+                    known = known or transport_error(error, self.server, self._access.proxy)
+                    again = certificate_refused(error) or isinstance(known, Unauthorized)
+                    if last or not again or not await self._load_again(headers, connected):
+                        raise (self._still_refused(known) if isinstance(known, Unauthorized) else known) from None
+                    continue
+                self._accepted = True
+                yield answer
+                return
+
+    def _still_refused(self, error: Unauthorized) -> Unauthorized:
+        error.passing = True
+        error.tries = GOOD_REFUSED_TRIES if self._accepted else REFUSED_TRIES
+        if self._unreadable:
+            error.hint = f"and they could not be read again: {self._unreadable}"
+        return error
 
     async def _once(
-        self, method: str, url: URL, *, data: bytes | None = None, kind: str = "application/json"
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """One request and its answer's body. Raises ApiError or Unreachable; reloads refused credentials once."""
-        if self._access.expired:
-            await self._load_again(self._access.headers())
-        for last in (False, True):
-            headers = self._access.headers()
-            try:
-                status, body, answer = await self._exchange(method, url, data, {**headers, "Content-Type": kind})
-            except TRANSPORT_ERRORS as error:
-                raise transport_error(error, self.server) from None
-            if status < 400:
-                return body, answer
-            if status != 401 or last or not await self._load_again(headers):
-                raise api_error(status, body, f"{method} {url.path}", answer.get("Retry-After", ""))
-        raise AssertionError
+        self,
+        method: str,
+        url: URL,
+        *,
+        data: bytes | None = None,
+        kind: str = "application/json",
+        most: int = limits.OBJECT_BYTES,
+    ) -> bytes:
+        """One request and its answer's body, at most `most` bytes. Raises ApiError or Unreachable."""
+        request = f"{method.lower()} {url.path}"
 
-    async def _exchange(
-        self, method: str, url: URL, data: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, bytes, Mapping[str, str]]:
-        assert self._session is not None
-        async with self._session.request(
-            method, url, data=data, headers=headers, proxy=self._access.proxy or None, allow_redirects=False
-        ) as response:
-            body = await response.read()
-            if not self._reached:
-                self._reached = True
-                self._set_clock(response.headers.get("Date", ""))
-            return response.status, body, response.headers
+        def open_(
+            session: aiohttp.ClientSession, headers: Headers
+        ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            headers["Content-Type"] = kind
+            return session.request(
+                method, url, data=data, headers=headers, proxy=self._proxy_url, allow_redirects=False
+            )
 
-    def _set_clock(self, date: str) -> None:
-        """The header has whole seconds: the middle of the second is the best guess, and small differences are none."""
         try:
-            offset = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
-        except (ValueError, TypeError):
-            return
-        self._clock_offset = offset if abs(offset) > 1.0 else 0.0
+            async with self._answered(open_, lambda response: self._check(response, request)) as response:
+                return await _body(response, most, request)
+        except TRANSPORT_ERRORS as error:
+            raise transport_error(error, self.server, self._access.proxy) from None
 
-    async def _load_again(self, used: dict[str, str]) -> bool:
-        """Reads the credentials anew unless somebody else just did. Returns whether they are others than those used."""
-        async with self._reload:
-            if self._access.headers() == used:
-                old = self._access.ssl
-                await asyncio.to_thread(self._access.load)
-                if self._session is not None and old is not self._access.ssl:
-                    retired, self._session = self._session, None
-                    self._open()
-                    asyncio.get_running_loop().call_later(ANSWER_SECONDS, _close_soon, retired)
-            return self._access.headers() != used
+    @property
+    def _proxy_url(self) -> str | None:
+        return self._access.proxy.url if self._access.proxy else None
+
+    async def _check(self, response: aiohttp.ClientResponse, request: str) -> None:
+        """Raises the error of every answer but success, and of a clock that cannot be."""
+        if response.status >= 300:
+            said = self._access.hide((await _beginning(response)).decode(errors="replace")).encode()
+            raise api_error(response.status, said, request, response.headers.get("Retry-After", ""))
+        if not self._reached:
+            self._clock_offset = clock_offset(response.headers.get("Date", ""), time.time(), self.server)
+            self._reached = True
 
     def _url(self, path: str, params: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> URL:
-        return (
-            URL(self.server + path, encoded=True).with_query(params)
-            if params
-            else URL(self.server + path, encoded=True)
-        )
+        url = URL(self.server + path, encoded=True)
+        return url.with_query(params) if params else url
 
     async def _retried(
         self,
@@ -145,45 +247,50 @@ class Session:
         deadline: float | None = None,
         settled: Callable[[JsrError], bool] = lambda error: False,
     ) -> R | None:
-        """Repeats `attempt` while it fails in a way that may pass. `settled(error)` tells errors that mean
-        an earlier try went through: then the answer is None."""
+        """Repeats `attempt` by the one policy (retry.retried) until `deadline` (seconds since the epoch), or for as
+        long as patience lasts."""
         patience = PATIENCE_SECONDS if self._reached else FIRST_PATIENCE_SECONDS
-        stop = min(deadline if deadline is not None else self.now() + patience, self.now() + 600)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, ApiError) else None
-            backoff = min(FIRST_DELAY * 2 ** (state.attempt_number - 1), MOST_DELAY)
-            return asked if asked is not None else backoff * random.uniform(0.5, 1.5)  # noqa: S311
-
-        def told(state: tenacity.RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            self.on_retry(request, getattr(error, "message", str(error)), state.upcoming_sleep)
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda e: isinstance(e, JsrError) and retriable(e)),
-            wait=wait,
-            stop=lambda state: self.now() + state.upcoming_sleep > stop,
-            before_sleep=told,
-            reraise=True,
+        seconds = patience if deadline is None else min(deadline - self.now(), MOST_PATIENCE_SECONDS)
+        return await retried(
+            attempt,
+            seconds=seconds,
+            told=lambda error, delay: self.on_retry(request, error.message, delay),
+            settled=settled,
         )
-        async for step in retrying:
-            with step:
-                try:
-                    return await attempt()
-                except JsrError as error:
-                    if settled(error):
-                        return None
-                    raise
-        raise AssertionError
+
+
+async def _body(response: aiohttp.ClientResponse, most: int, request: str) -> bytes:
+    """The whole body after inflation. Raises ApiError where it is larger than `most` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    async for data in response.content.iter_any():
+        size += len(data)
+        if size > most:
+            response.close()
+            raise ApiError(f"the answer to {request} is larger than {most // limits.MIB} MiB: it was not read further")
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of an error's body. One that is broken off says nothing."""
+    kept = b""
+    with contextlib.suppress(*TRANSPORT_ERRORS):
+        async for data in response.content.iter_any():
+            kept += data
+            if len(kept) > limits.ERROR_BYTES:
+                response.close()
+                return kept[: limits.ERROR_BYTES]
+    return kept
+
+
+async def _refuse_redirect(
+    _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """A WebSocket's handshake has no switch for it: credentials must not follow to another host."""
+    params.response.close()
+    raise api_error(params.response.status, b"", f"{params.method.lower()} {params.url.path}")
 
 
 def _say_nothing(request: str, reason: str, delay: float) -> None:
     pass
-
-
-def _close_soon(session: aiohttp.ClientSession) -> None:
-    """Closes a retired session; its requests have ended or timed out by now."""
-    with contextlib.suppress(RuntimeError):
-        task = asyncio.get_running_loop().create_task(session.close())
-        task.add_done_callback(lambda _: None)

@@ -7,14 +7,19 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from jobset_restart.cluster import limits
 from jobset_restart.objects import ApiStruct, Status
 
 T = TypeVar("T")
 Change = Literal["ADDED", "MODIFIED", "DELETED"]
 
 TIMEOUT_SECONDS = 290
-FIRST_DELAY = 0.1
-MOST_DELAY = 2.0
+SILENCE_SECONDS = 75.0
+"""How long a watch may say nothing. The API server sends a bookmark about every minute, and itself counts 15 s more as
+on time (apiserver, storage/cacher: defaultBookmarkFrequency, DefaultEventFreshDuration)."""
+
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class WatchBatch(Struct, Generic[T]):
@@ -62,7 +67,8 @@ class Stream(Generic[T]):
         self._decoder: msgspec.json.Decoder[_Envelope[T]] = msgspec.json.Decoder(_Envelope[item])  # type: ignore[valid-type]
 
     def feed(self, data: bytes) -> list[tuple[Change, T]]:
-        """The changes in these bytes. Raises Expired or StreamFailed where the server said so."""
+        """The changes in these bytes. Raises Expired or StreamFailed where the server said so, and StreamFailed for a
+        line that is no event or does not end."""
         *lines, self._rest = (self._rest + data).split(b"\n") if b"\n" in data else [self._rest + data]
         changes: list[tuple[Change, T]] = []
         for line in lines:
@@ -70,27 +76,34 @@ class Stream(Generic[T]):
                 continue
             try:
                 envelope = self._decoder.decode(line)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 self._other(line)
                 continue
             if envelope.type in ("ADDED", "MODIFIED", "DELETED"):
                 changes.append((envelope.type, envelope.object))  # type: ignore[arg-type]
-                self.resource_version = envelope.object.metadata.resource_version  # type: ignore[attr-defined]
+                self._seen(envelope.object.metadata.resource_version)  # type: ignore[attr-defined]
             elif envelope.type == "BOOKMARK":
-                self.resource_version = envelope.object.metadata.resource_version  # type: ignore[attr-defined]
+                self._seen(envelope.object.metadata.resource_version)  # type: ignore[attr-defined]
             else:
                 self._other(line)
+        if len(self._rest) > limits.WATCH_LINE_BYTES:
+            raise StreamFailed(f"one event is larger than {limits.WATCH_LINE_BYTES // limits.MIB} MiB")
         return changes
+
+    def _seen(self, resource_version: str) -> None:
+        """Without a version the next watch would begin anywhere."""
+        self.resource_version = resource_version or self.resource_version
 
     def _other(self, line: bytes) -> None:
         try:
             raw = msgspec.json.decode(line, type=_Raw)
             if raw.type == "BOOKMARK":
-                self.resource_version = msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
+                self._seen(msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version)
                 return
             status = msgspec.json.decode(raw.object, type=Status)
-        except msgspec.MsgspecError as error:
-            raise StreamFailed(f"the watch sent something that is no event: {error}") from None
+        except UNREADABLE as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise StreamFailed(f"it sent something that is no event: {why}") from None
         if status.code == 410 or status.reason in ("Expired", "Gone"):
             raise Expired(status.message)
-        raise StreamFailed(status.message or status.reason)
+        raise StreamFailed(status.message[: limits.MESSAGE_CHARACTERS] or status.reason or "without a reason")

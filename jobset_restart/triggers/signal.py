@@ -18,6 +18,7 @@ from jobset_restart.triggers import containers_in_scope
 from jobset_restart.writes import Exec, pod_path
 
 NOT_CAUGHT = 97
+REFUSALS = ((NOT_CAUGHT, "PID 1 does not handle the signal"),)
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"})
 CLOCK_TICKS = 100
 
@@ -137,5 +138,6 @@ def signal(states: Iterable[SlotState], names: Sequence[str], chosen: Mapping[tu
         for container in containers_in_scope(pod, names):
             by = chosen[state.slot.replicated_job, container.name]
             path = pod_path(pod.metadata.namespace, pod.metadata.name)
-            actions.append(Exec(path=path, container=container.name, command=command(by), slot=str(state.slot)))
+            slot = str(state.slot)
+            actions.append(Exec(path=path, container=container.name, command=command(by), slot=slot, refusals=REFUSALS))
     return actions

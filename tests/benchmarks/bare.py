@@ -34,6 +34,7 @@ class Sent(NamedTuple):
 async def patch_all(kubeconfig: str, namespace: str, name: str) -> Sent:
     """PATCHes every Pod of the JobSet to another reference of its image, as the image trigger does."""
     access = Access(kubeconfig, None, None)
+    await access.load()
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=access.ssl or False)
     async with aiohttp.ClientSession(connector=connector, headers=access.headers()) as session:
         listing = f"{access.server}{CORE}/namespaces/{namespace}/pods?labelSelector={JOBSET_NAME}%3D{name}"
