@@ -120,7 +120,7 @@ def _namespaced(verbs: list[str]) -> list[Obj]:
     core = ["configmaps", "events", "pods", "pods/log", "pods/status", "serviceaccounts", "services"]
     rules = [
         _rule("", [*core, *(["pods/exec", "pods/eviction", "secrets"] if writes else [])], verbs),
-        _rule("", ["namespaces"], READ),
+        _rule("", ["namespaces", "resourcequotas"], READ),
         _rule("batch", ["jobs", "jobs/status"], verbs),
         _rule("coordination.k8s.io", ["leases"], verbs),
     ]

@@ -35,6 +35,7 @@ _NAMES: dict[str, list[str]] = {
     "services": ["svc"],
     "serviceaccounts": ["sa"],
     "configmaps": ["cm"],
+    "resourcequotas": ["quota"],
 }
 _CATEGORIES = {"pods": ["all"], "services": ["all"], "jobs": ["all"]}
 

@@ -80,6 +80,7 @@ RESOURCES: dict[str, Resource] = {
     "rolebindings": Resource(_RBAC, "v1", "RoleBinding"),
     "clusterroles": Resource(_RBAC, "v1", "ClusterRole", namespaced=False),
     "clusterrolebindings": Resource(_RBAC, "v1", "ClusterRoleBinding", namespaced=False),
+    "resourcequotas": Resource("", "v1", "ResourceQuota", has_status=True),
     "leases": Resource("coordination.k8s.io", "v1", "Lease"),
 }
 
@@ -93,9 +94,12 @@ class Change(NamedTuple):
     old: Obj | None
 
 
+NAMESPACE_TERMINATING = "NamespaceTerminating"
 Changes = list[Change]
 Admit = Callable[[str, Obj, Obj | None, str], Obj]
 """(resource, new, old or None on create, subresource) -> the object with defaults; raises StoreError."""
+Guard = Callable[["Store", str, Obj, float, bool], None]
+"""(store, resource, new object, now, dry run), called before an admitted object is created; raises StoreError."""
 Callback = Callable[[str, str, Obj, Obj | None], None]
 """(resource, type, obj, old), called synchronously after each change."""
 
@@ -148,7 +152,10 @@ class Store:
     repeatable.
     """
 
-    def __init__(self, admit: Admit | None = None, *, seed: int = 0, window: int = 20_000) -> None:
+    def __init__(
+        self, admit: Admit | None = None, *, seed: int = 0, window: int = 20_000, guard: Guard | None = None
+    ) -> None:
+        self._guard = guard
         self.resource_version = 1
         self._admit = admit
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -244,6 +251,8 @@ class Store:
         new: Obj = {"apiVersion": kind.api_version, "kind": kind.kind} | {**obj, "metadata": meta}
         if self._admit and not valid:
             new = self._admit(resource, new, None, "")
+        if self._guard:
+            self._guard(self, resource, new, now, dry_run)
         return new if dry_run else self._commit(resource, "ADDED", new, None)
 
     def update(self, resource: str, obj: Obj, now: float, *, subresource: str = "", dry_run: bool = False) -> Obj:
@@ -350,7 +359,9 @@ class Store:
             raise StoreError(404, "NotFound", f'namespaces "{namespace}" not found', details)
         if found["metadata"].get("deletionTimestamp"):
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise StoreError(403, "Forbidden", f'{qualified(resource)} "{name}" is forbidden: {why}')
+            causes = [{"reason": NAMESPACE_TERMINATING, "message": f"namespace {namespace} is being terminated"}]
+            message = f'{qualified(resource)} "{name}" is forbidden: {why}'
+            raise StoreError(403, "Forbidden", message, {"name": name, "kind": resource, "causes": causes})
 
     def _same(self, resource: str, old: Obj, uid: str, version: str) -> None:
         """Preconditions of a write. Raises 409 Conflict."""

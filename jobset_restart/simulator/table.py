@@ -310,6 +310,13 @@ def _secret(obj: Obj, now: float) -> Cells:
     return [obj["metadata"]["name"], obj.get("type", "Opaque"), str(len(keys)), _created(obj, now)]
 
 
+def _quota(obj: Obj, now: float) -> Cells:
+    status = obj.get("status") or {}
+    used, hard = status.get("used") or {}, status.get("hard") or {}
+    shown = ", ".join(f"{name}: {used.get(name, 0)}/{hard[name]}" for name in sorted(hard))
+    return [obj["metadata"]["name"], shown, "", _created(obj, now)]
+
+
 def _dated(obj: Obj, now: float) -> Cells:
     return [obj["metadata"]["name"], obj["metadata"]["creationTimestamp"]]
 
@@ -337,5 +344,6 @@ PRINTERS: dict[str, Printer] = {
     "clusterroles": _DATED,
     "leases": Printer("Name,Holder,Age", _lease),
     "configmaps": Printer("Name,Data,Age", _config_map),
+    "resourcequotas": Printer("Name,Request,Limit,Age", _quota),
     "secrets": Printer("Name,Type,Data,Age", _secret),
 }

@@ -18,6 +18,7 @@ from jobset_restart.simulator.controllers.jobset import JobSetController
 from jobset_restart.simulator.controllers.kubelet import Kubelet
 from jobset_restart.simulator.controllers.node import NodeController, node_object
 from jobset_restart.simulator.controllers.podgc import PodGC
+from jobset_restart.simulator.controllers.quota import QuotaController
 from jobset_restart.simulator.controllers.scheduler import Scheduler
 from jobset_restart.simulator.profile import INSTANT, Profile
 from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError
@@ -35,7 +36,7 @@ class World:
     ) -> None:
         self.now = start
         self.profile = profile
-        self.store = Store(admit, seed=seed, window=window)
+        self.store = Store(admit, seed=seed, window=window, guard=QuotaController.guard)
         self.kubelet = Kubelet(profile, random.Random(seed + 1))  # noqa: S311 - repeatable, not secret
         self._node_controller = NodeController(profile, self.kubelet.is_on)
         self._controllers: tuple[Controller, ...] = (
@@ -46,6 +47,7 @@ class World:
             PodGC(profile),
             self.kubelet,
             GarbageController(profile),
+            QuotaController(profile),
         )
         self._queue: list[tuple[float, int, int, Key]] = []
         self._due: dict[tuple[int, Key], float] = {}

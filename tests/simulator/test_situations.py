@@ -204,3 +204,29 @@ def test_a_registry_that_one_node_cannot_reach() -> None:
         "node-0": False,
         "node-1": True,
     }
+
+
+def test_a_quota_that_shrank_keeps_pods_from_coming_back() -> None:
+    cluster = Cluster(replicated_job("w", ends_on_term(3), parallelism=3, completions=3))
+    cluster.load(
+        [{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"pods": "10"}}}]
+    )
+    cluster.wait(20)
+    assert cluster.ready() == 3
+    quota = cluster.store.get("resourcequotas", "default", "q")
+    assert quota["status"] == {"hard": {"pods": "10"}, "used": {"pods": "3"}}
+    cluster.change("resourcequotas", quota, hard={"pods": "1"})
+    for suspend in (True, False):
+        cluster.change("jobsets", cluster.store.get("jobsets", "default", "train"), suspend=suspend)
+        cluster.wait(20)
+    assert cluster.ready() == 1
+    told = [each for each in cluster.store.all("events") if each["reason"] == "FailedCreate"]
+    assert {(each["involvedObject"]["kind"], each["involvedObject"]["name"]) for each in told} == {("Job", "train-w-0")}
+    (words,) = {each["message"].partition(" is forbidden: ")[2] for each in told}
+    assert words == "exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"
+    assert told[0]["message"].startswith('Error creating: pods "train-w-0-')
+    job = cluster.store.get("jobs", "default", "train-w-0")["status"]
+    assert (job["active"], job.get("failed", 0)) == (1, 0)
+    cluster.change("resourcequotas", cluster.store.get("resourcequotas", "default", "q"), hard={"pods": "3"})
+    cluster.wait(60)
+    assert cluster.ready() == 3

@@ -35,15 +35,25 @@ from jobset_restart.simulator.controllers.job_status import (
 )
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.record import record
-from jobset_restart.simulator.store import Key, Obj, Objs, Store, StoreError, controller_of, seconds, timestamp
+from jobset_restart.simulator.store import (
+    NAMESPACE_TERMINATING,
+    Key,
+    Obj,
+    Objs,
+    Store,
+    StoreError,
+    controller_of,
+    seconds,
+    timestamp,
+)
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 MAX_PODS_PER_SYNC = 500
 """MaxPodCreateDeletePerSync and MaxUncountedPods."""
 BURST = 20
 """Pods created at once, at least, where a rate has to be kept."""
-RETRY = 10.0
-"""Until the next attempt when a Pod could not be created (between DefaultJobApiBackOff and MaxJobApiBackOff)."""
+RETRY, MAX_RETRY = 1.0, 60.0
+"""Until it tries again when a Pod could not be created: doubled each time (DefaultJobApiBackOff, MaxJobApiBackOff)."""
 
 
 @dataclass
@@ -81,6 +91,8 @@ class JobController:
         self._backoff: dict[Key, Backoff] = {}
         self._free = 0.0
         self._turns: dict[Key, float] = {}
+        self._refused: dict[Key, int] = {}
+        """Syncs in a row that could not create a Pod."""
 
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
         """Its own Jobs soon when the spec changed, their Pods in batches (``enqueueSyncJobBatched``)."""
@@ -131,6 +143,7 @@ class JobController:
     def _forget(self, key: Key) -> None:
         self._backoff.pop(key, None)
         self._turns.pop(key, None)
+        self._refused.pop(key, None)
 
     def _manage(self, store: Store, key: Key, sync: Sync, now: float) -> int | None:
         """Create or delete Pods; returns how many are active then (``manageJob``), None while it waits for its turn."""
@@ -163,7 +176,13 @@ class JobController:
         if not allowed:
             return None
         indexes = _first_pending(sync, allowed) if is_indexed(sync.job) else list[int | None]([None] * allowed)
-        return active + _create(store, sync, indexes, now)
+        created, refused = _create(store, sync, indexes, now)
+        if refused:
+            self._refused[key] = self._refused.get(key, 0) + 1
+            sync.look_again(now + min(RETRY * 2.0 ** min(self._refused[key] - 1, 30), MAX_RETRY))
+        else:
+            self._refused.pop(key, None)
+        return active + created
 
     def _allowance(self, key: Key, missing: int, now: float) -> int:
         """How many Pods may be created now; 0 means at ``self._turns[key]``. One client, one rate, for all Jobs."""
@@ -178,20 +197,27 @@ class JobController:
         return granted
 
 
-def _create(store: Store, sync: Sync, indexes: list[int | None], now: float) -> int:
-    """Create Pods, and say so; returns how many (``RealPodControl.createPods``)."""
-    for done, index in enumerate(indexes):
-        try:
-            pod = store.create("pods", pod_from_template(sync.job, index), now)
-        except StoreError as error:
-            if error.code != 403:  # the namespace goes, and the Job with it
+def _create(store: Store, sync: Sync, indexes: list[int | None], now: float) -> tuple[int, bool]:
+    """Create Pods, and say so (``RealPodControl.createPods``); returns how many, and whether some were refused.
+
+    They are created in batches of 1, 2, 4 ...; after one with a refusal in it the rest is left ("slow start")."""
+    created, refused, batch, rest = 0, False, 1, list(indexes)
+    while rest and not refused:
+        for index in rest[:batch]:
+            try:
+                pod = store.create("pods", pod_from_template(sync.job, index), now)
+            except StoreError as error:
+                if any(each.get("reason") == NAMESPACE_TERMINATING for each in error.details.get("causes") or ()):
+                    return created, False  # the Job goes with its namespace
+                refused = True
                 message = f"Error creating: {error.message}"
                 record(store, sync.job, "Warning", "FailedCreate", message, "job-controller", now)
-                sync.look_again(now + RETRY)
-            return done
-        message = f"Created pod: {pod['metadata']['name']}"
-        record(store, sync.job, "Normal", "SuccessfulCreate", message, "job-controller", now)
-    return len(indexes)
+            else:
+                created += 1
+                message = f"Created pod: {pod['metadata']['name']}"
+                record(store, sync.job, "Normal", "SuccessfulCreate", message, "job-controller", now)
+        rest, batch = rest[batch:], batch * 2
+    return created, refused
 
 
 def _delete(store: Store, sync: Sync, pod: Obj, now: float) -> None:

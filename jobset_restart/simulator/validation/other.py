@@ -151,6 +151,23 @@ def admit_configmap(new: Obj, old: Obj | None) -> Obj:
     return _kept_immutable("configmaps", new, old, "data", "binaryData")
 
 
+def admit_quota(new: Obj, old: Obj | None) -> Obj:
+    """Limits on the number of Pods; those on anything else are not kept here."""
+    problems: Problems = []
+    spec = new.get("spec") or {}
+    for name, value in (spec.get("hard") or {}).items():
+        field = f"spec.hard[{name}]"
+        if name not in ("pods", "count/pods"):
+            problems.append(not_modelled(field, "limits on anything but the number of Pods"))
+        elif not str(value).isascii() or not str(value).isdecimal():
+            problems.append(invalid(field, value, "must be an integer"))
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        problems.append(not_modelled("spec.scopes", "quotas of some Pods only"))
+    refuse("resourcequotas", new, problems)
+    hard = {name: str(value) for name, value in (spec.get("hard") or {}).items()}
+    return {**new, "spec": {"hard": hard} if hard else {}, "status": (old or new).get("status") or {}}
+
+
 def _kept_immutable(resource: str, new: Obj, old: Obj | None, *fields: str) -> Obj:
     if old is not None and old.get("immutable"):
         changed = [each for each in (*fields, "immutable") if new.get(each) != old.get(each)]
@@ -174,6 +191,7 @@ OTHERS: dict[str, Callable[[Obj, Obj | None], Obj]] = {
     "serviceaccounts": admit_service_account,
     "secrets": admit_secret,
     "configmaps": admit_configmap,
+    "resourcequotas": admit_quota,
     "roles": admit_role("roles"),
     "clusterroles": admit_role("clusterroles"),
     "rolebindings": admit_binding("rolebindings"),
