@@ -1,0 +1,328 @@
+"""What would take the job away, told beforehand: each rule of Kubernetes that ends a Job or a JobSet, from both sides
+of its edge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobset_restart.findings import Evidence
+from jobset_restart.plan import Plan, Request, Selection, make, permissions
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.triggers.signal import Probe
+from tests import build
+
+TERM_CAUGHT = Evidence(probes={("workers", "worker"): Probe(name="python", caught=1 << 14)})
+INT_CAUGHT = Evidence(probes={("workers", "worker"): Probe(name="python", caught=1 << 1)})
+FAILURES = "batch.kubernetes.io/job-index-failure-count"
+DEAD = build.node(ready=False)
+
+
+def plan(snapshot: Snapshot, evidence: Evidence | None = None, **request: Any) -> Plan:
+    return make(snapshot, Request(**request), "op1", evidence)
+
+
+def standing(found: Plan) -> list[str]:
+    return [finding.id for finding in found.blockers()]
+
+
+# ---------------------------------------------------------------- deleted Pods and their Job (JSR202)
+
+
+def with_failures(so_far: int, *, limit: int = 100, **job_spec: Any) -> Snapshot:
+    """One Job of two Pods, the first of which has failed before."""
+    jobset = build.jobset(backoff_limit=limit, job_spec=job_spec)
+    pods = [build.pod(0, annotations={FAILURES: str(so_far)}), build.pod(1, annotations={FAILURES: "0"})]
+    return build.snapshot(jobset, pods)
+
+
+@pytest.mark.parametrize(("so_far", "refused"), [(0, False), (1, False), (2, True), (3, True)])
+def test_a_deletion_counts_towards_the_limit_of_its_index(so_far: int, refused: bool) -> None:
+    """backoffLimitPerIndex 2: the index fails with its third failure, and with it, in the end, the Job."""
+    found = plan(with_failures(so_far, backoffLimitPerIndex=2), via="pods")
+    assert standing(found) == (["JSR202"] if refused else [])
+
+
+def test_the_limit_of_an_index_is_that_of_the_pods_deleted() -> None:
+    other = Selection(pods=frozenset({"train-workers-0-1"}))
+    assert standing(plan(with_failures(2, backoffLimitPerIndex=2), via="pods", selection=other)) == []
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_no_failure_is_spared_where_an_index_may_have_none(limit: int) -> None:
+    assert (standing(plan(with_failures(0, backoffLimitPerIndex=limit), via="pods")) == ["JSR202"]) == (limit == 0)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(0, True), (1, True), (2, False), (3, False)])
+def test_deletions_count_towards_the_limit_of_the_job(limit: int, refused: bool) -> None:
+    """Two Pods at once; the Job fails when its failures exceed the limit (syncJob, exceedsBackoffLimit)."""
+    found = plan(build.snapshot(build.jobset(backoff_limit=limit)), via="pods")
+    assert standing(found) == (["JSR202"] if refused else [])
+
+
+def test_earlier_failures_of_the_job_count_with_those_to_come() -> None:
+    jobset = build.jobset(backoff_limit=3)
+    for failed, refused in ((1, False), (2, True)):
+        snapshot = build.snapshot(jobset, jobs=[build.job(jobset, status={"failed": failed})])
+        assert standing(plan(snapshot, via="pods")) == (["JSR202"] if refused else [])
+
+
+def policy(action: str, operator: str, *codes: int, container: str | None = None) -> dict[str, Any]:
+    on = {"operator": operator, "values": list(codes), **({"containerName": container} if container else {})}
+    return {"rules": [{"action": action, "onExitCodes": on}]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [
+        (policy("FailJob", "In", 143), True),
+        (policy("FailJob", "In", 137), True),
+        (policy("FailJob", "NotIn", 0), True),
+        (policy("FailJob", "In", 143, container="worker"), True),
+        (policy("FailJob", "In", 143, container="other"), False),
+        (policy("FailJob", "In", 42), False),
+        (policy("FailJob", "NotIn", 137, 143), False),
+        (policy("Count", "In", 143), False),
+        ({"rules": [*policy("Ignore", "In", 137, 143)["rules"], *policy("FailJob", "NotIn", 0)["rules"]]}, False),
+        ({"rules": [*policy("Count", "In", 143)["rules"], *policy("FailJob", "NotIn", 0)["rules"]]}, True),
+        ({"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}]}, False),
+    ],
+)
+def test_a_failure_policy_may_fail_the_job_at_the_first_pod_that_is_stopped(rules: Any, refused: bool) -> None:
+    """143 after TERM, 137 after KILL; the first rule that matches decides (matchPodFailurePolicy)."""
+    snapshot = build.snapshot(
+        build.jobset(backoff_limit=100, replacement="Failed", job_spec={"podFailurePolicy": rules})
+    )
+    assert standing(plan(snapshot, via="pods")) == (["JSR202"] if refused else [])
+
+
+def test_failures_that_a_policy_ignores_spend_nothing() -> None:
+    jobset = build.jobset(replacement="Failed", job_spec={"podFailurePolicy": policy("Ignore", "In", 137, 143)})
+    found = plan(build.snapshot(jobset), via="pods")
+    assert standing(found) == []
+    assert [(budget.before, budget.after) for budget in found.budgets] == [(0, 0)]
+
+
+@pytest.mark.parametrize("via", ["image", "signal"])
+def test_pods_given_up_beside_a_restart_in_place_count_as_failures(via: Any) -> None:
+    """The Pod of the dead node is deleted, the other one restarted."""
+    jobset = build.jobset(backoff_limit=0, restart_policy="OnFailure" if via == "signal" else "Never")
+    spec = {"restartPolicy": "OnFailure" if via == "signal" else "Never"}
+    pods = [build.pod(0, spec=spec), build.pod(1, spec=spec, node="node-1")]
+    nodes = [build.node("node-0"), build.node("node-1", ready=False)]
+    found = plan(build.snapshot(jobset, pods, nodes=nodes), TERM_CAUGHT, via=via, node_down=("node-1",))
+    assert "JSR202" in standing(found)
+    roomy = plan(build.snapshot(build.jobset(backoff_limit=1), pods, nodes=nodes), via="image", node_down=("node-1",))
+    assert standing(roomy) == []
+
+
+@pytest.mark.parametrize("via", ["suspend", "jobs"])
+def test_a_suspended_or_deleted_job_counts_no_failure(via: Any) -> None:
+    found = plan(build.snapshot(build.jobset(backoff_limit=0)), via=via)
+    assert (standing(found), found.budgets) == ([], [])
+
+
+# ---------------------------------------------------------------- restarts in place and their Job (JSR201)
+
+
+def on_failure(limit: int, restarts: int, **pod: Any) -> Snapshot:
+    jobset = build.jobset(restart_policy="OnFailure", backoff_limit=limit)
+    spec = {"restartPolicy": "OnFailure"}
+    pods = [build.pod(i, spec=spec, statuses=[build.status(restarts=restarts)], **pod) for i in (0, 1)]
+    return build.snapshot(jobset, pods)
+
+
+@pytest.mark.parametrize(
+    ("limit", "restarts", "refused"), [(0, 0, True), (2, 0, True), (3, 0, False), (5, 1, False), (4, 1, True)]
+)
+@pytest.mark.parametrize("via", ["image", "signal"])
+def test_restarts_count_towards_the_limit_of_an_on_failure_job(
+    via: Any, limit: int, restarts: int, refused: bool
+) -> None:
+    """Summed over all Pods of the Job, and the Job fails AT the limit, or at any restart where it is 0."""
+    found = plan(on_failure(limit, restarts), TERM_CAUGHT, via=via)
+    assert standing(found) == (["JSR201"] if refused else [])
+
+
+def test_restarts_of_pods_that_are_left_alone_count_as_well() -> None:
+    one = Selection(pods=frozenset({"train-workers-0-0"}))
+    assert standing(plan(on_failure(4, 1), via="image", selection=one)) == []
+    assert standing(plan(on_failure(3, 1), via="image", selection=one)) == ["JSR201"]
+
+
+def test_every_container_counts() -> None:
+    """Two containers in each of two Pods: four restarts."""
+    two = [build.container("a"), build.container("b")]
+    for limit, refused in ((4, True), (5, False)):
+        jobset = build.jobset(restart_policy="OnFailure", backoff_limit=limit)
+        pods = [
+            build.pod(
+                i,
+                spec={"restartPolicy": "OnFailure"},
+                containers=two,
+                statuses=[build.status("a"), build.status("b")],
+            )
+            for i in (0, 1)
+        ]
+        assert standing(plan(build.snapshot(jobset, pods), via="image")) == (["JSR201"] if refused else [])
+
+
+def test_the_limit_is_each_job_s_own() -> None:
+    """Four Jobs of one Pod: one restart each, and none is near its limit of 2."""
+    jobset = build.jobset(replicas=4, pods=1, restart_policy="OnFailure", backoff_limit=2)
+    assert standing(plan(build.snapshot(jobset), via="image")) == []
+    tight = build.jobset(replicas=4, pods=1, restart_policy="OnFailure", backoff_limit=1)
+    (finding,) = plan(build.snapshot(tight), via="image").blockers()
+    assert (finding.id, len(finding.objects)) == ("JSR201", 4)
+    assert "3 other Jobs" in finding.summary
+
+
+def test_restarts_of_a_never_pod_count_nowhere() -> None:
+    assert standing(plan(build.snapshot(build.jobset(backoff_limit=0)), via="image")) == []
+
+
+# ---------------------------------------------------------------- what follows an exit (JSR204, JSR206, JSR207)
+
+
+def rules(action: str, operator: str, *codes: int) -> list[dict[str, Any]]:
+    return [{"action": action, "exitCodes": {"operator": operator, "values": list(codes)}}]
+
+
+@pytest.mark.parametrize(
+    ("pod_policy", "container", "evidence", "refused"),
+    [
+        ("OnFailure", {}, TERM_CAUGHT, False),
+        ("Never", {}, TERM_CAUGHT, True),
+        ("Never", {"restartPolicy": "OnFailure"}, TERM_CAUGHT, False),
+        ("Never", {"restartPolicy": "Always"}, TERM_CAUGHT, False),
+        ("OnFailure", {"restartPolicy": "Never"}, TERM_CAUGHT, True),
+        ("Never", {"restartPolicy": "Never", "restartPolicyRules": rules("Restart", "In", 143)}, TERM_CAUGHT, False),
+        ("Never", {"restartPolicy": "Never", "restartPolicyRules": rules("Restart", "In", 130)}, TERM_CAUGHT, True),
+        ("Never", {"restartPolicy": "Never", "restartPolicyRules": rules("Restart", "In", 130)}, INT_CAUGHT, False),
+        ("Never", {"restartPolicy": "Never", "restartPolicyRules": rules("Restart", "NotIn", 0)}, TERM_CAUGHT, False),
+        ("Never", {"restartPolicy": "Never", "restartPolicyRules": rules("Restart", "NotIn", 143)}, TERM_CAUGHT, True),
+    ],
+)
+def test_a_signal_needs_an_exit_that_is_followed_by_a_restart(
+    pod_policy: str, container: Any, evidence: Evidence, refused: bool
+) -> None:
+    jobset = build.jobset(pods=1, backoff_limit=100, restart_policy=pod_policy)
+    pod = build.pod(0, spec={"restartPolicy": pod_policy}, containers=[build.container(**container)])
+    found = plan(build.snapshot(jobset, [pod]), evidence, via="signal")
+    assert standing(found) == (["JSR204"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("pod_policy", "exit_code", "phase", "refused"),
+    [
+        ("Never", 0, "Running", True),
+        ("Never", 1, "Running", True),
+        ("OnFailure", 0, "Running", True),
+        ("OnFailure", 1, "Running", False),
+    ],
+)
+@pytest.mark.parametrize("via", ["image", "signal"])
+def test_a_container_that_has_ended_for_good_is_not_restarted_in_place(
+    via: Any, pod_policy: str, exit_code: int, phase: str, refused: bool
+) -> None:
+    jobset = build.jobset(pods=1, backoff_limit=100, restart_policy=pod_policy)
+    pod = build.pod(
+        0,
+        phase=phase,
+        spec={"restartPolicy": pod_policy},
+        containers=[build.container(), build.container("side")],
+        statuses=[build.status(), build.status("side", state={"terminated": {"exitCode": exit_code}})],
+    )
+    evidence = Evidence(probes={("workers", name): Probe(name="python", caught=1 << 14) for name in ("worker", "side")})
+    found = plan(build.snapshot(jobset, [pod]), evidence, via=via, allow=("JSR204",))
+    assert ("JSR206" in standing(found)) == refused
+    alone = plan(build.snapshot(jobset, [pod]), evidence, via=via, containers=("worker",), allow=("JSR204",))
+    assert "JSR206" not in standing(alone)
+
+
+@pytest.mark.parametrize(("replacement", "warned"), [("Failed", True), ("TerminatingOrFailed", False)])
+def test_a_clean_exit_completes_an_index_only_where_its_end_is_waited_for(replacement: str, warned: bool) -> None:
+    found = plan(build.snapshot(build.jobset(backoff_limit=100, replacement=replacement)), via="pods")
+    assert ("JSR207" in {finding.id for finding in found.findings}) == warned
+
+
+# ---------------------------------------------------------------- a JobSet that is to be resumed after a dead client
+
+
+def suspended(**node: Any) -> Snapshot:
+    return build.snapshot(build.jobset(spec={"suspend": True}), nodes=[build.node(**node)])
+
+
+def test_a_dead_node_does_not_keep_a_jobset_suspended() -> None:
+    """It is finished all the same, and the node is named."""
+    found = make(suspended(ready=False), Request(), "op2", finishes="op1")
+    assert (found.refused, [stage.name for stage in found.stages]) == (False, ["resume"])
+    assert [(f.id, f.allowed) for f in found.findings if f.severity == "blocker"] == [("JSR401", True)]
+
+
+def test_completed_indexes_do_not_keep_a_jobset_suspended() -> None:
+    jobset = build.jobset(spec={"suspend": True})
+    jobs = [build.job(jobset, status={"completedIndexes": "0"})]
+    assert not make(build.snapshot(jobset, [build.pod(1)], jobs), Request(), "op2", finishes="op1").refused
+
+
+@pytest.mark.parametrize(
+    "jobset",
+    [
+        {"status": {"conditions": [{"type": "Failed", "status": "True"}]}},
+        {"metadata": {"deletionTimestamp": build.TIME}},
+        {"spec": {"suspend": True, "managedBy": "kueue.x-k8s.io/multikueue"}},
+    ],
+    ids=["failed", "being deleted", "managed by another"],
+)
+def test_what_is_over_is_not_resumed(jobset: dict[str, Any]) -> None:
+    merged = {**jobset, "spec": {"suspend": True, **jobset.get("spec", {})}}
+    assert make(build.snapshot(build.jobset(**merged)), Request(), "op2", finishes="op1").refused
+
+
+# ---------------------------------------------------------------- what is asked before anything is sent
+
+
+@pytest.mark.parametrize("probed", [False, True])
+def test_a_signal_asks_for_exec_before_it_looks_and_before_it_sends(probed: bool) -> None:
+    found = make(on_failure(100, 0), Request(via="signal"), "op1", TERM_CAUGHT if probed else None)
+    assert found.needs_probes != probed
+    asked = {str(permission) for permission in permissions(found)}
+    assert asked >= {"create pods/exec", "get pods/exec", "watch pods", "patch jobsets.jobset.x-k8s.io"}
+
+
+@pytest.mark.parametrize("via", ["image", "suspend", "jobs", "pods"])
+def test_who_sends_no_exec_asks_for_none(via: Any) -> None:
+    asked = {str(p) for p in permissions(plan(build.snapshot(build.jobset(backoff_limit=9)), via=via))}
+    assert not {p for p in asked if "exec" in p}
+    assert {"image": "patch pods", "suspend": "watch pods", "jobs": "delete jobs.batch", "pods": "delete pods"}[
+        via
+    ] in asked
+
+
+def test_a_machine_declared_down_needs_its_pods_released() -> None:
+    snapshot = build.snapshot(build.jobset(backoff_limit=9), nodes=[DEAD])
+    asked = {str(p) for p in permissions(plan(snapshot, via="image", node_down=("node-0",)))}
+    assert asked >= {"patch pods/status", "delete pods"}
+
+
+# ---------------------------------------------------------------- agents that do nothing (JSR305)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"annotations": {"jobset.sigs.k8s.io/disable-in-place-restart": "true"}}, "annotation"),
+        ({"annotations": {"jobset.sigs.k8s.io/disable-in-place-restart": ""}}, "annotation"),
+        ({"current": None}, "currentInPlaceRestartAttempt is not set"),
+        ({"attempts": ("2", "")}, "has not written its attempt"),
+        ({"agent": build.container("agent", restartPolicy="Always")}, "without the agent"),
+    ],
+    ids=["all well", "disabled", "disabled by an empty value", "never in sync", "late", "no agent"],
+)
+def test_agents_that_are_not_all_there_restart_nothing(changed: dict[str, Any], said: str) -> None:
+    found = plan(build.native(**changed), via="native")
+    assert standing(found) == (["JSR305"] if said else [])
+    assert said in "".join(finding.summary for finding in found.blockers())
