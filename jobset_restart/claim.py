@@ -243,6 +243,17 @@ def left_suspended(jobset: JobSet, now: float) -> Lock | None:
     return found if found.phase == "suspending" else None
 
 
+def contradicted(jobset: JobSet, operation: str) -> Literal["", "resumed", "suspended"]:
+    """Whether somebody else set spec.suspend since this operation did. Its record is written together with
+    spec.suspend, so the phase it tells of and the field agree, unless another writer came between."""
+    found = lock(jobset)
+    if found is None or found.id != operation:
+        return ""
+    if found.phase == "suspending":
+        return "" if jobset.spec.suspend else "resumed"
+    return "suspended" if jobset.spec.suspend else ""
+
+
 def left_unfinished(jobset: JobSet, now: float) -> Lock | None:
     """The claim of an operation that its client left, or died in, before every slot was back, else None."""
     found = lock(jobset)

@@ -43,6 +43,7 @@ from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of
 State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
 HOLDERS_NAMED = 8
+KEPT = "kept its old Pod"
 SETTLING_SECONDS = 10.0
 """How long a container that refused an exec may take to show that it was being restarted anyway."""
 
@@ -106,6 +107,9 @@ class Tracker:
         """Slots that refused an exec, and when they last did, until it is known what that meant."""
         self._restarts = plan.snapshot.jobset.status.restarts
         self._said: Barrier | None = None
+        self.resumed_by = ""
+        self._kept: tuple[int, float] = (0, 0.0)
+        """How many Pods from before were left alone when last counted, and since when it is that many."""
         for state in plan.snapshot.slots.values():
             for pod in filter(None, (state.pod, *state.leftovers)):
                 self._seats.slot_of(pod)
@@ -252,11 +256,33 @@ class Tracker:
     def _end(self, kind: Literal["over", "superseded"], reason: str) -> None:
         self.verdict = self.verdict or Verdict(kind, reason)
 
+    def resumed(self, who: str, now: float) -> None:
+        """Somebody else resumed the JobSet before all its Pods had ended: nothing more is stopped."""
+        self.resumed_by, self._kept = who, (-1, now)
+
+    def _settle_kept(self, now: float) -> list[Event]:
+        """Pods from before that are still left alone SETTLING_SECONDS after the last of the others began to end will
+        not be replaced any more."""
+        kept = [track for track in self.slots.values() if track.refusal == "" and self._keeps_its_pod(track)]
+        if len(kept) != self._kept[0]:
+            self._kept = len(kept), now
+        if now - self._kept[1] < SETTLING_SECONDS:
+            return []
+        return [event for track in kept for event in self.refused(track.slot, KEPT, now)]
+
+    @staticmethod
+    def _keeps_its_pod(track: SlotTrack) -> bool:
+        return any(
+            uid in track.old and not pod.metadata.deletion_timestamp and pod.status.phase not in ("Failed", "Succeeded")
+            for uid, pod in track.pods.items()
+        )
+
     def tick(self, now: float) -> list[Event]:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
         stayed = [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
         settled = [slot for slot, refused_at in self._doubted.items() if now - refused_at >= SETTLING_SECONDS]
-        return stayed + [event for slot in settled for event in self._settle(self.slots[slot], now)]
+        kept = self._settle_kept(now) if self.resumed_by else []
+        return stayed + kept + [event for slot in settled for event in self._settle(self.slots[slot], now)]
 
     # ------------------------------------------------------------ judging
 
@@ -376,8 +402,9 @@ class Tracker:
 
     @property
     def stopped(self) -> bool:
-        """Whether no Pod from before is left alive in any slot, but for those given up on lost machines."""
-        return all(
+        """Whether no Pod from before is left alive in any slot, but for those given up on lost machines; or whether
+        there is no point in waiting for that, because somebody else resumed the JobSet."""
+        return bool(self.resumed_by) or all(
             track.lost and pod.metadata.deletion_timestamp
             for track in self.slots.values()
             for uid, pod in track.pods.items()

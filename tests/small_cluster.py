@@ -22,7 +22,9 @@ from tests import build
 
 class SmallCluster:
     """`jobset` and `pods` are what it holds, `sent` what was sent to it. `point` is called before and after everything
-    that is awaited of it, and may raise. `on_suspend` is what its controllers do when somebody sets spec.suspend."""
+    that is awaited of it, and may raise. `on_suspend` is what its controllers do when somebody sets spec.suspend,
+    `restarts` what its kubelets do with a PATCH of a Pod. Its clock runs
+    `speed` times as fast as the one on the wall."""
 
     context = namespace = server = user = "small"
 
@@ -32,13 +34,15 @@ class SmallCluster:
         self.sent: list[Action] = []
         self.point: Callable[[str], None] = lambda _: None
         self.on_suspend: Callable[[bool], None] = self._react
+        self.restarts: Callable[[Write], None] = self._restart
         self.on_retry: Callable[[str, str, float], None] = lambda *_: None
+        self.speed = 1.0
         self._began = time.monotonic()
         self._version, self._made = 100, 0
         self._watches: list[tuple[type[Any], asyncio.Queue[tuple[Any, Any]]]] = []
 
     def now(self) -> float:
-        return build.NOW + time.monotonic() - self._began
+        return build.NOW + (time.monotonic() - self._began) * self.speed
 
     def snapshot(self) -> Snapshot:
         jobs = [build.job(self.jobset)]
@@ -76,7 +80,7 @@ class SmallCluster:
         if write.verb == "patch" and "/jobsets/" in write.path:
             answer = self._patch_jobset(write)
         elif write.verb == "patch" and "/pods/" in write.path:
-            self._restart(write)
+            self.restarts(write)
         self.point(f"after {write.verb} {write.path}")
         return answer if type else None
 

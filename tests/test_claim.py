@@ -196,6 +196,23 @@ def test_only_a_dead_client_s_suspend_is_left_behind() -> None:
     assert not claim.left_suspended(build.jobset(**suspended), late)
 
 
+@pytest.mark.parametrize(
+    ("phase", "suspended", "how"),
+    [
+        ("suspending", True, ""),
+        ("suspending", False, "resumed"),
+        ("resuming", False, ""),
+        ("resuming", True, "suspended"),
+        ("triggering", True, "suspended"),
+        ("triggering", False, ""),
+    ],
+)
+def test_what_a_record_says_of_suspend_shows_who_else_sets_it(phase: str, suspended: bool, how: str) -> None:
+    jobset = jobset_with(record(phase=phase), spec={"suspend": suspended})
+    assert claim.contradicted(jobset, "op1") == how
+    assert claim.contradicted(jobset, "op2") == ""
+
+
 def test_the_write_is_a_compare_and_swap_that_carries_suspend() -> None:
     write = claim.write(build.jobset(), record(), suspend=True)
     assert (write.resource_version, write.uid) == ("7", "jobset-uid")

@@ -15,12 +15,13 @@ from jobset_restart.events import Event, Noticed
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import Operation, Options
+from jobset_restart.writes import Write
 from tests import build
 from tests.small_cluster import SmallCluster
 
 
-def cluster_of(pods: int = 2, **fields: Any) -> SmallCluster:
-    jobset = build.jobset(pods=pods, metadata={"generation": 1}, **fields)
+def cluster_of(pods: int = 2, metadata: dict[str, Any] | None = None, **fields: Any) -> SmallCluster:
+    jobset = build.jobset(pods=pods, metadata={"generation": 1, **(metadata or {})}, **fields)
     return SmallCluster(jobset, [build.pod(index) for index in range(pods)])
 
 
@@ -167,8 +168,78 @@ def test_what_somebody_else_suspended_is_not_resumed() -> None:
     cluster = cluster_of(spec={"suspend": True})
     plan = make(cluster.snapshot(), Request(via="image", allow=("JSR102",)), "op1")
     assert not plan.refused
-    Run(cluster, plan).go()
+    run = Run(cluster, plan)
+    cluster.point = fails_at(3, KeyError("x"))
+    run.go()
     assert cluster.jobset.spec.suspend
+    assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
+
+
+# ---------------------------------------------------------------- somebody else sets spec.suspend
+
+
+def owned_by_a_train_job() -> dict[str, Any]:
+    owned: dict[str, Any] = {"f:spec": {"f:suspend": {}}}
+    return {
+        "ownerReferences": [{"kind": "TrainJob", "name": "tj", "uid": "u", "controller": True}],
+        "managedFields": [{"manager": "trainer", "time": build.TIME, "fieldsV1": owned}],
+    }
+
+
+@pytest.mark.parametrize("replaced", [2, 1, 0])
+def test_an_owner_that_resumes_the_jobset_is_noticed_and_it_is_no_clean_restart(replaced: int) -> None:
+    cluster = cluster_of(metadata=owned_by_a_train_job())
+    cluster.speed = 20.0
+
+    def owner_reacts(suspended: bool) -> None:
+        if suspended:
+            cluster.remove(list(cluster.pods)[:replaced])
+            cluster.change_jobset(suspend=False)
+            cluster.refill()
+
+    cluster.on_suspend = owner_reacts
+    plan = make(cluster.snapshot(), Request(via="suspend", allow=("JSR502",)), "op1")
+    run = Run(cluster, plan, timeout=200.0).go()
+    assert run.result is not None
+    assert "resumed by its owner TrainJob tj, by trainer" in run.result.reason
+    assert run.result.exit_code == (6 if replaced == 2 else 4)
+    if replaced == 2:
+        assert "side by side" in run.result.reason
+        assert run.result.outcomes == {"recreated": 2}
+    else:
+        assert run.result.reason.endswith("kept: workers/0/1" if replaced else "kept: workers/0/0, workers/0/1")
+        assert f"only {replaced} of 2" in run.result.reason
+        assert run.result.outcomes.get("failed") == 2 - replaced
+    assert any(isinstance(e, Noticed) and "resumed by" in e.message for e in run.events)
+    assert run.record is not None
+    assert (run.record.state, run.record.phase, run.record.exit_code) == ("finished", "", run.result.exit_code)
+    assert sum("spec" in write.body for write in cluster.sent if isinstance(write, Write)) == 1
+
+
+@pytest.mark.parametrize("via", ["suspend", "image"])
+def test_somebody_who_suspends_the_jobset_meanwhile_ends_the_operation(via: str) -> None:
+    cluster = cluster_of()
+    react = cluster.on_suspend
+
+    def evict(*_: Any) -> None:
+        cluster.change_jobset(suspend=True)
+        cluster.remove(list(cluster.pods))
+
+    def resumed(suspended: bool) -> None:
+        react(suspended)
+        if not suspended:
+            evict()
+
+    if via == "suspend":
+        cluster.on_suspend = resumed
+    else:
+        cluster.restarts = evict
+    run = Run(cluster, plan_for(cluster, via)).go()
+    assert run.result is not None
+    assert run.result.exit_code == 6
+    assert "suspended by somebody else" in run.result.reason
+    assert cluster.jobset.spec.suspend, "it is not ours to resume"
+    assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.findings import Evidence, kinds
-from jobset_restart.objects import Condition, Pod
+from jobset_restart.objects import Condition, JobSet, Pod
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.triggers.signal import Probe
@@ -22,6 +22,14 @@ native_snapshot = build.native
 
 def plan(snapshot: Snapshot, **request: Any) -> Plan:
     return make(snapshot, Request(**request), "op1")
+
+
+QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "q"}}
+
+
+def owned_by(kind: str, **fields: Any) -> JobSet:
+    owner = {"kind": kind, "name": "t", "uid": "u", "controller": True}
+    return build.jobset(metadata={"ownerReferences": [owner]}, **fields)
 
 
 def ids(found: Plan) -> set[str]:
@@ -66,6 +74,36 @@ def test_jobs_is_chosen_where_kueue_owns_suspend() -> None:
     found = plan(build.snapshot(queued), strategy="recreate")
     assert found.trigger == "jobs"
     assert "JSR501" in found.reason
+
+
+@pytest.mark.parametrize("kind", ["TrainJob", "Workload"])
+def test_jobs_is_chosen_where_the_owner_sets_suspend(kind: str) -> None:
+    found = plan(build.snapshot(owned_by(kind)), strategy="recreate")
+    assert found.trigger == "jobs"
+    assert "JSR502" in found.reason
+    (blocker,) = plan(build.snapshot(owned_by(kind)), via="suspend").blockers()
+    assert (blocker.id, blocker.final) == ("JSR502", False)
+
+
+def test_suspend_is_chosen_under_an_owner_that_is_not_known_to_set_it() -> None:
+    assert plan(build.snapshot(owned_by("MyJob")), strategy="recreate").trigger == "suspend"
+
+
+@pytest.mark.parametrize(
+    ("jobset", "todo"),
+    [
+        (
+            build.jobset(spec={"suspend": True}, metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}}),
+            "wait until Kueue",
+        ),
+        (owned_by("TrainJob", spec={"suspend": True}), "resume TrainJob t"),
+        (build.jobset(spec={"suspend": True}), "resume it"),
+    ],
+)
+def test_a_suspended_jobset_is_left_to_who_suspended_it(jobset: JobSet, todo: str) -> None:
+    (blocker,) = [f for f in plan(build.snapshot(jobset, [])).blockers() if f.id == "JSR102"]
+    assert todo in blocker.todo
+    assert todo == "resume it" or "spec.suspend false" not in blocker.todo
 
 
 def test_in_place_never_turns_into_recreate_by_itself() -> None:
@@ -260,16 +298,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "blocker",
     ),
-    "JSR502": (
-        build.snapshot(
-            build.jobset(
-                metadata={"ownerReferences": [{"kind": "TrainJob", "name": "t", "uid": "u", "controller": True}]}
-            )
-        ),
-        Request(via="suspend"),
-        Evidence(),
-        "warning",
-    ),
+    "JSR502": (build.snapshot(owned_by("MyJob")), Request(via="suspend"), Evidence(), "warning"),
     "JSR503": (
         build.snapshot(jobs=[build.job(build.jobset(), status={"completedIndexes": "0"})]),
         Request(via="suspend"),

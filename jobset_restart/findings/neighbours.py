@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobset_restart.findings import RECREATE, Case, Hit, count, finding
 from jobset_restart.snapshot import job_complete
+from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
 
 
 @finding(
@@ -17,8 +18,8 @@ from jobset_restart.snapshot import job_complete
 def kueue(case: Case) -> Hit | None:
     """Kueue suspends and resumes the JobSets of its queues to admit them. A JobSet suspended behind its back is either
     resumed at once or evicted, and then queues for its resources again."""
-    queue = case.snapshot.jobset.metadata.labels.queue_name
-    return Hit([f"JobSet {case.snapshot.name}"], f"it is in queue {queue}") if queue else None
+    name = queue(case.snapshot.jobset)
+    return Hit([f"JobSet {case.snapshot.name}"], f"it is in queue {name}") if name else None
 
 
 @finding(
@@ -26,14 +27,23 @@ def kueue(case: Case) -> Hit | None:
     "warning",
     "another object owns the JobSet",
     source="metadata.ownerReferences",
-    todo="if the owner reverts the change, restart through it",
+    todo="if the owner reverts the change, restart through it or with --via jobs",
     triggers=("suspend",),
 )
 def owned(case: Case) -> Hit | None:
-    """An owner such as a TrainJob keeps the JobSet the way it wants it, spec.suspend included: it may resume it before
-    all Pods have stopped. The Jobs and Pods below are left to the JobSet controller."""
-    owners = [o for o in case.snapshot.jobset.metadata.owner_references if o.controller]
-    return Hit([f"{o.kind} {o.name}" for o in owners], f"{owners[0].kind} {owners[0].name}") if owners else None
+    """An owner keeps the JobSet the way it wants it, spec.suspend included. A TrainJob resumes it 0.03 seconds after it
+    was suspended: some of its Pods are replaced, and old and new ones of an index run side by side, so a known owner of
+    that kind is a blocker, and the Jobs, which are left to the JobSet controller, are deleted instead. Of other owners
+    it is not known: if one resumes the JobSet while it is being suspended, this is seen and told, and the restart
+    does not count as clean."""
+    owner = controller(case.snapshot.jobset)
+    if owner is None:
+        return None
+    name = f"{owner.kind} {owner.name}"
+    if owner.kind not in SUSPENDING_OWNERS:
+        return Hit([name], f"{name} may set spec.suspend too")
+    todo = f"recreate with --via jobs, or suspend and resume {name} itself"
+    return Hit([name], f"{name} resumes it at once", todo=todo, severity="blocker")
 
 
 @finding(

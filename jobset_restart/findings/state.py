@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobset_restart.creation import reason
 from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
 from jobset_restart.snapshot import SlotState, attempt, condition
+from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
 
 CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
 
@@ -49,7 +50,18 @@ def suspended(case: Case) -> Hit | None:
     """
     if not case.snapshot.jobset.spec.suspend or case.finishes:
         return None
-    return Hit([f"JobSet {case.snapshot.name}"], "spec.suspend is true, and not by an operation of this tool")
+    jobset, name = case.snapshot.jobset, f"JobSet {case.snapshot.name}"
+    if waits := queue(jobset):
+        look = f"`kubectl get workloads.kueue.x-k8s.io -n {case.snapshot.namespace}`"
+        todo = f"wait until Kueue admits it; {look} shows its Workload"
+        return Hit([name], f"it waits in Kueue's queue {waits}, or was evicted from it", todo=todo)
+    owner = controller(jobset)
+    if owner is not None and owner.kind in SUSPENDING_OWNERS:
+        owned_by = f"{owner.kind} {owner.name}"
+        return Hit(
+            [name], f"its owner {owned_by} keeps it suspended", todo=f"resume {owned_by}, which resumes the JobSet"
+        )
+    return Hit([name], "spec.suspend is true, and not by an operation of this tool")
 
 
 @finding(

@@ -23,12 +23,22 @@ TRIES = 8
 class Hold:
     """`jobset` is the newest version seen, `record` what this run says of itself on it.
 
-    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation. `unusual` is what
-    was strange about a claim that was taken over.
+    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation,
+    `on_contradicted` when somebody else "resumed" or "suspended" it. `unusual` is what was strange about a claim that
+    was taken over.
     """
 
-    def __init__(self, cluster: Cluster, jobset: JobSet, record: claim.Record, on_lost: Callable[[str], None]) -> None:
-        self.cluster, self.jobset, self.record, self._on_lost = cluster, jobset, record, on_lost
+    def __init__(
+        self,
+        cluster: Cluster,
+        jobset: JobSet,
+        record: claim.Record,
+        on_lost: Callable[[str], None],
+        on_contradicted: Callable[[str], None],
+    ) -> None:
+        self.cluster, self.jobset, self.record = cluster, jobset, record
+        self._on_lost, self._on_contradicted = on_lost, on_contradicted
+        self._suspended_before = jobset.spec.suspend and record.phase != "suspending"
         self.lost = False
         self.unusual = ""
         self._writing = asyncio.Lock()
@@ -111,6 +121,11 @@ class Hold:
             self.lost = True
             who = f"{found.owner} (operation {found.id})" if found.id else "a record that cannot be read"
             self._on_lost(f"the JobSet was claimed by {who}")
+        by_others = claim.contradicted(jobset, self.record.id)
+        if by_others == "suspended" and self._suspended_before:
+            return
+        if by_others:
+            self._on_contradicted(by_others)
 
     async def keep_alive(self) -> None:
         """The heartbeat. A beat that fails is left out: the claim lapses only after several."""

@@ -26,6 +26,7 @@ from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.watching import Watching
+from jobset_restart.suspension import setter
 from jobset_restart.track import Tracker, Verdict
 from jobset_restart.triggers import suspend
 from jobset_restart.writes import Action, Exec, Write
@@ -66,7 +67,7 @@ class Operation:
         self.tracker = Tracker(plan, self.began, options.min_ready_seconds)
         plan.let_go_of_pods()
         self.slots = {str(p.state.slot): p.state.slot for p in plan.slots}
-        self.hold = Hold(cluster, plan.snapshot.jobset, self._record(), self._lost)
+        self.hold = Hold(cluster, plan.snapshot.jobset, self._record(), self._lost, self._contradicted)
         self.writes = 0
         self.suspended = False
         self.triggered_all = False
@@ -91,7 +92,7 @@ class Operation:
         self.cluster.on_retry = self._retried
         self._emit(result.planned(self.plan, self.began, self.deadline))
         took_over = await self.hold.take(self.deadline)
-        self.suspended = self.hold.jobset.spec.suspend and any(s.name == "resume" for s in self.plan.stages)
+        self.suspended = self._finds_it_suspended()
         error: JsrError | None = None
         try:
             error = await self._carry_out(took_over)
@@ -129,7 +130,7 @@ class Operation:
             owner=self.options.owner,
             strategy=self.plan.strategy,
             trigger=self.plan.trigger,
-            phase="suspending" if self.plan.snapshot.jobset.spec.suspend else "triggering",
+            phase="suspending" if self._finds_it_suspended() else "triggering",
             started=now,
             heartbeat=now,
             deadline=claim.timestamp(self.deadline),
@@ -138,6 +139,21 @@ class Operation:
         )
         before = claim.read(self.plan.snapshot.jobset)
         return claim.carried_on(record, before) if before and before.id == record.id else record
+
+    def _finds_it_suspended(self) -> bool:
+        """Whether the JobSet was left suspended by an operation that this one carries on or finishes."""
+        return self.plan.snapshot.jobset.spec.suspend and any(stage.name == "resume" for stage in self.plan.stages)
+
+    def _contradicted(self, how: str) -> None:
+        """Somebody else set spec.suspend while this operation relied on it."""
+        who, now = setter(self.hold.jobset), self.cluster.now()
+        if how == "suspended":
+            self._lost(f"the JobSet was suspended by {who}, which deletes its Pods")
+        elif not self.tracker.resumed_by:
+            self.suspended = False
+            self.tracker.resumed(who, now)
+            self._notice(f"the JobSet was resumed by {who} before all its Pods had ended")
+            self._changed.set()
 
     def _lost(self, reason: str) -> None:
         self.tracker.verdict = self.tracker.verdict or Verdict("superseded", reason)
@@ -199,10 +215,14 @@ class Operation:
     async def _suspend(self, wanted: bool) -> None:
         """Sets spec.suspend with the record. While the outcome of the write is open, the JobSet counts as suspended."""
         now = self.cluster.now()
+        if self.tracker.resumed_by and not wanted:
+            self.suspended = False
+            await self.hold.change(now + RESUME_SECONDS, phase="resuming")
+            return
         self.suspended = True
         phase, deadline = ("suspending", self.deadline) if wanted else ("resuming", now + RESUME_SECONDS)
         await self.hold.change(deadline, suspend=wanted, phase=phase)
-        self.suspended = wanted
+        self.suspended = wanted and not self.tracker.resumed_by
         self.writes += 1
         if wanted:
             self._tell(self.tracker.sent_all(self.cluster.now()))

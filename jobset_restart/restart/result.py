@@ -8,10 +8,11 @@ from typing import Any
 from jobset_restart import claim
 from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Planned, PlannedSlot
+from jobset_restart.findings import some
 from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan
 from jobset_restart.report import ResultReport, SlotResultReport
-from jobset_restart.track import Tracker
+from jobset_restart.track import KEPT, SlotTrack, Tracker
 from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
@@ -38,12 +39,26 @@ def exit_code(
         slowest = ", ".join(f"{t.slot} ({t.reason or t.state})" for t in open_slots[:3])
         more = f" and {len(open_slots) - 3:,} more" if len(open_slots) > 3 else ""
         return DEADLINE, f"the deadline passed with {len(open_slots):,} slots not back: {slowest}{more}"
+    if tracker.resumed_by and (failed or tracker.done):
+        return _interfered(tracker, failed)
     if failed:
         reasons = Counter(t.reason for t in failed).most_common(2)
         return 4, f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
     return 0, "every slot is back"
+
+
+def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:
+    """The JobSet was resumed by somebody else while it was being suspended: never the clean restart it would be."""
+    by = f"the JobSet was resumed by {tracker.resumed_by} before all its Pods had ended"
+    kept = [str(track.slot) for track in failed if track.reason == KEPT]
+    if kept:
+        others = len(tracker.slots) - len(failed)
+        return 4, f"{by}: only {others:,} of {len(tracker.slots):,} slots got a new Pod; kept: {some(kept, 8)}"
+    if failed:
+        return 4, f"{by}, and {len(failed):,} slots did not come back: {some([str(t.slot) for t in failed], 8)}"
+    return 6, f"{by}: every slot is back, but old and new Pods of a slot may have run side by side"
 
 
 def _left(tracker: Tracker, suspended: bool) -> str:
