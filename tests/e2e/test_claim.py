@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import IGNORES_TERM, container, jobset, replicated_job
 from tests.e2e.picture import assert_recreated, assert_restarted_in_place
@@ -32,6 +34,7 @@ def test_two_restarts_at_the_same_moment(place: Place, jsr: Jsr) -> None:
     assert_restarted_in_place(before, place.settled("train"))
 
 
+@pytest.mark.short
 def test_next_restart_after_one_is_free_to_go(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     before = place.settled("train")

@@ -20,6 +20,7 @@ from tests.e2e.picture import (
 from tests.e2e.place import Place
 
 
+@pytest.mark.short
 def test_never_with_backoff_limit_0_twice_in_a_row(place: Place, jsr: Jsr) -> None:
     two = [container(), container("log", IGNORES_TERM)]
     place.create(jobset("train", replicated_job("workers", *two, jobs=2, pods=2, grace=1)))
@@ -71,6 +72,7 @@ def test_short_names_of_an_image(place: Place, jsr: Jsr, name: str) -> None:
     assert after.pods["workers/0/0"].containers["worker"].image.startswith(f"{repository}:1.36-jsr-")
 
 
+@pytest.mark.short
 def test_one_container_of_two(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job("workers", container(), container("log", IGNORES_TERM))))
     before = place.settled("train")
@@ -89,6 +91,7 @@ def test_container_that_does_not_exist(place: Place, jsr: Jsr) -> None:
     assert_untouched(before, after)
 
 
+@pytest.mark.short
 @pytest.mark.parametrize(
     ("selection", "meant"),
     [

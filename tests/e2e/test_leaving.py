@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.e2e.api import Object
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import IGNORES_TERM, container, jobset, native, replicated_job
@@ -28,6 +30,7 @@ def suspended(found: Object) -> bool:
     return found["spec"].get("suspend") is True
 
 
+@pytest.mark.short
 def test_ctrl_c_in_the_middle_and_on_again(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job("workers", STUBBORN, jobs=2, grace=10)))
     before = place.settled("train")

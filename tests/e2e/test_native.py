@@ -62,6 +62,44 @@ def test_no_restart_left_is_refused(place: Place, jsr: Jsr) -> None:
     assert_nothing_changed(before, place.settled("train"))
 
 
+@pytest.mark.short
+@pytest.mark.parametrize("given", [True, False], ids=["agents with a rule", "agents without"])
+def test_native_only_where_the_pods_have_the_rule(place: Place, jsr: Jsr, given: bool) -> None:
+    """Without a rule that restarts all containers an agent's exit restarts the agent alone. An API server that does not
+    know such rules drops them, whatever the JobSet says."""
+    place.grant("agent")
+    place.create(without_rules(native("train", workers=1), of_agents=not given))
+    before = place.settled("train")
+    kept = all("restartPolicyRules" in agent for pod in place.pods("train") for agent in pod["spec"]["initContainers"])
+    assert not kept or given
+    if not kept:
+        refused = jsr.restart("train", "--via", "native", "--allow", "JSR309").exited(3)
+        assert (
+            "JSR309 blocker: 2 Pods without a rule that restarts all containers: worker would run on" in refused.stderr
+        )
+    result = jsr.restart("train", "--in-place").exited(0).document
+    assert (result["trigger"], result["outcomes"]) == ("native" if kept else "image", {"restarted": 2})
+    after = place.settled("train")
+    assert after.jobset.current_attempt == (1 if kept else 0)
+    for slot, pod in before.pods.items():
+        assert after.pods[slot].containers["worker"].restarts == pod.containers["worker"].restarts + 1
+        assert after.pods[slot].containers["agent"].restarts == (1 if kept else 0)
+
+
+def without_rules(manifest: Object, *, of_agents: bool) -> Object:
+    """The workers' rules are taken away, and the agents' where that is said. A worker may not have a policy of its own
+    where rules are not known."""
+    for job in manifest["spec"]["replicatedJobs"]:
+        spec = job["template"]["spec"]["template"]["spec"]
+        dropped = ("restartPolicy", "restartPolicyRules")
+        spec["containers"] = [{k: v for k, v in c.items() if k not in dropped} for c in spec["containers"]]
+        if of_agents:
+            spec["initContainers"] = [
+                {k: v for k, v in c.items() if k != "restartPolicyRules"} for c in spec["initContainers"]
+            ]
+    return manifest
+
+
 @pytest.mark.parametrize("trigger", ["suspend", "jobs"])
 def test_recreating_spends_an_attempt_and_stops_at_the_last(place: Place, jsr: Jsr, trigger: str) -> None:
     """The agents of new Pods take the next attempt. One too many would fail the JobSet for good."""

@@ -17,6 +17,7 @@ from tests.e2e.picture import (
 from tests.e2e.place import Place
 
 
+@pytest.mark.short
 @pytest.mark.parametrize(("trigger", "same_jobs"), [("suspend", True), ("jobs", False)])
 def test_whole_jobset_with_backoff_limit_0(place: Place, jsr: Jsr, trigger: str, same_jobs: bool) -> None:
     stubborn = container(command=IGNORES_TERM)
@@ -50,6 +51,7 @@ def test_part_of_a_jobset_by_its_jobs(place: Place, jsr: Jsr) -> None:
     assert_nothing_counted(before, after)
 
 
+@pytest.mark.short
 def test_pods_where_the_job_has_failures_to_spare(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job(pods=3, backoff_limit=6)))
     before = place.settled("train")
@@ -66,6 +68,7 @@ def test_pods_where_the_job_has_failures_to_spare(place: Place, jsr: Jsr) -> Non
     assert not job.conditions & {"Failed", "FailureTarget"}
 
 
+@pytest.mark.short
 def test_pods_refused_where_one_deletion_fails_the_job(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     before = place.settled("train")
@@ -87,6 +90,7 @@ def test_in_place_refused_where_the_restarts_would_fail_the_job(place: Place, js
     assert_recreated(before, place.settled("train"), same_jobs=True)
 
 
+@pytest.mark.short
 def test_last_restart_the_job_can_bear(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job(pods=3, restart_policy="OnFailure", backoff_limit=4)))
     before = place.settled("train")

@@ -10,6 +10,7 @@ from tests.e2e.picture import assert_nothing_changed, assert_restarted_in_place,
 from tests.e2e.place import Place
 
 
+@pytest.mark.short
 def test_handler_under_on_failure(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train", replicated_job("workers", pods=3, restart_policy="OnFailure", backoff_limit=6)))
     before = place.settled("train")

@@ -13,6 +13,7 @@ from tests.e2e.manifests import IGNORES_TERM, container, jobset, replicated_job
 from tests.e2e.place import Place
 
 
+@pytest.mark.short
 def test_of_one_jobset(place: Place, jsr: Jsr) -> None:
     on_failure = replicated_job("workers", jobs=2, pods=2, restart_policy="OnFailure", backoff_limit=6)
     place.create(jobset("train", replicated_job("driver", pods=1), on_failure))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import kubeconfigs
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import IGNORES_TERM, container, exits, jobset, replicated_job
@@ -12,6 +14,7 @@ from tests.e2e.place import Place
 STUBBORN = container(command=IGNORES_TERM)
 
 
+@pytest.mark.short
 def test_for_a_jobset_that_starts(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     status = jsr.run("wait", "train", "-o", "json").exited(0).document
