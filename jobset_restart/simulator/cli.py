@@ -39,6 +39,13 @@ class ProfileName(StrEnum):
     instant = "instant"
 
 
+class VersionName(StrEnum):
+    v1_33 = "1.33"
+    v1_35 = "1.35"
+    v1_36 = "1.36"
+    v1_37 = "1.37"
+
+
 class Form(StrEnum):
     table = "table"
     json = "json"
@@ -91,6 +98,9 @@ Port = Annotated[
     int, typer.Option(min=0, max=65_535, metavar="PORT", help="The API server's port on 127.0.0.1; 0: any free one.")
 ]
 Cold = Annotated[bool, typer.Option("--cold", help="Begin with JobSets just created, not with all Pods Ready.")]
+Kube = Annotated[
+    VersionName, typer.Option(help="The version of Kubernetes it stands for, its gates at their defaults.")
+]
 Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
 
@@ -105,12 +115,13 @@ def up(
     seed: Seed = 0,
     port: Port = 0,
     cold: Cold = False,
+    kube: Kube = VersionName.v1_36,
     home: HomeOption = None,
     output: Output = Form.table,
 ) -> None:
     """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up)."""
     where = _home(home)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube)
     from jobset_restart.simulator import starting
 
     _say_ready(starting.background(where, settings), output)
@@ -127,6 +138,7 @@ def run(
     seed: Seed = 0,
     port: Port = 0,
     cold: Cold = False,
+    kube: Kube = VersionName.v1_36,
     home: HomeOption = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="End with standard input too: with whoever started it.")
@@ -136,7 +148,7 @@ def run(
     """Run it in the foreground until Ctrl-C. Leaves nothing behind."""
     if until_eof and "-" in jobset:
         raise SimulatorError("--until-eof and --jobset - both want standard input", exit_code=2)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube)
     from jobset_restart.simulator import starting
 
     starting.foreground(home.absolute() if home else None, settings, lambda found: _say_ready(found, output), until_eof)
@@ -230,7 +242,8 @@ def _status_text(found: dict[str, Any]) -> str:
     serves = f"API server {'at' if found['serving'] else 'stopped, was at'} {found['server']}"
     lines = [
         f"embedded cluster: {serves}, process {found['process']}, for {_duration(found['seconds'])}",
-        f"  profile {found['profile']}, speed {found['speed']:g}, seed {found['seed']}",
+        f"  Kubernetes {found['kubernetes']}, profile {found['profile']}, speed {found['speed']:g}, "
+        f"seed {found['seed']}",
         f"  nodes {found['nodes']:,} ({found['readyNodes']:,} Ready), Pods {found['pods']:,}, "
         f"memory {found['memoryBytes'] / 2**20:,.0f} MB",
     ]
@@ -277,6 +290,7 @@ def _settings(
     seed: int,
     port: int,
     cold: bool,
+    kube: VersionName,
 ) -> running.Settings:
     """The options, checked; the files read. Raises SimulatorError."""
     if not (math.isfinite(speed) and 0.01 <= speed <= 1000):
@@ -294,6 +308,7 @@ def _settings(
         seed=seed,
         port=port,
         warm=not cold,
+        kubernetes=kube.value,
     )
 
 

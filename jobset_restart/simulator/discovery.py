@@ -12,11 +12,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from jobset_restart.simulator.store import RESOURCES, Obj, Resource
+from jobset_restart.simulator.versions import Version
 
-VERSION: Obj = {
-    "major": "1",
-    "minor": "36",
-    "gitVersion": "v1.36.2+jsr-simulator",
+_BUILD: Obj = {
     "gitCommit": "",
     "gitTreeState": "",
     "buildDate": "1970-01-01T00:00:00Z",
@@ -24,6 +22,8 @@ VERSION: Obj = {
     "compiler": "",
     "platform": "linux/amd64",
 }
+_HASH = "jsr-simulator"
+"""One for all: what there is depends on no version."""
 AGGREGATED = "APIGroupDiscoveryList"
 _ALL = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS = ["get", "patch", "update"]
@@ -117,9 +117,19 @@ def resources_of(group: str, version: str) -> dict[str, Resource | Kind]:
     return {name: each for name, each in both.items() if (each.group, each.version) == (group, version)}
 
 
-def document(path: str) -> Obj | None:
+def version_of(version: Version) -> Obj:
+    """GET /version"""
+    return {"major": "1", "minor": version.minor, "gitVersion": f"{version.git}+jsr-simulator", **_BUILD}
+
+
+def document(path: str, kubernetes: Version) -> Obj | None:
     """What GET ``path`` answers about the API itself; None where there is nothing."""
-    fixed = {"/version": VERSION, "/api": api_versions(), "/apis": api_groups(), "/openapi/v3": openapi_paths()}
+    fixed = {
+        "/version": version_of(kubernetes),
+        "/api": api_versions(),
+        "/apis": api_groups(),
+        "/openapi/v3": openapi_paths(),
+    }
     if path in fixed:
         return fixed[path]
     if path.startswith("/openapi/v3/"):
@@ -214,9 +224,7 @@ def _base(group: str, version: str) -> str:
 def openapi_paths() -> Obj:
     """GET /openapi/v3: where each group version's document is."""
     bases = [_base(group, version) for group, version in groups()]
-    return {
-        "paths": {base: {"serverRelativeURL": f"/openapi/v3/{base}?hash={VERSION['gitVersion']}"} for base in bases}
-    }
+    return {"paths": {base: {"serverRelativeURL": f"/openapi/v3/{base}?hash={_HASH}"} for base in bases}}
 
 
 def openapi(base: str) -> Obj | None:
@@ -231,7 +239,7 @@ def openapi(base: str) -> Obj | None:
             where = f"/{base}/namespaces/{{namespace}}/{name}" if kind.namespaced else f"/{base}/{name}"
             paths[where + "/{name}"] = {"patch": _patch_operation(kind)}
     schemas = {_schema_name(kind): _schema(kind) for kind in resources.values()}
-    info = {"title": "jsr simulator", "version": str(VERSION["gitVersion"])}
+    info = {"title": "jsr simulator", "version": _HASH}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 
 

@@ -26,6 +26,7 @@ from jobset_restart.simulator.home import Document
 from jobset_restart.simulator.profile import PROFILES
 from jobset_restart.simulator.server import Server
 from jobset_restart.simulator.store import Obj, StoreError
+from jobset_restart.simulator.versions import DEFAULT
 from jobset_restart.simulator.world import World
 
 WARM_SECONDS = 3600
@@ -46,6 +47,7 @@ class Settings:
     seed: int
     port: int
     warm: bool
+    kubernetes: str = DEFAULT
 
 
 def build(settings: Settings) -> World:
@@ -56,7 +58,7 @@ def build(settings: Settings) -> World:
     pods = sum(manifests.pods_of(each) for each in settings.objects)
     spent = 10.0 + 1.2 * pods / min(profile.pod_creates_rate, profile.schedule_rate)
     early = AGE_SECONDS + spent if warm else 0.0
-    world = World(profile=profile, seed=settings.seed, start=wall_time() - early)
+    world = World(profile=profile, seed=settings.seed, start=wall_time() - early, kubernetes=settings.kubernetes)
     manifests.add_nodes(world, settings.objects, settings.nodes)
     manifests.load(world, settings.objects)
     if warm:
@@ -195,6 +197,7 @@ class _Host:
             "server": self._server.url,
             "serving": self._server.listening,
             "kubeconfig": str(self._home / homes.KUBECONFIG),
+            "kubernetes": settings.kubernetes,
             "profile": settings.profile,
             "about": PROFILES[settings.profile].about,
             "speed": settings.speed,

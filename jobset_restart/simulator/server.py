@@ -181,7 +181,7 @@ class Server:
         if path in ("/api", "/apis") and form_of(request.headers.get("Accept", "")).name == "discovery":
             kind = f"{JSON};g=apidiscovery.k8s.io;v=v2;as={discovery.AGGREGATED}"
             return web.Response(body=encode(discovery.aggregated(path == "/api")), headers={"Content-Type": kind})
-        document = discovery.document(path)
+        document = discovery.document(path, self._world.version)
         if document is None:
             return web.Response(text="404 page not found\n", status=404)
         return _json(encode(document))

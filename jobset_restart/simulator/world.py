@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
@@ -23,20 +24,31 @@ from jobset_restart.simulator.controllers.scheduler import Scheduler
 from jobset_restart.simulator.profile import INSTANT, Profile
 from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError
 from jobset_restart.simulator.validation import admit
+from jobset_restart.simulator.versions import DEFAULT, VERSIONS
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _BY_KIND = {(each.api_version, each.kind): name for name, each in RESOURCES.items()}
 
 
 class World:
-    """A cluster of ``nodes`` nodes that starts at ``start`` and behaves as ``profile`` says."""
+    """A cluster of ``nodes`` nodes that starts at ``start`` and behaves as ``profile`` says.
+
+    ``kubernetes`` is the version it stands for, one of ``VERSIONS``."""
 
     def __init__(
-        self, *, nodes: int = 0, profile: Profile = INSTANT, seed: int = 0, start: float = 0.0, window: int = 20_000
+        self,
+        *,
+        nodes: int = 0,
+        profile: Profile = INSTANT,
+        seed: int = 0,
+        start: float = 0.0,
+        window: int = 20_000,
+        kubernetes: str = DEFAULT,
     ) -> None:
         self.now = start
         self.profile = profile
-        self.store = Store(admit, seed=seed, window=window, guard=QuotaController.guard)
+        self.version = VERSIONS[kubernetes]
+        self.store = Store(partial(admit, version=self.version), seed=seed, window=window, guard=QuotaController.guard)
         self.kubelet = Kubelet(profile, random.Random(seed + 1))  # noqa: S311 - repeatable, not secret
         self._node_controller = NodeController(profile, self.kubelet.is_on)
         self._controllers: tuple[Controller, ...] = (
@@ -97,7 +109,9 @@ class World:
         """Add Ready nodes named node-N, with room for ``pods`` Pods each."""
         first = self.store.count("nodes")
         for index in range(first, first + number):
-            self.store.create("nodes", node_object(f"node-{index}", index, pods, labels or {}, self.now), self.now)
+            self.store.create(
+                "nodes", node_object(f"node-{index}", index, pods, labels or {}, self.now, self.version), self.now
+            )
 
     def execute(
         self, namespace: str, pod: str, container: str, command: list[str], stdin: bytes = b""

@@ -11,6 +11,7 @@ from jobset_restart.simulator.controllers.constraints import tolerates
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.record import record
 from jobset_restart.simulator.store import Key, Obj, Store, key_of, seconds, timestamp
+from jobset_restart.simulator.versions import DEFAULT, VERSIONS, Version
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -21,11 +22,11 @@ _KUBELET = {
     "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
 }
-_FEATURES = ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"]
-_VERSION = "v1.36.2"
 
 
-def node_object(name: str, index: int, pods: int, labels: dict[str, str], now: float) -> Obj:
+def node_object(
+    name: str, index: int, pods: int, labels: dict[str, str], now: float, version: Version = VERSIONS[DEFAULT]
+) -> Obj:
     """A Node as its kubelet registers it: Ready, with room for ``pods`` Pods; ``index`` makes its address."""
     # 192.168.0.0/16 for the first 65,536 machines; Pods have addresses of their own
     address = f"192.168.{index >> 8 & 255}.{index & 255}"
@@ -44,14 +45,14 @@ def node_object(name: str, index: int, pods: int, labels: dict[str, str], now: f
             "capacity": resources,
             "conditions": [_condition(kind, *_KUBELET[kind], now) for kind in _KUBELET],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-            "declaredFeatures": _FEATURES,
+            **({"declaredFeatures": list(version.declared)} if version.declared else {}),
             "nodeInfo": {
                 "architecture": "amd64",
                 "bootID": "",
                 "containerRuntimeVersion": "containerd://simulated",
                 "kernelVersion": "",
                 "kubeProxyVersion": "",
-                "kubeletVersion": _VERSION,
+                "kubeletVersion": version.git,
                 "machineID": "",
                 "operatingSystem": "linux",
                 "osImage": "jsr simulator",
