@@ -12,21 +12,15 @@ from msgspec import Struct, field
 
 from jobset_restart.events import Budget
 from jobset_restart.findings import Case, Evidence, Finding, look
-from jobset_restart.findings.budgets import budgets, deletion_wait
+from jobset_restart.findings.budgets import budgets
 from jobset_restart.findings.nodes import dead
 from jobset_restart.findings.state import running
-from jobset_restart.rules import replaces_only_failed
-from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_complete
-from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, jobs, native, next_attempt, pods, release, suspend
-from jobset_restart.triggers.image import Forms, image
-from jobset_restart.triggers.signal import Means, signal
+from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native
+from jobset_restart.stages import Stage, in_steps, number_of_actions, predicted, predicted_most, stages
+from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, next_attempt
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
 
 Strategy = Literal["in-place", "recreate"]
-
-PATCHES_PER_SECOND = 380.0
-RECREATE_SECONDS_PER_POD = 130.0 / 5000
-NATIVE_SECONDS_PER_POD = 10.0 / 5000
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +56,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for. `strategy` empty: the plan chooses. `signal` is a name such as TERM, empty: the plan
-    chooses."""
+    chooses. `canary` is how many slots go ahead of the others, None: the plan chooses."""
 
     strategy: Strategy | Literal[""] = ""
     via: Trigger | Literal[""] = ""
@@ -71,6 +65,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node_down: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     fallback: bool = False
+    canary: int | None = None
     selection: Selection = field(default_factory=Selection)
 
     def candidates(self, snapshot: Snapshot) -> tuple[Trigger, ...]:
@@ -81,15 +76,6 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.strategy == "in-place":
             return (*in_place, *RECREATE) if self.fallback else in_place
         return RECREATE if self.strategy == "recreate" else (*in_place, *RECREATE)
-
-
-class Stage(Struct, kw_only=True):
-    """Actions that may be sent at once. `after` is what must have happened before: nothing, or every Pod in scope
-    has stopped."""
-
-    name: str
-    actions: list[Action]
-    after: Literal["", "stopped"] = ""
 
 
 class SlotPlan(Struct, kw_only=True):
@@ -198,6 +184,7 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
         containers=request.containers,
         node_down=down,
         signal=request.signal,
+        canary=request.canary,
         evidence=evidence,
         absent=request.selection.absent(snapshot),
     )
@@ -226,10 +213,10 @@ def _chosen(
         request=request,
         strategy="in-place" if case.trigger in IN_PLACE else "recreate",
         trigger=case.trigger,
-        reason=_reason(case.trigger, passed_over),
+        reason=_reason(case, passed_over),
         slots=slots,
         stages=[] if unprobed or draft else stages(case, operation),
-        drafted=_count(case) if draft else 0,
+        drafted=number_of_actions(case) if draft else 0,
         findings=found,
         budgets=budgets(case),
         needs_probes=unprobed,
@@ -249,8 +236,12 @@ WHY: dict[Trigger, str] = {
 }
 
 
-def _reason(trigger: Trigger, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
-    reason = WHY[trigger]
+def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
+    reason = WHY[case.trigger]
+    if case.trigger not in ("native", "suspend") and len(in_order := in_steps(case)) > 1:
+        reason += f"; in {len(in_order)} steps, each when the one before is Ready: " + ", then ".join(
+            map(str, in_order)
+        )
     if passed_over:
         reason += "; passed over: " + _why_not(passed_over)
     return reason
@@ -292,94 +283,6 @@ def _before(state: SlotState) -> dict[str, Any]:
     if state.pod is None:
         return {}
     return {"before": identity(state.pod), "pod": state.pod.metadata.name, "node": state.node_name}
-
-
-def stages(case: Case, operation: str) -> list[Stage]:
-    """The actions of the case, in the order they have to be sent."""
-    jobset = case.snapshot.jobset
-    freed = Stage(name="release", actions=[*release(case.lost)])
-    match case.trigger:
-        case "native":
-            trigger: list[Action] = [native(jobset)] if case.scope else []
-            return _filled([Stage(name="trigger", actions=trigger), freed])
-        case "image":
-            forms = Forms(case.snapshot.slots.values())
-            patches = image(case.scope, case.containers, operation, forms.of)
-            return _filled([Stage(name="trigger", actions=[*patches]), freed])
-        case "signal":
-            return _filled([Stage(name="trigger", actions=[*_signals(case)]), freed])
-        case "suspend":
-            stuck = [s for s in case.lost if s.job and replaces_only_failed(s.job)]
-            return _filled(
-                [
-                    Stage(name="suspend", actions=[suspend(jobset, True)]),
-                    Stage(name="release", actions=[*release(stuck)]),
-                    Stage(name="resume", actions=[suspend(jobset, False)], after="stopped"),
-                ]
-            )
-        case "jobs":
-            children = [job for job, _ in case.touched_jobs() if not job_complete(job)]
-            return _filled([Stage(name="delete", actions=[*jobs(children)]), freed])
-        case "pods":
-            return _filled([Stage(name="delete", actions=[*pods(case.scope)]), freed])
-
-
-def _count(case: Case) -> int:
-    """How many actions `stages` would make, releases included."""
-    released = 2 * len(case.lost) if case.trigger != "suspend" else 0
-    match case.trigger:
-        case "native":
-            return 1 + released
-        case "signal":
-            return sum(1 for _ in case.targets()) + released
-        case "suspend":
-            return 2
-        case "jobs":
-            return len([job for job, _ in case.touched_jobs() if not job_complete(job)]) + released
-    return len(case.scope) + released
-
-
-def _filled(wanted: list[Stage]) -> list[Stage]:
-    return [stage for stage in wanted if stage.actions]
-
-
-def _signals(case: Case) -> list[Action]:
-    chosen: dict[tuple[str, str], Means] = {}
-    for state, _, container in case.targets():
-        by = case.means_for(state, container)
-        if by is not None:
-            chosen[state.slot.replicated_job, container.name] = by
-    return list(signal(case.scope, case.containers, chosen))
-
-
-def predicted(case: Case) -> float:
-    """Seconds the restart should take when containers stop as soon as they are told to.
-
-    Rates: PATCHes per second of a real API server (355-400/s); the JobSet prototype's published 130 s to recreate and
-    10 s to restart in place 5,000 nodes; 2.8 s (native), 0.5 s (image) and 5.4 s (suspend) for four Pods.
-    """
-    number = len(case.scope) + len(case.lost)
-    match case.trigger:
-        case "native":
-            return 2.8 + number * NATIVE_SECONDS_PER_POD
-        case "image":
-            return 0.5 + number / PATCHES_PER_SECOND
-        case "signal":
-            return 1.0 + number / PATCHES_PER_SECOND
-        case "suspend" | "jobs":
-            return 5.4 + number * RECREATE_SECONDS_PER_POD
-        case "pods":
-            waits = (deletion_wait(case, job, states) for job, states in case.touched_jobs())
-            return max(waits, default=0.0) + 1.5 + number * RECREATE_SECONDS_PER_POD
-
-
-def predicted_most(case: Case) -> float:
-    """Seconds it takes where a container does not end on TERM: its whole grace period is waited for, preStop included
-    (kubelet, killContainer). native and signal give none: RestartAllContainers kills at once (KEP-5532), and who
-    handles a signal has no deadline."""
-    if case.trigger in ("native", "signal"):
-        return predicted(case)
-    return predicted(case) + max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
 
 
 def _refusal(

@@ -14,19 +14,9 @@ from jobset_restart.claim import Record, unusable
 from jobset_restart.findings import Case, Evidence, Finding, look
 from jobset_restart.findings.nodes import dead
 from jobset_restart.objects import ContainerStatus, Pod, seconds
-from jobset_restart.plan import (
-    Plan,
-    Request,
-    Selection,
-    SlotPlan,
-    Stage,
-    case_for,
-    left_alone,
-    predicted,
-    predicted_most,
-    stages,
-)
+from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, left_alone
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, statuses
+from jobset_restart.stages import Stage, predicted, predicted_most, stages
 from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
 from jobset_restart.writes import Action, Write
 

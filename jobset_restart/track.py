@@ -100,6 +100,9 @@ class Tracker:
         self.current_attempt = plan.snapshot.jobset.status.current_in_place_restart_attempt or 0
         self._seats = Seats(plan.snapshot.slots)
         self._open = set(self.slots)
+        self.halted = ""
+        """Why slots were left that were to be triggered, empty where none was."""
+        self._left: set[Slot] = set()
         self._held = dict.fromkeys(self.slots)
         """Slots that have not arrived at the barrier, in order."""
         self._pausing: set[Slot] = set()
@@ -189,6 +192,17 @@ class Tracker:
         untouched = (s for s in statuses(pod) if s.name in track.refusals and s.state.running and not _fresh(s, before))
         container = next(untouched, None)
         return self.refused(track.slot, track.refusals[container.name], now) if container else []
+
+    def leave(self, reason: str, failed: Iterable[Slot], now: float) -> list[Event]:
+        """Nothing more is sent, for this reason: slots not triggered yet stay as they are, and nothing is waited for
+        there. `failed` are slots that are given up. Does nothing where there is no reason."""
+        if not reason:
+            return []
+        self.halted = reason
+        self._left = {track.slot for track in self.slots.values() if track.sent_at is None and track.state != "failed"}
+        self._open -= self._left
+        given_up = ((slot, self.slots[slot].reason) for slot in failed)
+        return [event for slot, why_ in given_up for event in self.refused(slot, why_, now)]
 
     # ------------------------------------------------------------ what was seen
 
@@ -298,7 +312,7 @@ class Tracker:
             track.ready_since = None
         if state != "starting" or track.ready_since is None:
             self._pausing.discard(track.slot)
-        if track.refusal and state in ("waiting", "triggered", "stopping"):
+        if track.refusal and (state in ("waiting", "triggered", "stopping") or (self.halted and state == "starting")):
             state, reason = "failed", track.refusal
         return self._move(track, state, reason, now)
 
@@ -364,7 +378,7 @@ class Tracker:
         track.state, track.since = state, now
         if state in ("ready", "failed"):
             self._open.discard(track.slot)
-        else:
+        elif track.slot not in self._left:
             self._open.add(track.slot)
         about = {"slot": str(track.slot), "pod": track.pod, "node": track.node, "reason": reason}
         match state:
@@ -393,6 +407,11 @@ class Tracker:
         return [self._said]
 
     # ------------------------------------------------------------ questions
+
+    @property
+    def left_alone(self) -> int:
+        """How many slots were to be triggered and then were not."""
+        return len(self._left)
 
     @property
     def done(self) -> bool:

@@ -249,3 +249,59 @@ def native(
     features = about_node.pop("features", ["RestartAllContainersOnContainerExits"])
     jobs = [job(of, status=job_status)]
     return snapshot(of, pods, jobs, nodes=[node(features=features, **about_node)])
+
+
+def several(
+    pods: dict[str, int],
+    *,
+    in_order: bool = False,
+    depends: dict[str, list[tuple[str, str]]] | None = None,
+    containers: list[dict[str, Any]] | None = None,
+    nodes: list[Node] | None = None,
+    complete: tuple[str, ...] = (),
+    restart_policy: str = "Never",
+) -> Snapshot:
+    """A JobSet of several ReplicatedJobs with so many Pods each, all running. `depends` are their dependsOn, name and
+    status; `complete` are those whose Job is complete and has no Pod left."""
+    depends = depends or {}
+    raw = [
+        {
+            "name": name,
+            "replicas": 1,
+            "dependsOn": [{"name": on, "status": status} for on, status in depends.get(name, ())],
+            "template": {"spec": {"parallelism": number, "completions": number, "completionMode": "Indexed"}},
+        }
+        for name, number in pods.items()
+    ]
+    order = {"startupPolicy": {"startupPolicyOrder": "InOrder"}} if in_order else {}
+    of = jobset(spec={"replicatedJobs": raw, **order})
+    jobs = [
+        msgspec.convert(
+            {
+                "metadata": {
+                    "name": f"train-{name}-0",
+                    "namespace": "ns",
+                    "uid": f"job-{name}",
+                    "labels": {
+                        "jobset.sigs.k8s.io/replicatedjob-name": name,
+                        "jobset.sigs.k8s.io/job-index": "0",
+                    },
+                    "ownerReferences": [{"kind": "JobSet", "name": "train", "uid": "jobset-uid", "controller": True}],
+                },
+                "spec": {"parallelism": number, "completions": number, "completionMode": "Indexed"},
+                "status": {
+                    "completedIndexes": f"0-{number - 1}" if name in complete else "",
+                    "conditions": [{"type": "Complete", "status": "True"}] if name in complete else [],
+                },
+            },
+            Job,
+        )
+        for name, number in pods.items()
+    ]
+    found = [
+        pod(index, replicated_job=name, containers=containers, spec={"restartPolicy": restart_policy})
+        for name, number in pods.items()
+        for index in range(number)
+        if name not in complete
+    ]
+    return snapshot(of, found, jobs, nodes)

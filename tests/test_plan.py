@@ -286,6 +286,23 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "blocker",
     ),
     "JSR309": (build.native(agent=NO_RULES), Request(via="native"), Evidence(), "blocker"),
+    "JSR310": (
+        build.snapshot(nodes=[build.node(runtime="cri-o://1.31.0")]),
+        Request(via="image"),
+        Evidence(),
+        "warning",
+    ),
+    "JSR311": (build.snapshot(nodes=[build.node(runtime="docker://24.0.7")]), Request(), Evidence(), "note"),
+    "JSR312": (
+        build.snapshot(
+            build.jobset(pods=1),
+            [build.pod(0, containers=[build.container(image=f"docker.io/library/app@{build.DIGEST}")])],
+            nodes=[build.node(runtime="cri-o://1.31.0")],
+        ),
+        Request(via="image"),
+        Evidence(),
+        "blocker",
+    ),
     "JSR401": (build.snapshot(nodes=[DEAD]), Request(), Evidence(), "blocker"),
     "JSR402": (build.snapshot(nodes=[]), Request(), Evidence(), "blocker"),
     "JSR403": (build.snapshot(nodes=[build.node(unschedulable=True)]), Request(via="suspend"), Evidence(), "warning"),
@@ -312,6 +329,8 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "warning",
     ),
     "JSR505": (build.snapshot(), Request(via="suspend", containers=("worker",)), Evidence(), "blocker"),
+    "JSR506": (build.several({"broker": 1, "node": 2}, in_order=True), Request(), Evidence(), "note"),
+    "JSR507": (build.snapshot(), Request(via="suspend", canary=1), Evidence(), "blocker"),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),
@@ -355,6 +374,7 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
         "containers": request.containers,
         "node_down": request.node_down,
         "selection": request.selection,
+        "canary": request.canary,
     }
     everything = tuple(CASES)
     allowed = make(snapshot, Request(**via, allow=everything), "op1", evidence)
@@ -363,6 +383,23 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
     not_allowed = make(snapshot, Request(**via, allow=others), "op1", evidence)
     assert not_allowed.refused
     assert finding in {f.id for f in not_allowed.blockers()}
+
+
+def test_pulls_that_could_fail_pods_are_refused_only_where_none_goes_first() -> None:
+    snapshot = build.snapshot(
+        pods=[build.pod(i, containers=[build.container(imagePullPolicy="Always")]) for i in (0, 1)]
+    )
+    (warned,) = (f for f in plan(snapshot, via="image").findings if f.id == "JSR302")
+    assert warned.severity == "warning"
+    (stopped,) = plan(snapshot, via="image", canary=0).blockers()
+    assert stopped.id == "JSR302"
+    assert not plan(snapshot, via="image", canary=0, allow=("JSR302",)).refused
+
+
+def test_a_canary_rules_out_what_restarts_all_at_once() -> None:
+    found = plan(build.native(), canary=1)
+    assert found.trigger == "image"
+    assert "JSR507" in found.reason
 
 
 def test_a_pod_of_two_containers_is_one_that_a_signal_would_restart() -> None:

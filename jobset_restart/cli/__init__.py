@@ -114,6 +114,12 @@ def restart(
     selector: Annotated[
         str, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
     ] = "",
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="So many slots go first, the rest when they are back. Default: 1 where unproven."
+        ),
+    ] = None,
     fallback: Annotated[Fallback | None, typer.Option(help="If it cannot be done in place: recreate.")] = None,
     dry_run: Annotated[
         DryRun, typer.Option(help="Show the plan and change nothing; server: also let it check.")
@@ -158,6 +164,7 @@ def restart(
         pods=tuple(pod),
         nodes=tuple(node),
         selector=selector,
+        canary=canary,
         fallback=fallback is not None,
         dry_run=dry_run.value,
         yes=yes,

@@ -43,6 +43,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     pods: tuple[str, ...]
     nodes: tuple[str, ...]
     selector: str
+    canary: int | None
     fallback: bool
     dry_run: str
     yes: bool
@@ -84,6 +85,7 @@ class Wish(Struct, frozen=True, kw_only=True):
             node_down=self.node_down,
             allow=tuple(each.upper() for each in self.allow),
             fallback=self.fallback,
+            canary=self.canary,
             selection=Selection(
                 replicated_jobs=self.replicated_jobs,
                 job_indexes=self.job_indexes,

@@ -38,7 +38,8 @@ class Case(Struct, kw_only=True):
 
     `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace;
     `whole` tells whether the two are the whole JobSet. `containers` are the names asked for, empty for all main ones,
-    `absent` what was selected by a name that nothing has.
+    `absent` what was selected by a name that nothing has. `canary` is how many slots are to go first, None where that
+    was not said.
     """
 
     snapshot: Snapshot
@@ -49,6 +50,7 @@ class Case(Struct, kw_only=True):
     containers: tuple[str, ...] = ()
     node_down: frozenset[str] = frozenset()
     signal: str = ""
+    canary: int | None = None
     evidence: Evidence = field(default_factory=Evidence)
     finishes: str = ""
     absent: list[str] = []
@@ -164,7 +166,7 @@ def finding(
 
 def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
     """Every finding for this case, blockers first. `allow` lets blockers through by id."""
-    from jobset_restart.findings import attempts, budgets, means, neighbours, nodes, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, canary, means, neighbours, nodes, startup, state  # noqa: F401
 
     found = []
     for kind in KINDS.values():
@@ -188,7 +190,7 @@ def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
 
 def kinds() -> list[Kind]:
     """Every registered finding, by id."""
-    from jobset_restart.findings import attempts, budgets, means, neighbours, nodes, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, canary, means, neighbours, nodes, startup, state  # noqa: F401
 
     return sorted(KINDS.values(), key=lambda kind: kind.id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -21,14 +21,16 @@ from jobset_restart.events import (
     Retried,
 )
 from jobset_restart.objects import JobSet
-from jobset_restart.plan import Plan, Stage
+from jobset_restart.plan import Plan
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.watching import Watching
+from jobset_restart.stages import Stage
 from jobset_restart.suspension import setter
 from jobset_restart.track import Tracker, Verdict
 from jobset_restart.triggers import suspend
+from jobset_restart.turns import Turns
 from jobset_restart.writes import Action, Exec, Write
 
 if TYPE_CHECKING:
@@ -166,17 +168,22 @@ class Operation:
         self._tell(self.tracker.begin(self.cluster.now()))
         if self.plan.finishes:
             self._tell(self.tracker.sent_all(self.cluster.now()))
-        for stage in self.plan.stages:
-            if stage.after == "stopped":
-                await self._until(lambda: self.tracker.stopped)
-            if self._stop.is_set():
-                return
-            self._emit(Phase(time=self.cluster.now(), phase=PHASES[stage.name]))
+        turns = Turns(self.plan)
+        while not self._stop.is_set():
+            turn = turns.next(self.tracker)
+            if turn.kind == "over":
+                self._tell(self.tracker.leave(turn.halted, turn.failed, self.cluster.now()))
+                self.triggered_all = True
+                break
+            if turn.stage is None:
+                await self._change()
+                continue
+            stage = turn.stage
+            self._emit(Phase(time=self.cluster.now(), phase=PHASES[stage.name], reason=stage.why))
             if stage.name in ("suspend", "resume"):
                 await self._suspend(stage.name == "suspend")
             else:
                 await self._send(stage)
-        self.triggered_all = not self._stop.is_set()
         self._changed.set()
 
     async def _send(self, stage: Stage) -> None:
@@ -210,7 +217,8 @@ class Operation:
         if whole:
             if failures:
                 raise failures[0]
-            self._tell(self.tracker.sent_all(self.cluster.now()))
+            for slot in stage.slots:
+                self._tell(self.tracker.sent(slot, self.cluster.now()))
 
     async def _suspend(self, wanted: bool) -> None:
         """Sets spec.suspend with the record. While the outcome of the write is open, the JobSet counts as suspended."""
@@ -274,10 +282,9 @@ class Operation:
         if jobset is not None:
             self.hold.see(jobset)
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
-        while not reached() and not self._stop.is_set():
-            self._changed.clear()
-            await self._changed.wait()
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     async def _until_over(self, tasks: list[asyncio.Task[None]]) -> None:
         """Returns when there is nothing left to do or to wait for; raises what a task died of."""
@@ -287,8 +294,7 @@ class Operation:
                     raise died
             if self.triggered_all and (self.tracker.done or not self.options.wait):
                 return
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
 
     @property
     def _late(self) -> bool:

@@ -10,7 +10,7 @@ from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Planned, PlannedSlot
 from jobset_restart.findings import some
 from jobset_restart.objects import JobSet
-from jobset_restart.plan import Plan
+from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.report import ResultReport, SlotResultReport
 from jobset_restart.track import KEPT, SlotTrack, Tracker
 from jobset_restart.writes import CORE, Write
@@ -43,7 +43,8 @@ def exit_code(
         return _interfered(tracker, failed)
     if failed:
         reasons = Counter(t.reason for t in failed).most_common(2)
-        return 4, f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
+        told = f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
+        return 4, f"{told}; {tracker.left_alone:,} others were {tracker.halted}" if tracker.halted else told
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
     return 0, "every slot is back"
@@ -114,7 +115,7 @@ def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, secon
                 pod=track.pod if track else before,
                 node=track.node if track else planned.node,
                 previous_pod=before if track and track.pod != before else "",
-                reason=track.reason if track else planned.reason,
+                reason=_reason(tracker, track, planned),
                 seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
             )
         )
@@ -133,6 +134,12 @@ def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, secon
         budgets=plan.budgets,
         slots=slots,
     )
+
+
+def _reason(tracker: Tracker, track: SlotTrack | None, planned: SlotPlan) -> str:
+    if track is None:
+        return planned.reason
+    return track.reason or (tracker.halted if track.sent_at is None else "")
 
 
 def event(jobset: JobSet, result: ResultReport, now: float) -> Write:

@@ -130,14 +130,16 @@ def probe(pod: Pod, container: str) -> Exec:
 
 
 def signal(states: Iterable[SlotState], names: Sequence[str], chosen: Mapping[tuple[str, str], Means]) -> list[Exec]:
-    """One exec per container in scope; `chosen` gives the means by (ReplicatedJob, container)."""
+    """One exec per container in scope for which `chosen` has a means, by (ReplicatedJob, container). Without one there
+    is nothing to send (findings JSR303, JSR304)."""
     actions = []
     for state in states:
         pod = state.pod
         assert pod is not None
         for container in containers_in_scope(pod, names):
-            by = chosen[state.slot.replicated_job, container.name]
+            by = chosen.get((state.slot.replicated_job, container.name))
             path = pod_path(pod.metadata.namespace, pod.metadata.name)
-            slot = str(state.slot)
-            actions.append(Exec(path=path, container=container.name, command=command(by), slot=slot, refusals=REFUSALS))
+            if by is not None:
+                slot, what = str(state.slot), command(by)
+                actions.append(Exec(path=path, container=container.name, command=what, slot=slot, refusals=REFUSALS))
     return actions

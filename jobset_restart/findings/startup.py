@@ -1,0 +1,37 @@
+"""JSR506: the order in which the JobSet starts its ReplicatedJobs."""
+
+from __future__ import annotations
+
+from jobset_restart.findings import Case, Hit, finding
+from jobset_restart.order import is_ordered, steps
+from jobset_restart.triggers import TRIGGERS
+
+
+@finding(
+    "JSR506",
+    "note",
+    "the JobSet starts its ReplicatedJobs in an order",
+    source="spec.startupPolicy InOrder, spec.replicatedJobs[].dependsOn; JobSet, reconcileReplicatedJobs",
+    todo="nothing; the restart keeps the order",
+    triggers=tuple(t for t in TRIGGERS if t != "suspend"),
+)
+def startup_order(case: Case) -> Hit | None:
+    """The JobSet controller keeps startupPolicy InOrder and dependsOn only when it creates Jobs or resumes them.
+
+    suspend leaves the order to the controller. image, signal, jobs and pods restart one step after the other, each when
+    the one before is Ready again (or complete, where dependsOn says Complete); if one does not come back, the later
+    ones are not touched. Until its turn a Pod runs on against what was restarted before it.
+
+    native restarts all Pods at once and lifts the barrier for all of them together, as the JobSet itself does after
+    every failure. A Pod that needs another one at its start has to wait for it, or its failure starts the next round
+    and counts towards maxRestarts."""
+    if not is_ordered(case.snapshot.jobset):
+        return None
+    wanted = steps(case.snapshot.jobset, {s.slot.replicated_job for s in (*case.scope, *case.lost)})
+    if len(wanted) < 2:
+        return None
+    told, target = ", then ".join(map(str, wanted)), [f"JobSet {case.snapshot.name}"]
+    if case.trigger == "native":
+        todo = "use --via image, which keeps the order; or be sure that each program waits for what it needs"
+        return Hit(target, f"native starts all at once what starts as {told}", todo=todo, severity="warning")
+    return Hit(target, f"one after the other, each when the one before is Ready: {told}")

@@ -1,0 +1,112 @@
+"""What an operation sends next: stage by stage, as the slots sent before are seen to come back. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, structs
+
+from jobset_restart.plan import Plan
+from jobset_restart.snapshot import Slot
+from jobset_restart.stages import Stage
+from jobset_restart.track import SlotTrack, Tracker
+from jobset_restart.triggers.image import REFUSALS
+
+GIVEN_UP = REFUSALS - {"ErrImagePull"}
+"""Reasons for which a slot that went first is not waited for any longer. ErrImagePull is tried again at once."""
+
+
+class Turn(Struct, frozen=True):
+    """What to do now: send the stage, wait for something to change, or nothing any more ("over"). `halted` is then why
+    the later stages are not sent, and `failed` the slots that are given up."""
+
+    kind: Literal["send", "wait", "over"]
+    stage: Stage | None = None
+    halted: str = ""
+    failed: tuple[Slot, ...] = ()
+
+
+WAIT = Turn("wait")
+
+
+class Turns:
+    """The stages of a plan that are still to be sent. Ask `next` whenever something was seen; what it says to send
+    counts as sent."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._left = list(plan.stages)
+        self._awaited = [planned.state.slot for planned in plan.scope if planned.sent]
+        self._ahead: Stage | None = None
+        """The stage that went first and is not back yet."""
+        self._plain = False
+        """Whether references without a tag are sent, because the container runtime refused one with tag and digest."""
+
+    def next(self, tracker: Tracker) -> Turn:
+        """The next thing to do, by what the tracker has seen."""
+        if self._ahead is not None and (refused := self._refused(self._ahead, tracker)):
+            return self._without_tag(self._ahead, refused) or self._halt(tracker, refused)
+        stage = self._left[0] if self._left else None
+        if stage is None:
+            undecided = self._ahead is not None and self._ahead.otherwise and not self._back(tracker)
+            return WAIT if undecided and not self._failed(tracker) else Turn("over")
+        if stage.after == "stopped" and not tracker.stopped:
+            return WAIT
+        if stage.after == "ready":
+            back = self._back(tracker)
+            if failed := self._failed(tracker):
+                return self._halt(tracker, [failed])
+            if not back or not _complete(stage.complete, tracker):
+                return WAIT
+        return self._send(stage)
+
+    def _send(self, stage: Stage) -> Turn:
+        self._left.pop(0)
+        self._ahead = stage if stage.canary else None
+        self._awaited += stage.slots
+        actions = stage.otherwise if self._plain and stage.otherwise else stage.actions
+        return Turn("send", structs.replace(stage, actions=actions))
+
+    def _back(self, tracker: Tracker) -> bool:
+        """Whether every slot sent so far is back. Each is looked at until it is, and not again."""
+        while self._awaited and tracker.slots[self._awaited[-1]].state == "ready":
+            self._awaited.pop()
+        return not self._awaited
+
+    def _failed(self, tracker: Tracker) -> SlotTrack | None:
+        """The slot that holds the others up, where it has failed."""
+        track = tracker.slots[self._awaited[-1]] if self._awaited else None
+        return track if track is not None and track.state == "failed" else None
+
+    def _refused(self, ahead: Stage, tracker: Tracker) -> list[SlotTrack]:
+        """Those that went first and whose container cannot be started."""
+        reasons = REFUSALS if ahead.otherwise and not self._plain else frozenset() if self._plain else GIVEN_UP
+        tracks = (tracker.slots[slot] for slot in ahead.slots)
+        return [track for track in tracks if track.state == "starting" and track.reason in reasons]
+
+    def _without_tag(self, ahead: Stage, refused: list[SlotTrack]) -> Turn | None:
+        """The reference without a tag for these slots, None where that was tried already. What is shown of the slot
+        until the kubelet has taken it up is the refusal of before, so from now on it is waited for to the end."""
+        slots = {str(track.slot) for track in refused}
+        actions = [action for action in ahead.otherwise if action.slot in slots]
+        if self._plain or not actions:
+            return None
+        self._plain = True
+        why = f"without a tag, for the container runtime does not take it: {refused[0].reason}"
+        return Turn("send", Stage(name=ahead.name, actions=actions, slots=(), why=why))
+
+    def _halt(self, tracker: Tracker, failed: list[SlotTrack]) -> Turn:
+        names = ", ".join(str(track.slot) for track in failed[:3])
+        self._left, self._ahead = [], None
+        untouched = sum(track.sent_at is None and track.state != "failed" for track in tracker.slots.values())
+        if not untouched:
+            return Turn("over")
+        return Turn("over", halted=f"not touched, for {names} did not come back", failed=tuple(t.slot for t in failed))
+
+
+def _complete(replicated_jobs: tuple[str, ...], tracker: Tracker) -> bool:
+    """Whether the slots of these ReplicatedJobs have run to their end; what was complete before is not in scope."""
+    return not replicated_jobs or all(
+        any(pod.status.phase == "Succeeded" for pod in track.pods.values())
+        for track in tracker.slots.values()
+        if track.slot.replicated_job in replicated_jobs
+    )
