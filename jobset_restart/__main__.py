@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import sys
 
 GC_THRESHOLD = (100_000, 50, 100)
@@ -17,6 +18,7 @@ OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main() -> None:
     """Runs the command line and exits with its code. A reader that closes our output early ends us quietly."""
     _open_standard_streams()
+    _forget_impossible_sizes()
     from jobset_restart.cli import run
 
     gc.set_threshold(*GC_THRESHOLD)
@@ -41,6 +43,13 @@ def _open_standard_streams() -> None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
+
+
+def _forget_impossible_sizes() -> None:
+    """COLUMNS and LINES that are no size of a terminal (0, -1, words) count as not set: what draws would take them."""
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", os.environ.get(name, "1")):
+            del os.environ[name]
 
 
 if __name__ == "__main__":

@@ -100,10 +100,6 @@ class Phase(EventBase, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Escalated(SlotEvent, frozen=True, kw_only=True):
-    """A harder step was taken for this slot; `reason` names it."""
-
-
 class Retried(EventBase, frozen=True, kw_only=True):
     """A request is tried again after `delay` seconds."""
 
@@ -169,7 +165,6 @@ Event = Union[  # noqa: UP007 msgspec reads the union at run time on Python 3.11
     Failed,
     Barrier,
     Phase,
-    Escalated,
     Retried,
     Disconnected,
     Reconnected,

@@ -7,6 +7,7 @@ as an argument where a question depends on it.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
@@ -20,7 +21,6 @@ from jobset_restart.events import (
     Claimed,
     Detached,
     Disconnected,
-    Escalated,
     Event,
     Failed,
     Finished,
@@ -103,7 +103,6 @@ class Progress:
         self.finished: Finished | None = None
         self.detached: Detached | None = None
         self.barrier: Barrier | None = None
-        self.claimed: Claimed | None = None
         self.disconnected: str = ""
         self.phase = ""
         self.retries = 0
@@ -112,8 +111,7 @@ class Progress:
         self.counts: dict[State, int] = dict.fromkeys(STATES, 0)
         self.by_replicated_job: dict[str, dict[State, int]] = {}
         self.recent: deque[Happening] = deque(maxlen=REMEMBERED)
-        self._ready_times: deque[float] = deque()
-        self._first_ready = float("inf")
+        self._ready_times: list[float] = []
         self._by_state: dict[State, dict[str, SlotProgress]] = {state: {} for state in STATES}
 
     def apply(self, event: Event) -> None:
@@ -130,8 +128,6 @@ class Progress:
         match event:
             case Planned():
                 self._begin(event)
-            case Claimed():
-                self.claimed = event
             case Phase():
                 self.phase = event.phase
             case Barrier():
@@ -177,8 +173,7 @@ class Progress:
             slot.state, slot.since = state, event.time
             self._count(slot, 1)
             if state == "ready":
-                self._ready_times.append(event.time)
-                self._first_ready = min(self._first_ready, event.time)
+                insort(self._ready_times, event.time)
         slot.entered.setdefault(state, event.time)
         if state == "ready":
             slot.entered[state] = event.time
@@ -198,11 +193,9 @@ class Progress:
 
     def rate(self, now: float) -> float:
         """Slots that came back per second, over the last RATE_WINDOW seconds or, if less, since the first did."""
-        while self._ready_times and self._ready_times[0] < now - RATE_WINDOW:
-            self._ready_times.popleft()
-        if not self._ready_times:
-            return 0.0
-        return len(self._ready_times) / min(RATE_WINDOW, max(now - self._first_ready, 1.0))
+        times = self._ready_times
+        lately = bisect_right(times, now) - bisect_left(times, now - RATE_WINDOW)
+        return lately / min(RATE_WINDOW, max(now - times[0], 1.0)) if lately else 0.0
 
     def eta(self, now: float) -> float | None:
         """Seconds until all are back: at the present rate once enough are back to tell, before that what the plan
@@ -270,7 +263,6 @@ _SENTENCES: dict[type[Event], Callable[[Any], tuple[str, str]]] = {
     Claimed: lambda e: (_claimed(e), ""),
     Phase: lambda e: (e.phase + (f" ({e.reason})" if e.reason else ""), ""),
     Failed: lambda e: (f"failed: {e.reason}", e.slot),
-    Escalated: lambda e: (f"escalated: {e.reason}", e.slot),
     Retried: lambda e: (f"tried again: {e.reason}", e.request),
     Disconnected: lambda e: (f"the API server is away: {e.reason}; still trying", ""),
     Reconnected: lambda e: (f"the API server is back after {e.seconds:.1f}s", ""),

@@ -38,7 +38,7 @@ from jobset_restart.progress import Progress
 from jobset_restart.report import JobSetReport, JobSetReportList, NotReadyReport, ResultReport, SlotResultReport
 from jobset_restart.report.jobset import jobset_report
 from jobset_restart.report.plan import plan_report
-from jobset_restart.view import table
+from jobset_restart.view import summary, table
 from jobset_restart.view.document import render
 from jobset_restart.view.lines import LinesView
 from jobset_restart.view.live import LiveView
@@ -481,7 +481,7 @@ def test_the_summary_of_what_never_came_back_has_no_empty_tables() -> None:
         if not isinstance(event, Ready):
             progress.apply(event)
     screen = console()
-    table.show_summary(screen, progress)
+    summary.show_summary(screen, progress)
     assert "SLOWEST" not in shown(screen)
 
 
@@ -490,7 +490,7 @@ def test_the_summary_names_phases_the_slowest_and_what_was_spent() -> None:
     for event in recorded("trouble"):
         progress.apply(event)
     screen = console()
-    table.show_summary(screen, progress)
+    summary.show_summary(screen, progress)
     assert shown(screen) == (DATA / "trouble-summary.txt").read_text()
 
 

@@ -15,8 +15,8 @@ from jobset_restart.cli import complete
 app = typer.Typer(
     name="jsr",
     help="Restart a Kubernetes JobSet: in place in seconds, or by recreating its Pods. Exit codes: 0 all ready, "
-    "1 error, 2 usage, 3 refused and nothing changed, 4 some slots did not come back, 5 the JobSet failed or finished, "
-    "6 superseded, 124 deadline, 130 interrupted.",
+    "1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, 5 the JobSet failed or "
+    "finished, 6 superseded, 124 deadline, 130 interrupted.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -69,7 +69,15 @@ Context = Annotated[
 ]
 Kubeconfig = Annotated[str | None, typer.Option(metavar="FILE", help="The kubeconfig file to use.")]
 As = Annotated[str | None, typer.Option("--as", metavar="USER", help="Act as this user (impersonation).")]
-Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
+Output = Annotated[
+    Form | None, typer.Option("--output", "-o", help="The form of the result on stdout. Default: table.")
+]
+All = Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: every finding, every retry.")]
+
+
+SHARED = ("--namespace", "--context", "--kubeconfig", "--as", "--output")
+"""What every command that looks at a cluster takes, before its name or after it."""
 
 
 def _version(wanted: bool) -> None:
@@ -82,15 +90,34 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
+    namespace: Namespace = None,
+    all_namespaces: All = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_: As = None,
+    output: Output = None,
+    verbose: Verbose = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    from jobset_restart.cli.shared import Before
+
+    ctx.obj = Before(
+        namespace=namespace,
+        context=context,
+        kubeconfig=kubeconfig,
+        impersonate=as_,
+        output=output.value if output else None,
+        all_namespaces=all_namespaces,
+        verbose=verbose,
+    )
 
 
 @app.command()
 def restart(
+    ctx: typer.Context,
     name: Name,
     in_place: Annotated[bool, typer.Option("--in-place", help="Keep the Pods: restart their containers.")] = False,
     recreate: Annotated[bool, typer.Option("--recreate", help="Make new Pods.")] = False,
@@ -98,7 +125,9 @@ def restart(
     container: Annotated[
         list[str], typer.Option("-c", "--container", metavar="NAME", help="Only this container (repeatable).")
     ] = [],  # noqa: B006
-    signal: Annotated[str, typer.Option(metavar="SIGNAL", help="The signal for --via signal, such as TERM.")] = "",
+    signal: Annotated[
+        str | None, typer.Option(metavar="SIGNAL", help="The signal for --via signal, such as TERM.")
+    ] = None,
     node_down: Annotated[
         list[str], typer.Option("--node-down", metavar="NODE", help="Assert that this machine is off (repeatable).")
     ] = [],  # noqa: B006
@@ -112,8 +141,8 @@ def restart(
     pod: Annotated[list[str], typer.Option(metavar="NAME", help="Only this Pod (repeatable).")] = [],  # noqa: B006
     node: Annotated[list[str], typer.Option(metavar="NODE", help="Only Pods on this node (repeatable).")] = [],  # noqa: B006
     selector: Annotated[
-        str, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
-    ] = "",
+        str | None, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
+    ] = None,
     canary: Annotated[
         int | None,
         typer.Option(
@@ -132,26 +161,30 @@ def restart(
         float, typer.Option(min=0, metavar="SECONDS", help="How long a Pod must stay Ready to count.")
     ] = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True,
-    resume: Annotated[str, typer.Option(metavar="ID", help="Carry on this operation.")] = "",
+    resume: Annotated[str | None, typer.Option(metavar="ID", help="Carry on this operation.")] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")
     ] = None,
     events: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write every event to this file, JSON lines.")
+        str | None, typer.Option(metavar="FILE", help="Write every event to this new file, JSON lines.")
     ] = None,
-    output: Output = Form.table,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: every finding, every retry.")] = False,
+    events_append: Annotated[
+        bool, typer.Option("--events-append", help="Add to the file of --events if there is one.")
+    ] = False,
+    output: Output = None,
+    verbose: Verbose = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     as_: As = None,
 ) -> None:
     """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows what it would do."""
-    from jobset_restart.cli import restarting
-    from jobset_restart.cli.wish import Where, Wish
+    from jobset_restart.cli import restarting, shared
+    from jobset_restart.cli.wish import Wish, jobset_name
 
+    shared.refuse_before(ctx, *SHARED, "--verbose")
     wish = Wish(
-        name=name,
+        name=jobset_name(name),
         in_place=in_place,
         recreate=recreate,
         via=via.value if via else "",
@@ -174,70 +207,82 @@ def restart(
         resume=resume,
         concurrency=concurrency,
         events=events,
-        output=output.value,
-        verbose=verbose,
+        events_append=events_append,
+        output=shared.output(ctx, output),
+        verbose=verbose or shared.before(ctx).verbose,
     )
-    _finish(restarting.restart(wish, Where(namespace, context, kubeconfig, as_)))
+    _finish(restarting.restart(wish, shared.where(ctx, namespace, context, kubeconfig, as_)))
 
 
 @app.command(short_help="Show JobSets: what runs, what does not, and why.")
 def status(
+    ctx: typer.Context,
     name: AnyName = None,
-    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")] = False,
+    all_namespaces: All = False,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it again whenever it changes.")] = False,
-    output: Output = Form.table,
+    output: Output = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     as_: As = None,
 ) -> None:
     """Show JobSets: what runs, what does not and why, and what a restart would do."""
-    from jobset_restart.cli import looking
-    from jobset_restart.cli.wish import Where
+    from jobset_restart.cli import looking, shared
+    from jobset_restart.cli.wish import jobset_name
 
-    where = Where(namespace, context, kubeconfig, as_)
-    _finish(looking.status(name, where, all_namespaces=all_namespaces, watch=watch, form=output.value))
+    shared.refuse_before(ctx, *SHARED, "--all-namespaces")
+    where = shared.where(ctx, namespace, context, kubeconfig, as_)
+    everywhere = all_namespaces or shared.before(ctx).all_namespaces
+    known = None if name is None else jobset_name(name)
+    _finish(looking.status(known, where, all_namespaces=everywhere, watch=watch, form=shared.output(ctx, output)))
 
 
 @app.command(short_help="Wait until every Pod is Ready and no restart runs.")
 def wait(
+    ctx: typer.Context,
     name: Name,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")] = "10m",
-    output: Output = Form.table,
+    output: Output = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     as_: As = None,
 ) -> None:
     """Wait until every Pod is Ready and no restart is under way; 5 if the JobSet is over, 124 if it takes too long."""
-    from jobset_restart.cli import looking
-    from jobset_restart.cli.wish import Where, timeout_seconds
+    from jobset_restart.cli import looking, shared
+    from jobset_restart.cli.wish import jobset_name, timeout_seconds
 
-    where = Where(namespace, context, kubeconfig, as_)
-    _finish(looking.wait(name, where, timeout=timeout_seconds(timeout), form=output.value))
+    shared.refuse_before(ctx, *SHARED)
+    where = shared.where(ctx, namespace, context, kubeconfig, as_)
+    form = shared.output(ctx, output)
+    _finish(looking.wait(jobset_name(name), where, timeout=timeout_seconds(timeout), form=form))
 
 
 @app.command(short_help="Print what a finding means and what to do about it.")
 def explain(
+    ctx: typer.Context,
     finding: Annotated[str | None, typer.Argument(metavar="ID", help="A finding such as JSR201; all without.")] = None,
 ) -> None:
     """Print what a finding means, where the rule comes from and what to do."""
-    from jobset_restart.cli import looking
+    from jobset_restart.cli import looking, shared
 
+    shared.refuse_before(ctx)
     _finish(looking.explain(finding))
 
 
 @app.command()
 def replay(
+    ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What --events wrote.")],
     speed: Annotated[
         float, typer.Option(min=0, metavar="FACTOR", help="How much faster than it was; 0: at once.")
     ] = 1.0,
 ) -> None:
     """Show a recorded restart again."""
-    from jobset_restart.cli import looking
+    from jobset_restart.cli import replaying, shared
 
-    _finish(looking.replay(file, speed))
+    shared.refuse_before(ctx)
+    _finish(replaying.replay(file, speed))
 
 
 _TAKES_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
@@ -250,8 +295,10 @@ _TAKES_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "al
 )
 def sim(ctx: typer.Context) -> None:
     """Run the embedded cluster: try jsr, or rehearse a JobSet, without a cluster."""
+    from jobset_restart.cli import shared
     from jobset_restart.cli.programs import become
 
+    shared.refuse_before(ctx)
     become("jobset_restart.simulator", ctx.args)
 
 
@@ -262,8 +309,10 @@ def sim(ctx: typer.Context) -> None:
 )
 def demo(ctx: typer.Context) -> None:
     """Show both ways of restarting, side by side, on an embedded cluster: two minutes, nothing needed."""
+    from jobset_restart.cli import shared
     from jobset_restart.cli.programs import become
 
+    shared.refuse_before(ctx)
     become("jobset_restart.demo", ctx.args)
 
 
@@ -275,6 +324,7 @@ def _finish(code: int) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
     from jobset_restart.errors import JsrError, told
+    from jobset_restart.view.text import plain
 
     try:
         result = app(arguments, standalone_mode=False, prog_name="jsr")
@@ -286,8 +336,11 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except typer.Abort:
         return 130
-    except OSError:  # output that cannot be written is told by whoever opened it
-        raise
+    except OSError as error:
+        if error.filename is None:  # our own output: whoever opened it tells what became of it
+            raise
+        print(f"error: {plain(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        return 1
     except Exception as raised:
         fault = told(raised)
         tell(fault)

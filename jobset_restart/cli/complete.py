@@ -35,8 +35,13 @@ def contexts(ctx: typer.Context, incomplete: str) -> list[str]:
     with contextlib.suppress(Exception):
         from jobset_restart.cluster.access import contexts as known
 
-        return [name for name in known(ctx.params.get("kubeconfig")) if name.startswith(incomplete)]
+        return [name for name in known(_given(ctx).get("kubeconfig")) if name.startswith(incomplete)]
     return []
+
+
+def _given(ctx: typer.Context) -> dict[str, Any]:
+    """The options so far, before the command and after it."""
+    return {**ctx.find_root().params, **{name: value for name, value in ctx.params.items() if value is not None}}
 
 
 def _asked(ctx: typer.Context, incomplete: str, ask: Any) -> list[str]:
@@ -45,7 +50,7 @@ def _asked(ctx: typer.Context, incomplete: str, ask: Any) -> list[str]:
     async def answer() -> list[str]:
         from jobset_restart.cluster import connect
 
-        given = ctx.params
+        given = _given(ctx)
         async with asyncio.timeout(DEADLINE_SECONDS):
             async with await connect(given.get("kubeconfig"), given.get("context"), given.get("as_")) as cluster:
                 names: list[str] = await ask(cluster, given.get("namespace") or cluster.namespace)

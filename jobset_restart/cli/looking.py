@@ -1,15 +1,14 @@
-"""`jsr status`, `jsr wait`, `jsr explain` and `jsr replay`."""
+"""`jsr status`, `jsr wait` and `jsr explain`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 
 from jobset_restart.cli.restarting import opened
-from jobset_restart.cli.showing import stdout_console, view_for
+from jobset_restart.cli.showing import stdout_console
 from jobset_restart.cli.wish import Where, check_names
 from jobset_restart.errors import UsageError
 from jobset_restart.report import JobSetReport, Report
@@ -19,6 +18,8 @@ def status(name: str | None, where: Where, *, all_namespaces: bool, watch: bool,
     """Prints the status on stdout. Raises the errors of jobset_restart.errors."""
     if name and all_namespaces:
         raise UsageError("a JobSet is named by its namespace: -A and NAME do not go together")
+    if where.namespace and all_namespaces:
+        raise UsageError(f"-A and -n {where.namespace} contradict each other")
     check_names(name, where)
     return asyncio.run(_status(name, where, all_namespaces, watch, form))
 
@@ -115,34 +116,4 @@ def explain(finding: str | None) -> int:
     if kind.final:
         print("It cannot be let through with --allow.\n")
     print(f"What to do: {kind.todo}\nConcerns:   {', '.join(kind.triggers)}\nSource:     {kind.source}")
-    return 0
-
-
-def replay(path: str, speed: float) -> int:
-    """Shows a recorded event file through the view that fits the terminal; prints the summary. Raises UsageError."""
-    import msgspec
-
-    from jobset_restart.events import Event, decode
-
-    events: list[Event] = []
-    number = 1
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                if line.strip():
-                    events.append(decode(line))
-                number += 1
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{path}, line {number}, is no event: {error}") from None
-    if not events:
-        raise UsageError(f"{path} holds no events")
-    from jobset_restart.view.replay import replay as through
-
-    with view_for() as view:
-        through(events, view, speed=speed or None, sleep=time.sleep)
-    from jobset_restart.view import table
-
-    table.show_summary(stdout_console(), view.progress)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from jobset_restart import claim
+from jobset_restart.cli.asking import agreed, on_leaving
 from jobset_restart.cli.showing import (
-    Sinks,
-    View,
-    event_file,
+    give_up,
     print_document,
     show_findings,
     show_plan_result,
@@ -25,21 +23,24 @@ from jobset_restart.cli.showing import (
     show_summary,
     view_for,
 )
+from jobset_restart.cli.sinks import Sinks, check_event_file, event_file
 from jobset_restart.cli.wish import Where, Wish, check_names, owner
 from jobset_restart.errors import Interrupted, Invalid, Refused, Superseded, UsageError
 from jobset_restart.events import Noticed
 from jobset_restart.findings import Evidence
 from jobset_restart.plan import Plan, Request, make
-from jobset_restart.report import ResultReport
+from jobset_restart.report import PlanReport, ResultReport
 from jobset_restart.report.plan import plan_report
 from jobset_restart.restart import Operation, Options, carry_on_command, decide, rehearse
 from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.view.text import counted, plain
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster, HttpCluster
 
 TICK_SECONDS = 0.2
+DECLINED = 3
 
 
 def restart(wish: Wish, where: Where) -> int:
@@ -50,13 +51,18 @@ def restart(wish: Wish, where: Where) -> int:
             "there is no terminal to ask on: nothing was changed", "add --yes to go ahead without being asked"
         )
     check_names(wish.name, where)
+    if wish.dry_run == "none":
+        check_event_file(wish.events, append=wish.events_append)
     try:
         return asyncio.run(_restart(wish, where, request, seconds))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
 
 async def _restart(wish: Wish, where: Where, request: Request, seconds: float) -> int:
+    this = asyncio.current_task()
+    assert this is not None
+    on_leaving(this.cancel)
     async with await opened(where) as cluster:
         namespace = where.namespace or cluster.namespace
         plan = await _plan(cluster, namespace, wish, request)
@@ -65,12 +71,14 @@ async def _restart(wish: Wish, where: Where, request: Request, seconds: float) -
         if plan.refused:
             _refuse(plan, wish)
         if not wish.yes:
-            show_question(plan_report(plan), wish)
-            if not await _agreed(plan):
+            report = plan_report(plan)
+            show_question(report, wish)
+            if not await agreed(_question(report)):
+                print_document(report, wish.output)
                 print("nothing was changed", file=sys.stderr)
-                return 0
+                return DECLINED
             plan = await _plan_again(cluster, namespace, wish, request, plan)
-        elif wish.verbose or plan.findings:
+        else:
             show_findings(plan_report(plan), wish)
         options = Options(
             owner=owner(),
@@ -109,7 +117,7 @@ async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request,
     try:
         found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
     except Invalid as error:
-        raise UsageError(f"--selector {selector!r} is none: {error}", "write a=b,c!=d,e") from None
+        raise UsageError(f"--selector {selector!r} is not a label selector: {error}", "write a=b,c!=d,e") from None
     known = {state.pod.metadata.name for state in snapshot.slots.values() if state.pod}
     names = known.intersection(item.metadata.name for item in found.items)
     asked = request.selection.pods
@@ -177,9 +185,8 @@ async def _plan_again(cluster: Cluster, namespace: str, wish: Wish, request: Req
 
 
 async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish) -> ResultReport:
-    loop = asyncio.get_running_loop()
-    with view_for() as view, event_file(wish.events) as log:
-        sinks = Sinks([view, *([log] if log else [])], cluster.now)
+    with event_file(wish.events, append=wish.events_append) as log, view_for() as view:
+        sinks = Sinks(view, log, cluster.now, give_up=lambda: give_up(view))
         operation = Operation(plan, cluster, sinks, options)
         running = asyncio.ensure_future(operation.run())
 
@@ -190,16 +197,15 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
                 sinks(Noticed(time=cluster.now(), message="stopping in good order; once more to leave at once"))
                 operation.interrupt()
 
-        for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number_, interrupt)
-        ticking = asyncio.ensure_future(_tick(view, cluster.now))
+        on_leaving(interrupt)
+        ticking = asyncio.ensure_future(_tick(sinks, cluster.now))
         try:
             result = await running
         except asyncio.CancelledError:
             raise Interrupted(*_left_at_once(plan)) from None
         finally:
             ticking.cancel()
-    show_summary(view.progress)
+    show_summary(sinks.progress)
     if operation.fault is not None and wish.verbose:
         traceback.print_exception(operation.fault.cause)
     return result
@@ -210,9 +216,9 @@ def _left_at_once(plan: Plan) -> tuple[str, str]:
     return left, f"carry on with `{carry_on_command(plan)}` when its claim has lapsed"
 
 
-async def _tick(view: View, now: Callable[[], float]) -> None:
+async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:
     while True:
-        view.tick(now())
+        sinks.tick(now())
         await asyncio.sleep(TICK_SECONDS)
 
 
@@ -226,11 +232,14 @@ async def _dry_run(cluster: Cluster, plan: Plan, wish: Wish) -> int:
     return 3 if plan.refused or refused else 0
 
 
-async def _agreed(plan: Plan) -> bool:
-    question = f"{plan.strategy} restart of {len(plan.scope):,} slots by {plan.trigger}: go ahead? [y/N] "
-    print(question, end="", file=sys.stderr, flush=True)
-    answer = await asyncio.to_thread(sys.stdin.readline)
-    return answer.strip().lower() in ("y", "yes")
+def _question(report: PlanReport) -> str:
+    """It names the cluster: whoever has many is asked at the last moment."""
+    context = f" (context {report.context})" if report.context else ""
+    slots = sum(bool(slot.trigger) for slot in report.slots)
+    what = (
+        f"{report.strategy} restart of {counted(slots, 'slot')} of JobSet {report.namespace}/{report.jobset}{context}"
+    )
+    return f"{plain(what)} by {report.trigger}: go ahead? [y/N] "
 
 
 def _refuse(plan: Plan, wish: Wish) -> None:

@@ -1,31 +1,21 @@
-"""Where things are shown: the result on stdout, everything else on stderr, events in every sink."""
+"""Where things are shown: the result on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING
 
+from jobset_restart.cli.sinks import View, to_stderr
 from jobset_restart.cli.wish import Wish
-from jobset_restart.errors import UsageError
-from jobset_restart.events import Event, Noticed, encode
 from jobset_restart.progress import Progress
 from jobset_restart.report import PlanReport, ResultReport
+from jobset_restart.view.lines import LinesView
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class View(Protocol):
-    """Something that shows events as they come."""
-
-    progress: Progress
-
-    def __call__(self, event: Event) -> None: ...
-
-    def tick(self, now: float) -> None: ...
 
 
 def stdout_console() -> Console:
@@ -41,16 +31,22 @@ def _console(file: IO[str]) -> Console:
 
 @contextlib.contextmanager
 def view_for() -> Iterator[View]:
-    """The live view on a terminal, lines in CI and where stderr is none."""
+    """The live view on a terminal, lines in CI and where stderr is not one."""
     if sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
         from jobset_restart.view.live import LiveView
 
         with LiveView(_console(sys.stderr)) as live:
             yield live
         return
-    from jobset_restart.view.lines import LinesView
+    yield LinesView(to_stderr)
 
-    yield LinesView(lambda line: print(line, file=sys.stderr, flush=True))
+
+def give_up(view: View) -> None:
+    """Gives the terminal back that a view has taken."""
+    from jobset_restart.view.live import LiveView
+
+    if isinstance(view, LiveView):
+        view.__exit__(None, None, None)
 
 
 def print_document(report: PlanReport | ResultReport, form: str) -> bool:
@@ -79,13 +75,15 @@ def show_question(report: PlanReport, wish: Wish) -> None:
 def show_findings(report: PlanReport, wish: Wish) -> None:
     from jobset_restart.view import table
 
-    table.show_findings(_console(sys.stderr), report.findings, verbose=wish.verbose)
+    console = _console(sys.stderr)
+    table.show_unfinished(console, report)
+    table.show_findings(console, report.findings, verbose=wish.verbose)
 
 
 def show_summary(progress: Progress) -> None:
-    from jobset_restart.view import table
+    from jobset_restart.view import summary
 
-    table.show_summary(_console(sys.stderr), progress)
+    summary.show_summary(_console(sys.stderr), progress)
 
 
 def show_result(result: ResultReport, wish: Wish) -> int:
@@ -100,37 +98,3 @@ def show_result(result: ResultReport, wish: Wish) -> int:
     if result.follow:
         print(f"hint: it runs on; carry on with: {result.follow}", file=sys.stderr)
     return result.exit_code
-
-
-class Sinks:
-    """Gives each event to every sink. One that fails is dropped, and the others are told once."""
-
-    def __init__(self, sinks: list[Callable[[Event], Any]], now: Callable[[], float]) -> None:
-        self._sinks, self._now = sinks, now
-
-    def __call__(self, event: Event) -> None:
-        for sink in list(self._sinks):
-            try:
-                sink(event)
-            except Exception as error:  # whatever a view does wrong must not stop a restart
-                self._sinks.remove(sink)
-                what = f"{getattr(sink, 'title', type(sink).__name__)} is left out from here on: {error}"
-                self(Noticed(time=self._now(), message=what))
-
-
-@contextlib.contextmanager
-def event_file(path: str | None) -> Iterator[Callable[[Event], None] | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = open(path, "wb", buffering=0)  # noqa: SIM115 closed below; a line must be there when the client is killed
-    except OSError as error:
-        raise UsageError(f"--events {path}: {error.strerror}; nothing was changed") from None
-
-    def write(event: Event) -> None:
-        file.write(encode(event) + b"\n")
-
-    write.title = f"the event file {path}"  # type: ignore[attr-defined]
-    with file:
-        yield write

@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 import socket
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, cast
 
 from msgspec import Struct
@@ -16,6 +17,13 @@ from jobset_restart.plan import Request, Selection
 from jobset_restart.rules import go_duration
 from jobset_restart.triggers import IN_PLACE, Trigger
 from jobset_restart.triggers.signal import number
+
+MOST_SECONDS = 366 * 86400.0
+"""A year: longer than any restart, and far from where the arithmetic of times ends."""
+KINDS = frozenset(
+    ("jobset", "jobsets", "js", "jobset.jobset.x-k8s.io", "jobsets.jobset.x-k8s.io", "jobset.x-k8s.io/jobset")
+)
+"""How kubectl lets one name the kind in KIND/NAME."""
 
 
 class Where(NamedTuple):
@@ -35,14 +43,14 @@ class Wish(Struct, frozen=True, kw_only=True):
     recreate: bool
     via: str
     containers: tuple[str, ...]
-    signal: str
+    signal: str | None
     node_down: tuple[str, ...]
     allow: tuple[str, ...]
     replicated_jobs: tuple[str, ...]
     job_indexes: tuple[int, ...]
     pods: tuple[str, ...]
     nodes: tuple[str, ...]
-    selector: str
+    selector: str | None
     canary: int | None
     fallback: bool
     dry_run: str
@@ -50,14 +58,16 @@ class Wish(Struct, frozen=True, kw_only=True):
     timeout: str
     min_ready_seconds: float
     wait: bool
-    resume: str
+    resume: str | None
     concurrency: int | None
     events: str | None
+    events_append: bool
     output: str
     verbose: bool
 
     def request(self) -> Request:
-        """The request of these options. Raises UsageError where they contradict each other."""
+        """The request of these options. Raises UsageError where they contradict each other or make no sense."""
+        self._refuse_empty()
         if self.in_place and self.recreate:
             raise UsageError("--in-place and --recreate contradict each other")
         strategy: Literal["", "in-place", "recreate"] = (
@@ -75,13 +85,17 @@ class Wish(Struct, frozen=True, kw_only=True):
         for wanted in self.allow:
             if wanted.upper() not in {kind.id for kind in kinds()}:
                 raise UsageError(f"--allow {wanted}: there is no such finding", "`jsr explain` lists all")
+        if not 0 <= self.min_ready_seconds <= MOST_SECONDS:
+            raise UsageError(f"--min-ready-seconds {self.min_ready_seconds:g} is not between 0 and a year")
         if self.wait is False and self.min_ready_seconds:
             raise UsageError("--min-ready-seconds needs --wait")
+        if self.events_append and self.events is None:
+            raise UsageError("--events-append needs --events FILE")
         return Request(
             strategy=strategy,
             via=cast("Trigger", self.via) if self.via else "signal" if self.signal else "",
             containers=self.containers,
-            signal=self.signal.upper().removeprefix("SIG"),
+            signal=(self.signal or "").upper().removeprefix("SIG"),
             node_down=self.node_down,
             allow=tuple(each.upper() for each in self.allow),
             fallback=self.fallback,
@@ -94,11 +108,33 @@ class Wish(Struct, frozen=True, kw_only=True):
             ),
         )
 
+    def _refuse_empty(self) -> None:
+        """An empty value comes from a variable that is not set. Taken for no value at all it would restart more than
+        was meant, or begin anew what was to be carried on."""
+        given: dict[str, Iterable[str | None]] = {
+            "--resume": [self.resume],
+            "--selector": [self.selector],
+            "--signal": [self.signal],
+            "--events": [self.events],
+            "--container": self.containers,
+            "--replicated-job": self.replicated_jobs,
+            "--pod": self.pods,
+            "--node": self.nodes,
+            "--node-down": self.node_down,
+            "--allow": self.allow,
+        }
+        for option, values in given.items():
+            if any(value is not None and not value.strip() for value in values):
+                raise UsageError(
+                    f"{option} was given an empty value; nothing was changed",
+                    "leave it out, or check the variable it comes from",
+                )
+
     def _check_signal(self) -> None:
         if self.recreate or self.via not in ("", "signal"):
             raise UsageError("--signal is for --via signal")
         try:
-            number(self.signal)
+            number(self.signal or "")
         except ValueError as error:
             raise UsageError(f"--signal: {error}") from None
 
@@ -108,18 +144,38 @@ class Wish(Struct, frozen=True, kw_only=True):
 
 
 def timeout_seconds(text: str) -> float:
-    """Seconds of a --timeout. Raises UsageError."""
-    value = float(text) if text.replace(".", "", 1).isdigit() else go_duration(text)
-    if not value:
-        raise UsageError(f"--timeout {text!r} is no duration; write 90s, 10m or 1h30m")
+    """Seconds of a --timeout, more than 0 and at most MOST_SECONDS. Raises UsageError."""
+    write = "write 90s, 10m or 1h30m"
+    value: float | None = None
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text):
+        value = float(text)
+    elif re.fullmatch(r"([0-9]{1,12}(\.[0-9]{1,9})?[hms])+", text):
+        value = go_duration(text)
+    if value is None:
+        raise UsageError(f"--timeout {text!r} is not a duration", write)
+    if value <= 0:
+        raise UsageError(f"--timeout {text!r} leaves no time at all", write)
+    if value > MOST_SECONDS:
+        raise UsageError(f"--timeout {text!r} is more than a year", write)
     return value
+
+
+def jobset_name(text: str) -> str:
+    """The name of a JobSet as it was given: alone, or as `-o name` of jsr and kubectl prints it. Raises UsageError
+    where it names something of another kind."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind.lower() not in KINDS:
+        raise UsageError(f"{text!r} does not name a JobSet", "write NAME, jobset/NAME or jobset.jobset.x-k8s.io/NAME")
+    return name
 
 
 def check_names(name: str | None, where: Where) -> None:
     """Raises UsageError for what cannot be the name of a JobSet or a namespace (RFC 1123)."""
     for kind, given in (("JobSet", name), ("namespace", where.namespace)):
         if given is not None and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", given):
-            raise UsageError(f"no {kind} can be called {given!r}", "names are lower case letters, digits, '-' and '.'")
+            raise UsageError(
+                f"{given!r} is not a possible name of a {kind}", "names are lower case letters, digits, '-' and '.'"
+            )
 
 
 def owner() -> str:

@@ -17,11 +17,12 @@ LASTING = ("BackOff", "Err", "Unschedulable", "Invalid")
 class LinesView:
     """A sink of events. `write` takes one line; `tick(now)` has to be called now and then.
 
-    The beginning and the end are written at once. What happens in between is gathered into one line a second.
+    The beginning and the end are written at once. What happens in between is gathered into one line a second. With a
+    `progress` it goes on from there, where another view has left off.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self.progress = Progress()
+    def __init__(self, write: Callable[[str], None], progress: Progress | None = None) -> None:
+        self.progress = progress or Progress()
         self._write = write
         self._last_line = float("-inf")
         self._last_counts = ""

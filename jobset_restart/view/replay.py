@@ -10,6 +10,8 @@ from jobset_restart.events import Event
 TICK_SECONDS = 0.2
 MOST_TICKS = 5000
 """Between two events, where nobody waits: an hour of silence should not take long to pass."""
+MOST_WAITED = 600.0
+"""Seconds that are waited between two events: whoever watches wants to see what came then."""
 
 
 class TimedSink(Protocol):
@@ -43,6 +45,8 @@ def replay(
 def _pass(
     view: TimedSink, begin: float, end: float, speed: float | None, sleep: Callable[[float], None] | None
 ) -> None:
+    if speed:
+        begin = max(begin, end - MOST_WAITED * speed)
     waits = speed is not None and sleep is not None
     step = TICK_SECONDS * (speed or 1.0) if waits else max(TICK_SECONDS, (end - begin) / MOST_TICKS)
     ticks = 0

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from jobset_restart.progress import Progress
 from jobset_restart.report import (
     Advice,
     FindingReport,
@@ -29,7 +28,6 @@ SHOWN = 20
 SHOWN_ACTIONS = 3
 SHOWN_BUDGETS = 5
 SHOWN_REASONS = 5
-SHOWN_SLOWEST = 3
 FINISHES = "JSR108"
 """The finding that says what becomes of an operation that left the JobSet suspended."""
 
@@ -345,21 +343,3 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
         more, back = max(0, len(bad) - len(shown)), len(result.slots) - len(bad)
         rest = [*([f"{more:,} more"] if more else []), *([f"{back:,} that are back"] if back else [])]
         say(console, f"and {', '.join(rest)}; -o wide shows all")
-
-
-def show_summary(console: Console, progress: Progress) -> None:
-    """The phases in numbers, the slowest slots, and what was spent."""
-    lines = [
-        [step, f"{q.count:,}", duration(q.p50), duration(q.p90), duration(q.most)]
-        for step, q in progress.quantiles().items()
-    ]
-    if lines:
-        rows(console, ["PHASE", "SLOTS", "P50", "P90", "MAX"], lines)
-    slowest = [[s.slot, duration(took), s.node or "-"] for s, took in progress.slowest(SHOWN_SLOWEST)]
-    if slowest and progress.total > SHOWN:
-        rows(console, ["SLOWEST", "TOOK", "NODE"], slowest)
-    for budget in progress.budgets()[:SHOWN_BUDGETS]:
-        say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
-    if progress.planned and progress.finished and not progress.detached:
-        planned = progress.planned
-        say(console, f"more: jsr status {planned.jobset} -n {planned.namespace}")
