@@ -17,6 +17,12 @@ from aiohttp import WSMsgType, web
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+async def until(reached: Callable[[], bool]) -> None:
+    """Waits for what nothing tells of; whoever calls it bounds the time."""
+    while not reached():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 def status(code: int, reason: str, message: str = "", **details: Any) -> web.Response:
     """A meta/v1 Status as an answer."""
     body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message or reason}
@@ -29,10 +35,12 @@ def line(kind: str, obj: dict[str, Any]) -> bytes:
 
 
 class ApiServer:
-    """`answers` are used up one by one for each request whose method and path match, the last again and again."""
+    """`answers` are used up one by one for each request whose method and path match, the last again and again.
+    `connections` are those that requests came by."""
 
     def __init__(self) -> None:
         self.requests: list[web.Request] = []
+        self.connections: list[asyncio.BaseTransport] = []
         self.bodies: list[Any] = []
         self.answers: dict[tuple[str, str], list[Answer]] = {}
         self.url = ""
@@ -45,6 +53,8 @@ class ApiServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
+        if request.transport is not None and request.transport not in self.connections:
+            self.connections.append(request.transport)
         text = await request.text() if request.method != "GET" else ""
         self.bodies.append(json.loads(text) if text else None)
         known = self.answers.get((request.method, request.path))
@@ -130,13 +140,55 @@ def exec_answer(protocol: str, *frames: bytes) -> Answer:
     return answer
 
 
-def kubeconfig(path: pathlib.Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> str:
+def bytes_answer(body: bytes, **headers: str) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers={"Content-Type": "application/json", **headers})
+
+    return answer
+
+
+def endless(piece: bytes, **headers: str) -> Answer:
+    """A body that never ends."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(piece)
+        return response
+
+    return answer
+
+
+def service_account(folder: pathlib.Path, url: str, authority: str, token: str = "pod-token") -> dict[str, str]:
+    """What a Pod finds, in `folder`; returns the environment that names it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "token").write_text(token)
+    (folder / "namespace").write_text("from-the-pod\n")
+    (folder / "ca.crt").write_bytes(pathlib.Path(authority).read_bytes())
+    host, port = url.removeprefix("https://").split(":")
+    return {
+        "KUBERNETES_SERVICE_HOST": host,
+        "KUBERNETES_SERVICE_PORT": port,
+        "JSR_SERVICE_ACCOUNT_DIR": str(folder),
+        "KUBECONFIG": "",
+        "HOME": str(folder),
+    }
+
+
+def kubeconfig(
+    path: pathlib.Path,
+    server: str,
+    user: dict[str, Any] | None = None,
+    cluster: dict[str, Any] | None = None,
+) -> str:
     """Writes a kubeconfig with one context called "test" and returns its path."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "clusters": [{"name": "c", "cluster": {"server": server, **(cluster or {})}}],
         "users": [{"name": "u", "user": user if user is not None else {"token": "secret"}}],
         "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": "ns"}}],
     }

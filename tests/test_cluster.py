@@ -16,7 +16,6 @@ from jobset_restart.cluster.pace import LEAST, Pace
 from jobset_restart.cluster.retry import FIRST_DELAY
 from jobset_restart.cluster.watch import Stream, WatchBatch
 from jobset_restart.errors import (
-    AccessError,
     Conflict,
     ExecFailed,
     Forbidden,
@@ -24,14 +23,11 @@ from jobset_restart.errors import (
     JsrError,
     NotFound,
     Overloaded,
-    Unauthorized,
-    Unreachable,
 )
 from jobset_restart.objects import Pod
 from jobset_restart.writes import Action, Exec, Permission, Write, pod_path
 from tests.apiserver import (
     ApiServer,
-    certificates,
     exec_answer,
     failing,
     json_answer,
@@ -411,163 +407,3 @@ def test_pace_halves_under_load_and_grows_back() -> None:
     for n in range(5000):
         pace.answered(20 + n, 0.1, overloaded=False)
     assert pace.limit == 64
-
-
-# ---------------------------------------------------------------- credentials and ways to fail
-
-
-def test_refused_credentials_are_read_again_once(tmp_path: pathlib.Path) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            config = tmp_path / "config"
-            kubeconfig(config, server.url, {"token": "old"})
-            server.on("GET", POD, failing(401, "Unauthorized"), json_answer(pod("p", 1)))
-            async with await connect(str(config)) as cluster:
-                kubeconfig(config, server.url, {"token": "new"})
-                await cluster.get(POD, Pod)
-                assert [r.headers["Authorization"] for r in server.requests] == ["Bearer old", "Bearer new"]
-                server.on("GET", POD, failing(401, "Unauthorized"))
-                with pytest.raises(Unauthorized, match="refused the credentials"):
-                    await cluster.get(POD, Pod)
-
-    asyncio.run(main())
-
-
-def test_an_exec_plugin_gives_the_token_and_impersonation_is_sent(tmp_path: pathlib.Path) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            script = tmp_path / "plugin"
-            credential = (
-                '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'
-            )
-            script.write_text(f"#!/bin/sh\necho '{credential}'\n")
-            script.chmod(0o755)
-            plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}
-            config = kubeconfig(tmp_path / "config", server.url, {"exec": plugin})
-            server.on("GET", POD, json_answer(pod("p", 1)))
-            async with await connect(config, impersonate="jane") as cluster:
-                await cluster.get(POD, Pod)
-            headers = server.requests[0].headers
-            assert (headers["Authorization"], headers["Impersonate-User"]) == ("Bearer t", "jane")
-
-    asyncio.run(main())
-
-
-def test_the_service_account_of_a_pod_is_used_where_there_is_no_kubeconfig(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tls, authority = certificates(tmp_path)
-    (tmp_path / "token").write_text("pod-token")
-    (tmp_path / "namespace").write_text("from-the-pod\n")
-    (tmp_path / "ca.crt").write_bytes(pathlib.Path(authority).read_bytes())
-
-    async def main() -> None:
-        async with serving(tls) as server:
-            host, port = server.url.removeprefix("https://").split(":")
-            for name, value in (("HOST", host), ("PORT", port)):
-                monkeypatch.setenv(f"KUBERNETES_SERVICE_{name}", value)
-            monkeypatch.setenv("JSR_SERVICE_ACCOUNT_DIR", str(tmp_path))
-            monkeypatch.delenv("KUBECONFIG", raising=False)
-            monkeypatch.setenv("HOME", str(tmp_path))
-            server.on("GET", POD, json_answer(pod("p", 1)))
-            async with await connect() as cluster:
-                await cluster.get(POD, Pod)
-                assert cluster.namespace == "from-the-pod"
-            assert server.requests[0].headers["Authorization"] == "Bearer pod-token"
-
-    asyncio.run(main())
-
-
-async def refusal(config: str) -> JsrError:
-    async with await connect(config) as cluster:
-        with pytest.raises(JsrError) as caught:
-            await cluster.get(POD, Pod)
-    return caught.value
-
-
-def test_ways_not_to_reach_a_server_are_told_apart(tmp_path: pathlib.Path) -> None:
-    async def main() -> None:
-        folder, other = tmp_path / "a", tmp_path / "b"
-        folder.mkdir()
-        other.mkdir()
-        tls, authority = certificates(folder)
-        _, stranger = certificates(other)
-        async with serving(tls) as server, serving() as plain:
-            path = tmp_path / "config"
-            trusted: dict[str, Any] = {"certificate-authority": authority}
-            strange: dict[str, Any] = {"certificate-authority": stranger}
-            wrong = await refusal(kubeconfig(path, server.url, **strange))
-            assert "certificate" in wrong.message
-            renamed = {**trusted, "tls-server-name": "other.example"}
-            named = await refusal(kubeconfig(path, server.url, **renamed))
-            assert "certificate" in named.message
-            no_tls = await refusal(kubeconfig(path, plain.url.replace("http:", "https:"), **trusted))
-            assert "no TLS" in no_tls.message
-            down = await refusal(kubeconfig(path, "http://127.0.0.1:9"))
-            assert "Connection refused" in down.message
-            assert all(isinstance(e, Unreachable) and e.hint for e in (wrong, named, no_tls, down))
-
-    asyncio.run(main())
-
-
-def test_tls_server_name_is_what_the_certificate_is_checked_against(tmp_path: pathlib.Path) -> None:
-    async def main() -> None:
-        tls, authority = certificates(tmp_path, "api.example")
-        async with serving(tls) as server:
-            server.on("GET", POD, json_answer(pod("p", 1)))
-            server.on("GET", f"{POD}/exec", exec_answer("v5.channel.k8s.io", SUCCESS))
-            options: dict[str, Any] = {"certificate-authority": authority, "tls-server-name": "api.example"}
-            async with await connect(kubeconfig(tmp_path / "config", server.url, **options)) as cluster:
-                await cluster.get(POD, Pod)
-                assert (await cluster.execute(Exec(path=POD, container="c", command=("x",)))).exit_code == 0
-
-    asyncio.run(main())
-
-
-HOSTILE = {
-    "empty": "",
-    "not YAML": "a: [b",
-    "a list": "- a\n- b\n",
-    "binary": "\x00\x01\x02",
-    "contexts of another shape": "contexts: 5\n",
-    "entries without names": "clusters: [{}]\n",
-    "a context without a cluster": "contexts: [{name: test, context: {user: u}}]\ncurrent-context: test\n",
-    "a server that is no URL": (
-        "contexts: [{name: test, context: {cluster: c, user: u}}]\ncurrent-context: test\n"
-        "clusters: [{name: c, cluster: {server: nonsense}}]\nusers: [{name: u, user: {}}]\n"
-    ),
-    "a plugin that is not there": (
-        "contexts: [{name: test, context: {cluster: c, user: u}}]\ncurrent-context: test\n"
-        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
-        "users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /no/such/plugin}}}]\n"
-    ),
-}
-
-
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_kubeconfig_that_is_none_is_one_clear_line(tmp_path: pathlib.Path, content: str) -> None:
-    path = tmp_path / "config"
-    path.write_text(content)
-    with pytest.raises(AccessError) as caught:
-        asyncio.run(connect(str(path)))
-    assert caught.value.message
-    assert "\n" not in caught.value.message
-
-
-@given(st.binary(max_size=300))
-def test_no_bytes_make_a_kubeconfig_crash(data: bytes) -> None:
-    import tempfile
-
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        with pytest.raises(AccessError):
-            asyncio.run(connect(file.name))
-
-
-def test_an_unknown_context_names_those_that_are_near(tmp_path: pathlib.Path) -> None:
-    config = kubeconfig(tmp_path / "config", "http://127.0.0.1:9")
-    with pytest.raises(AccessError) as caught:
-        asyncio.run(connect(config, context="tset"))
-    assert "tset" in caught.value.message
-    assert "test" in caught.value.hint

@@ -317,4 +317,4 @@ def _user_placed(user: User, folder: str) -> User:
 
 def _at(path: str | None, folder: str) -> str | None:
     """A relative path is relative to the file that names it (client-go, ResolveLocalPaths)."""
-    return os.path.join(folder, path) if path else path
+    return os.path.normpath(os.path.join(folder, path)) if path else path
