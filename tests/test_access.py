@@ -72,7 +72,11 @@ def test_the_first_definition_of_a_name_wins_and_missing_files_are_passed_over(t
 def test_relative_paths_are_relative_to_the_file_that_names_them(tmp_path: pathlib.Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    user = {"tokenFile": "token", "client-key": "/abs/key", "exec": {"apiVersion": "v1", "command": "./bin/plugin"}}
+    user: dict[str, Any] = {
+        "tokenFile": "token",
+        "client-key": "/abs/key",
+        "exec": {"apiVersion": "v1", "command": "./bin/plugin"},
+    }
     (tmp_path / "a" / "config").write_text(config("one"))
     (tmp_path / "b" / "config").write_text(config("two", **user))
     chosen = load(tmp_path / "a" / "config", tmp_path / "b" / "config", context="two")
