@@ -101,6 +101,12 @@ Cold = Annotated[bool, typer.Option("--cold", help="Begin with JobSets just crea
 Kube = Annotated[
     VersionName, typer.Option(help="The version of Kubernetes it stands for, its gates at their defaults.")
 ]
+Owners = Annotated[
+    bool,
+    typer.Option(
+        "--owners", help="Somebody resumes JobSets with a queue name or a TrainJob, as Kueue and Trainer would."
+    ),
+]
 Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
 
@@ -116,12 +122,13 @@ def up(
     port: Port = 0,
     cold: Cold = False,
     kube: Kube = VersionName.v1_36,
+    owners: Owners = False,
     home: HomeOption = None,
     output: Output = Form.table,
 ) -> None:
     """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up)."""
     where = _home(home)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners)
     from jobset_restart.simulator import starting
 
     _say_ready(starting.background(where, settings), output)
@@ -139,6 +146,7 @@ def run(
     port: Port = 0,
     cold: Cold = False,
     kube: Kube = VersionName.v1_36,
+    owners: Owners = False,
     home: HomeOption = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="End with standard input too: with whoever started it.")
@@ -148,7 +156,7 @@ def run(
     """Run it in the foreground until Ctrl-C. Leaves nothing behind."""
     if until_eof and "-" in jobset:
         raise SimulatorError("--until-eof and --jobset - both want standard input", exit_code=2)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners)
     from jobset_restart.simulator import starting
 
     starting.foreground(home.absolute() if home else None, settings, lambda found: _say_ready(found, output), until_eof)
@@ -291,6 +299,7 @@ def _settings(
     port: int,
     cold: bool,
     kube: VersionName,
+    owners: bool,
 ) -> running.Settings:
     """The options, checked; the files read. Raises SimulatorError."""
     if not (math.isfinite(speed) and 0.01 <= speed <= 1000):
@@ -309,6 +318,7 @@ def _settings(
         port=port,
         warm=not cold,
         kubernetes=kube.value,
+        owners=owners,
     )
 
 

@@ -48,6 +48,7 @@ class Settings:
     port: int
     warm: bool
     kubernetes: str = DEFAULT
+    owners: bool = False
 
 
 def build(settings: Settings) -> World:
@@ -58,7 +59,13 @@ def build(settings: Settings) -> World:
     pods = sum(manifests.pods_of(each) for each in settings.objects)
     spent = 10.0 + 1.2 * pods / min(profile.pod_creates_rate, profile.schedule_rate)
     early = AGE_SECONDS + spent if warm else 0.0
-    world = World(profile=profile, seed=settings.seed, start=wall_time() - early, kubernetes=settings.kubernetes)
+    world = World(
+        profile=profile,
+        seed=settings.seed,
+        start=wall_time() - early,
+        kubernetes=settings.kubernetes,
+        owners=settings.owners,
+    )
     manifests.add_nodes(world, settings.objects, settings.nodes)
     manifests.load(world, settings.objects)
     if warm:

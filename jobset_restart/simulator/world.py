@@ -18,6 +18,7 @@ from jobset_restart.simulator.controllers.job import JobController
 from jobset_restart.simulator.controllers.jobset import JobSetController
 from jobset_restart.simulator.controllers.kubelet import Kubelet
 from jobset_restart.simulator.controllers.node import NodeController, node_object
+from jobset_restart.simulator.controllers.owners import OwnerController, is_owned
 from jobset_restart.simulator.controllers.podgc import PodGC
 from jobset_restart.simulator.controllers.quota import QuotaController
 from jobset_restart.simulator.controllers.scheduler import Scheduler
@@ -33,7 +34,8 @@ _BY_KIND = {(each.api_version, each.kind): name for name, each in RESOURCES.item
 class World:
     """A cluster of ``nodes`` nodes that starts at ``start`` and behaves as ``profile`` says.
 
-    ``kubernetes`` is the version it stands for, one of ``VERSIONS``."""
+    ``kubernetes`` is the version it stands for, one of ``VERSIONS``; with ``owners`` somebody resumes the JobSets
+    that Kueue or Trainer would."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class World:
         start: float = 0.0,
         window: int = 20_000,
         kubernetes: str = DEFAULT,
+        owners: bool = False,
     ) -> None:
         self.now = start
         self.profile = profile
@@ -52,7 +55,7 @@ class World:
         self.kubelet = Kubelet(profile, random.Random(seed + 1))  # noqa: S311 - repeatable, not secret
         self._node_controller = NodeController(profile, self.kubelet.is_on)
         self._controllers: tuple[Controller, ...] = (
-            JobSetController(profile),
+            JobSetController(profile, is_owned) if owners else JobSetController(profile),
             JobController(profile),
             Scheduler(profile),
             self._node_controller,
@@ -60,6 +63,7 @@ class World:
             self.kubelet,
             GarbageController(profile),
             QuotaController(profile),
+            *((OwnerController(),) if owners else ()),
         )
         self._queue: list[tuple[float, int, int, Key]] = []
         self._due: dict[tuple[int, Key], float] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobset_restart.simulator.controllers.images import parse
-from jobset_restart.simulator.profile import REALTIME, Profile
+from jobset_restart.simulator.profile import INSTANT, PUBLISHED, REALTIME, Profile
 from jobset_restart.simulator.store import Obj
 from jobset_restart.simulator.world import World
 
@@ -34,9 +34,16 @@ def replicated_job(name: str, *containers: Obj, pod: Obj | None = None, **job: A
 class Cluster(World):
     """A small cluster with one JobSet."""
 
-    def __init__(self, *replicated_jobs: Obj, profile: Profile = REALTIME, **spec: Any) -> None:
-        super().__init__(nodes=2, profile=profile, seed=1)
-        meta = {"name": "train", "namespace": "default"}
+    def __init__(
+        self,
+        *replicated_jobs: Obj,
+        profile: Profile = REALTIME,
+        owners: bool = False,
+        meta: Obj | None = None,
+        **spec: Any,
+    ) -> None:
+        super().__init__(nodes=2, profile=profile, seed=1, owners=owners)
+        meta = {"name": "train", "namespace": "default", **(meta or {})}
         jobset = {"metadata": meta, "spec": {"replicatedJobs": list(replicated_jobs), **spec}}
         self.store.create("jobsets", jobset, self.now)
 
@@ -230,3 +237,43 @@ def test_a_quota_that_shrank_keeps_pods_from_coming_back() -> None:
     cluster.change("resourcequotas", cluster.store.get("resourcequotas", "default", "q"), hard={"pods": "3"})
     cluster.wait(60)
     assert cluster.ready() == 3
+
+
+TRAIN_JOB = {
+    "apiVersion": "trainer.kubeflow.org/v1alpha1",
+    "kind": "TrainJob",
+    "name": "t",
+    "uid": "u",
+    "controller": True,
+}
+
+
+@pytest.mark.parametrize("profile", [REALTIME, INSTANT, PUBLISHED], ids=lambda each: each.name)
+@pytest.mark.parametrize("meta", [{"labels": {"kueue.x-k8s.io/queue-name": "q"}}, {"ownerReferences": [TRAIN_JOB]}])
+def test_an_owner_takes_a_suspension_back_before_anybody_says_suspended(profile: Profile, meta: Obj) -> None:
+    cluster = Cluster(replicated_job("w", ends_on_term(143)), profile=profile, owners=True, meta=meta)
+    cluster.wait(60)
+    before = {pod["metadata"]["uid"] for pod in cluster.pods()}
+    said: list[tuple[str, str]] = []
+    cluster.store.subscribe(
+        lambda resource, change, obj, old: said.extend(
+            (each["type"], each["status"])
+            for each in (obj.get("status") or {}).get("conditions") or ()
+            if resource == "jobsets"
+        )
+    )
+    cluster.change("jobsets", cluster.store.get("jobsets", "default", "train"), suspend=True)
+    cluster.wait(0.1)
+    assert cluster.store.get("jobsets", "default", "train")["spec"]["suspend"] is False
+    cluster.wait(60)
+    assert ("Suspended", "True") not in said
+    assert not before & {pod["metadata"]["uid"] for pod in cluster.pods()}
+    assert (cluster.ready(), cluster.ended()) == (2, [])
+
+
+def test_nobody_resumes_where_there_is_no_owner() -> None:
+    cluster = Cluster(replicated_job("w", ends_on_term()), owners=True)
+    cluster.wait(20)
+    cluster.change("jobsets", cluster.store.get("jobsets", "default", "train"), suspend=True)
+    cluster.wait(20)
+    assert cluster.pods() == []

@@ -6,7 +6,7 @@ Not modelled, and refused by validation: volumeClaimPolicies, and exclusive plac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from jobset_restart.simulator.controllers.failure_policy import execute_failure_policy
@@ -34,10 +34,12 @@ Statuses = dict[str, Obj]
 
 
 class JobSetController:
-    """Keeps a JobSet's Jobs, Service and status."""
+    """Keeps a JobSet's Jobs, Service and status. ``resumed`` says of which JobSets somebody else takes a suspension
+    back while their Jobs are suspended (``owners``)."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, resumed: Callable[[Obj], bool] = lambda jobset: False) -> None:
         self._delay = profile.jobset_sync
+        self._resumed = resumed
         self._children: dict[Key, Children] = {}
         self._errors: dict[Key, int] = {}
 
@@ -85,6 +87,8 @@ class JobSetController:
         sync = Sync(store, jobset, children, now)
         try:
             due = _reconcile(sync)
+            if sync.suspended and self._resumed(jobset):
+                return None  # its status is refused (409): when it looks again, spec.suspend is false
             sync.write()
         except StoreError:
             errors = self._errors.get(key, 0)
