@@ -121,7 +121,7 @@ def test_headroom_is_what_the_controller_would_bear(
 ) -> None:
     """exceededMaxRestarts: max(attempts) - (restarts - restartsCountTowardsMax) > maxRestarts fails the JobSet."""
     snapshot = build.native(max_restarts=limit, attempts=tuple(map(str, attempts)), current=current)
-    snapshot.jobset.status.restarts = uncounted
+    snapshot.jobset.status.restarts, snapshot.jobset.status.restarts_count_towards_max = uncounted + 2, 2
     highest = max([*attempts, current or 0])
     assert attempt_headroom(snapshot.jobset, snapshot.pods()) == limit - (highest - uncounted)
 
@@ -189,6 +189,60 @@ def test_restarting_the_agent_itself_sends_everybody_round(annotations: Any) -> 
     found = plan(snapshot, via="image", containers=("agent",))
     assert ("JSR211" in standing(found)) == (annotations is None)
     assert "JSR211" not in standing(plan(snapshot, via="image", containers=("worker",)))
+
+
+def test_an_agent_among_other_containers_sends_everybody_round_too() -> None:
+    snapshot = build.native(restarts=1)
+    for pod in snapshot.pods():
+        pod.status.init_container_statuses = agent_status()
+    found = plan(snapshot, via="image", containers=("agent", "worker"), allow=("JSR211",))
+    assert "JSR211" in ids_of(found)
+    assert spent(found) == {ATTEMPTS: (2, 3), OF_ONE: (1, 2)}
+    alone = plan(snapshot, via="image", containers=("agent",), allow=("JSR211",))
+    assert spent(alone)[OF_ONE] == (1, 2), "the round that follows restarts the workers, which have the most"
+
+
+def test_a_jobset_whose_pods_have_no_agent_is_restarted_by_image() -> None:
+    snapshot = build.native(agent=build.container("agent", restartPolicy="Always"), restarts=0)
+    found = plan(snapshot, via="image")
+    assert (standing(found), spent(found)) == ([], {OF_ONE: (0, 1)})
+
+
+def test_a_container_that_never_ran_has_no_count() -> None:
+    snapshot = build.native(restarts=0)
+    for pod in snapshot.pods():
+        pod.status.container_statuses = []
+    assert "JSR301" in standing(plan(snapshot, via="image"))
+
+
+def test_completed_pods_hold_the_barrier_beside_a_lost_machine() -> None:
+    snapshot = build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"}, ready=False)
+    assert "JSR210" in standing(plan(snapshot, via="image", node_down=("node-0",)))
+
+
+@pytest.mark.parametrize(
+    ("via", "attempt", "restarts", "remedy"),
+    [
+        ("native", 4, 5, "--recreate: it spends an attempt"),
+        ("image", 4, 5, "--recreate: it spends an attempt"),
+        ("native", 5, 4, "--via image"),
+        ("suspend", 5, 4, "--via image"),
+        ("native", 5, 5, "create the JobSet again"),
+        ("image", 5, 5, "create the JobSet again"),
+        ("suspend", 5, 5, "create the JobSet again"),
+    ],
+)
+def test_the_remedy_is_one_that_is_left(via: Any, attempt: int, restarts: int, remedy: str) -> None:
+    """maxRestarts 5, of which so many attempts and restarts of one container are used."""
+    snapshot = build.native(max_restarts=5, attempts=(str(attempt),) * 2, current=attempt, restarts=restarts)
+    (finding,) = plan(snapshot, via=via).blockers()
+    assert finding.id == "JSR203"
+    assert finding.todo.startswith(("use ", "create "))
+    assert remedy in finding.todo.partition(";")[0]
+
+
+def ids_of(found: Plan) -> set[str]:
+    return {finding.id for finding in found.findings}
 
 
 def agent_status() -> list[Any]:

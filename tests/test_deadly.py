@@ -178,6 +178,27 @@ def test_the_limit_is_each_job_s_own() -> None:
     assert "3 other Jobs" in finding.summary
 
 
+@pytest.mark.parametrize(
+    ("phase", "counts"), [("Running", True), ("Pending", True), ("Failed", False), ("Succeeded", False)]
+)
+def test_restarts_of_pods_that_are_over_count_no_more(phase: str, counts: bool) -> None:
+    """pastBackoffLimitOnFailure sums over Running and Pending Pods."""
+    jobset = build.jobset(restart_policy="OnFailure", backoff_limit=4)
+    spec = {"restartPolicy": "OnFailure"}
+    pods = [build.pod(0, spec=spec), build.pod(1, spec=spec, phase=phase, statuses=[build.status(restarts=3)])]
+    one = Selection(pods=frozenset({"train-workers-0-0"}))
+    assert standing(plan(build.snapshot(jobset, pods), via="image", selection=one)) == (["JSR201"] if counts else [])
+
+
+def test_a_rule_without_exit_codes_is_passed_over() -> None:
+    container = build.container(
+        restartPolicy="Never", restartPolicyRules=[{"action": "Restart"}, *rules("Restart", "In", 143)]
+    )
+    jobset = build.jobset(pods=1, backoff_limit=100)
+    found = plan(build.snapshot(jobset, [build.pod(0, containers=[container])]), TERM_CAUGHT, via="signal")
+    assert standing(found) == []
+
+
 def test_restarts_of_a_never_pod_count_nowhere() -> None:
     assert standing(plan(build.snapshot(build.jobset(backoff_limit=0)), via="image")) == []
 

@@ -43,7 +43,7 @@ def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
     limit = max_restarts(jobset)
     pods = list(case.snapshot.pods())
     rows = []
-    if case.trigger == "native" or restarts_agents(case):
+    if restarts_agents(case):
         used = limit - attempt_headroom(jobset, pods)
         row = Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=used + 1)
         rows.append((row, used >= limit))
