@@ -21,7 +21,8 @@ from msgspec import Struct, field, structs
 
 from jobset_restart.objects import JobSet, seconds
 from jobset_restart.plan import Plan, Request, Selection
-from jobset_restart.snapshot import OPERATION, Folded, folded
+from jobset_restart.slots import Folded, folded
+from jobset_restart.snapshot import OPERATION
 from jobset_restart.writes import Write, jobset_path
 
 LEASE_SECONDS = 30.0
@@ -38,7 +39,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     `phase` is where a run stands ("triggering", "suspending", "resuming", ...); `attempt` the in-place attempt a
     native restart leads to. `started`, `deadline`, `heartbeat` and `ended` are RFC 3339. `request` is what was asked
     for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
-    declared down, as `snapshot.folded` writes them: by then their Pods may have other names and nodes. Both are empty
+    declared down, as `slots.folded` writes them: by then their Pods may have other names and nodes. Both are empty
     where it restarts every slot.
 
     Raises ValueError where a value is none that this tool writes."""
@@ -194,7 +195,7 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
     """What a new record says of this plan's slots: its fields slots, scope, lost and request."""
     scope = [each.state.slot for each in plan.scope if not each.lost]
     lost = [each.state.slot for each in plan.scope if each.lost]
-    everything = sum(not each.state.completed for each in plan.slots)
+    everything = sum(each.state.expected for each in plan.slots)
     request = structs.replace(plan.request, selection=Selection())
     part = {"scope": folded(scope), "lost": folded(lost)} if lost or len(scope) < everything else {}
     return {"slots": len(plan.scope), "request": request, **part}

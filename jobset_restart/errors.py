@@ -12,6 +12,7 @@ JsrError                    1    anything below that has no code of its own
 │   ├── Gone                1    410, the resourceVersion is too old
 │   ├── Invalid             1    400 and 422, the object was refused by validation or admission
 │   └── Overloaded          1    429, 500, 502, 503, 504 after the last retry
+├── TooLarge                1    the cluster holds more than any sound JobSet has; nothing was changed
 ├── ExecFailed              1    the command could not be run in the container
 ├── OwnFault                1    a fault of this program, which nobody at the keyboard can have caused
 ├── Refused                 3    blockers in the plan; nothing was changed
@@ -117,6 +118,10 @@ class Invalid(ApiError):
 
 class Overloaded(ApiError):
     passing = True
+
+
+class TooLarge(JsrError):
+    pass
 
 
 class ExecFailed(JsrError):

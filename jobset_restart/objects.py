@@ -6,6 +6,7 @@ sends; `seconds` turns one into seconds since the epoch.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -22,11 +23,26 @@ def seconds(timestamp: Time) -> float:
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
+MOST = 2**31 - 1
+"""The largest number that the API's int32 fields hold: indexes, counts, attempts."""
+_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+
+def number(text: str) -> int | None:
+    """The number that a label, an annotation or a list of indexes holds: ASCII digits up to `MOST`, else None. Anybody
+    who may write the object chooses the text, and `int` takes other scripts' digits and fails on thousands of them."""
+    if not _DIGITS.fullmatch(text):
+        return None
+    value = int(text)
+    return value if value <= MOST else None
+
+
 class ApiStruct(Struct, rename="camel", omit_defaults=True, kw_only=True):
     pass
 
 
 class OwnerReference(ApiStruct):
+    api_version: str = ""
     kind: str = ""
     name: str = ""
     uid: str = ""
@@ -37,7 +53,6 @@ class Labels(Struct, omit_defaults=True):
     """The labels that are used. An object carries twenty; with thousands of Pods the others are not worth keeping."""
 
     jobset_name: str = field(name="jobset.sigs.k8s.io/jobset-name", default="")
-    jobset_uid: str = field(name="jobset.sigs.k8s.io/jobset-uid", default="")
     replicated_job_name: str = field(name="jobset.sigs.k8s.io/replicatedjob-name", default="")
     job_index: str = field(name="jobset.sigs.k8s.io/job-index", default="")
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
@@ -52,6 +67,7 @@ class Annotations(Struct, omit_defaults=True):
     disable_in_place_restart: str | None = field(name="jobset.sigs.k8s.io/disable-in-place-restart", default=None)
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
     index_failure_count: str = field(name="batch.kubernetes.io/job-index-failure-count", default="")
+    index_ignored_failure_count: str = field(name="batch.kubernetes.io/job-index-ignored-failure-count", default="")
 
 
 class ObjectMeta(ApiStruct):
@@ -272,6 +288,7 @@ class JobStatus(ApiStruct):
     failed: int = 0
     terminating: int = 0
     completed_indexes: str = ""
+    failed_indexes: str = ""
     conditions: list[Condition] = []
 
 

@@ -15,7 +15,7 @@ from jobset_restart.findings import Case, Evidence, Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.findings.nodes import dead
 from jobset_restart.findings.state import running
-from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native
+from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_index
 from jobset_restart.stages import Stage, in_steps, number_of_actions, predicted, predicted_most, stages
 from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, next_attempt
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
@@ -44,7 +44,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def absent(self, snapshot: Snapshot) -> list[str]:
         """The Jobs, Pods and Nodes named here of which this JobSet has none."""
         states = snapshot.slots.values()
-        indexes = {s.slot.job_index for s in states}
+        indexes = {s.slot.job_index for s in states} | {job_index(job) for job in snapshot.jobs}
         pods = {s.pod.metadata.name for s in states if s.pod}
         nodes = {s.node_name for s in states}
         return [
@@ -124,6 +124,7 @@ class Plan(Struct, kw_only=True):
         and thousands are heavy."""
         for state in self.snapshot.slots.values():
             state.pod, state.leftovers = None, []
+        self.snapshot.ended.clear()
 
     @property
     def writes(self) -> int:
@@ -172,8 +173,8 @@ def make(
 
 def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: Evidence) -> Case:
     """The slots this trigger would have to restart. Completed slots are never in scope."""
-    selected = [s for s in snapshot.slots.values() if not s.completed and request.selection.takes(s)]
-    unselected = any(not s.completed and not request.selection.takes(s) for s in snapshot.slots.values())
+    selected = [s for s in snapshot.slots.values() if s.expected and request.selection.takes(s)]
+    unselected = any(s.expected and not request.selection.takes(s) for s in snapshot.slots.values())
     down = frozenset(request.node_down)
     return Case(
         snapshot=snapshot,
@@ -260,7 +261,10 @@ def _divide(case: Case) -> tuple[list[SlotState], list[tuple[SlotState, str]]]:
     scope = []
     chosen = {s.slot for s in (*case.scope, *case.lost)}
     left = [
-        (state, "complete" if state.completed else "not selected")
+        (
+            state,
+            "complete" if state.completed else "not wanted by its Job any more" if state.surplus else "not selected",
+        )
         for state in case.snapshot.slots.values()
         if state.slot not in chosen
     ]
@@ -328,8 +332,9 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         trigger="suspend",
         reason=reason,
         slots=[
-            SlotPlan(state=s, trigger="suspend", reason=reason, lost=s in case.lost, **_before(s))
-            for s in (*case.scope, *case.lost)
+            SlotPlan(state=s, trigger="suspend", reason=reason, lost=lost, **_before(s))
+            for states, lost in ((case.scope, False), (case.lost, True))
+            for s in states
         ],
         stages=[] if refused else [s for s in stages(case, operation) if s.name != "suspend"],
         findings=found,

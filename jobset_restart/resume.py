@@ -14,11 +14,12 @@ from jobset_restart.claim import Record, unusable
 from jobset_restart.findings import Case, Evidence, Finding, look
 from jobset_restart.findings.nodes import dead
 from jobset_restart.objects import ContainerStatus, Pod, seconds
+from jobset_restart.places import ended
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, left_alone
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, statuses
 from jobset_restart.stages import Stage, predicted, predicted_most, stages
 from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
-from jobset_restart.writes import Action, Write
+from jobset_restart.writes import Write
 
 
 def carry_on(
@@ -95,7 +96,7 @@ def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger
 
 
 def _old_pods(state: SlotState, since: float) -> list[Pod]:
-    pods = (pod for pod in (state.pod, *state.leftovers) if pod is not None)
+    pods = (pod for pod in (state.pod, *state.leftovers) if pod is not None and not ended(pod))
     return [pod for pod in pods if seconds(pod.metadata.creation_timestamp) < since]
 
 
@@ -161,7 +162,7 @@ def _as_it_was(slot: SlotPlan) -> SlotState:
 
 
 def _slot(case: Case, state: SlotState, record: Record, *, lost: bool = False) -> SlotPlan:
-    pods = [pod for pod in (state.pod, *state.leftovers) if pod is not None]
+    pods = [pod for pod in (state.pod, *state.leftovers) if pod is not None and not ended(pod)]
     since = seconds(record.started)
     if case.trigger == "native":
         since = int(since)  # startedAt is in whole seconds; nothing but the operation restarts a Pod this soon
@@ -186,13 +187,18 @@ def _sent(case: Case, state: SlotState, record: Record) -> bool:
     if state.pod is None:
         return True
     if case.trigger == "image":
-        return mark_of(state.pod)[0] == record.id
+        # A Pod that came since, for a slot whose turn it was or in place of one that failed, runs anew already.
+        return mark_of(state.pod)[0] == record.id or _came_since(state.pod, record)
     if case.trigger == "native":
         wanted = record.attempt or 0
         outdated = case.snapshot.jobset.status.previous_in_place_restart_attempt
         begun = outdated is not None and outdated >= wanted - 1
         return begun or any((attempt(pod) or 0) >= wanted for pod in case.snapshot.pods())
     return all(_started(state.pod, name) >= seconds(record.started) for name in _names(case, state.pod))
+
+
+def _came_since(pod: Pod, record: Record) -> bool:
+    return seconds(pod.metadata.creation_timestamp) >= int(seconds(record.started))
 
 
 def _names(case: Case, pod: Pod) -> list[str]:
@@ -231,15 +237,14 @@ def _stages(rest: Case, record: Record, slots: list[SlotPlan]) -> list[Stage]:
     if rest.trigger == "native" and not rest.scope:
         wanted = [stage for stage in wanted if stage.name != "trigger"]
     if rest.trigger in ("jobs", "pods"):
+        there = _there(rest.snapshot, seconds(record.started))
         for stage in wanted:
-            stage.actions = [a for a in stage.actions if not _gone(rest.snapshot, a, seconds(record.started))]
+            stage.actions = [a for a in stage.actions if not isinstance(a, Write) or a.uid in there]
     return [stage for stage in wanted if stage.actions]
 
 
-def _gone(snapshot: Snapshot, action: Action, since: float) -> bool:
-    """Whether what the action deletes is being deleted already, or is younger than the operation."""
-    if not isinstance(action, Write):
-        return False
-    everything = [job.metadata for job in snapshot.jobs] + [pod.metadata for pod in snapshot.pods()]
-    meta = next((m for m in everything if m.uid == action.uid), None)
-    return meta is None or bool(meta.deletion_timestamp) or seconds(meta.creation_timestamp) >= int(since)
+def _there(snapshot: Snapshot, since: float) -> set[str]:
+    """The UIDs of the Jobs and Pods that were there before the operation and are not being deleted."""
+    everything = (*(job.metadata for job in snapshot.jobs), *(pod.metadata for pod in snapshot.pods()))
+    began = int(since)
+    return {m.uid for m in everything if not m.deletion_timestamp and seconds(m.creation_timestamp) < began}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod, PodSpec, seconds
+from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod, PodSpec, number, seconds
 from jobset_restart.snapshot import attempt, is_native, statuses
 
 ExitEffect = Literal["restart", "restart all", "complete", "fail"]
@@ -73,8 +73,36 @@ def job_back_off(failures: int) -> float:
 
 def index_failures(pod: Pod) -> int:
     """Failures already counted for the Pod's index (annotation batch.kubernetes.io/job-index-failure-count)."""
-    text = pod.metadata.annotations.index_failure_count
-    return int(text) if text.isdigit() else 0
+    return number(pod.metadata.annotations.index_failure_count) or 0
+
+
+def index_failures_in_all(pod: Pod) -> int:
+    """The same with those that a podFailurePolicy ignores: back-off counts them too (job controller,
+    getIndexAbsoluteFailureCount)."""
+    return index_failures(pod) + (number(pod.metadata.annotations.index_ignored_failure_count) or 0)
+
+
+def failures_in_a_row(job: Job, ended: Iterable[Pod]) -> int:
+    """The failures since the last success, by which a Job's back-off grows, as far as the API tells (job controller,
+    newBackoffRecord): all of status.failed where nothing has succeeded, else the failed Pods among `ended`, those that
+    the Job keeps, that ended later than the last one that succeeded."""
+    if not job.status.succeeded:
+        return job.status.failed
+    pods = list(ended)
+    last = max((ended_at(pod) for pod in pods if pod.status.phase == "Succeeded"), default=0.0)
+    return sum(pod.status.phase == "Failed" and ended_at(pod) > last for pod in pods)
+
+
+def ended_at(pod: Pod) -> float:
+    """When the Pod failed or succeeded, in the eyes of its Job, in seconds since the epoch: when its last container
+    ended, else when its Ready condition turned False, else when it was deleted (job controller, getFinishedTime)."""
+    ends = [s.state.terminated.finished_at for s in pod.status.container_statuses if s.state.terminated]
+    if ends and len(ends) == len(pod.status.container_statuses) and all(ends):
+        return max(map(seconds, ends))
+    unready = next((c for c in pod.status.conditions if c.type == "Ready" and c.status == "False"), None)
+    if unready is not None and unready.last_transition_time:
+        return seconds(unready.last_transition_time)
+    return seconds(pod.metadata.deletion_timestamp or pod.metadata.creation_timestamp)
 
 
 def pod_failure_action(policy: dict[str, Any], container: str, exit_code: int) -> str:
@@ -128,7 +156,8 @@ def in_place_exit_code(agent: Container) -> int:
     """The code an in-place restart agent exits with to restart its Pod: IN_PLACE_RESTART_EXIT_CODE, 1 without it
     (JobSet, cmd/in-place-restart-agent, parseEnvOrDie)."""
     text = next((variable.value for variable in agent.env if variable.name == "IN_PLACE_RESTART_EXIT_CODE"), "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
+    code = number(text)
+    return 1 if code is None else code
 
 
 def max_restarts(jobset: JobSet) -> int:
@@ -169,9 +198,9 @@ def go_duration(text: str) -> float | None:
     """Seconds of a duration as Go writes it ("1m20s", "40s"), None where it is none."""
     total, digits = 0.0, ""
     for char in text:
-        if char.isdigit() or char == ".":
+        if char in "0123456789.":
             digits += char
-        elif digits and char in "hms":
+        elif char in "hms" and 0 < len(digits) < 20 and digits.count(".") < 2 and digits != ".":
             total += float(digits) * {"h": 3600, "m": 60, "s": 1}[char]
             digits = ""
         else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
+from jobset_restart.errors import TooLarge
 from jobset_restart.objects import (
     Condition,
     Container,
@@ -17,10 +18,14 @@ from jobset_restart.objects import (
     Node,
     Pod,
     PodSpec,
-    ReplicatedJob,
     Time,
+    number,
     seconds,
 )
+from jobset_restart.owners import by_job, is_child
+from jobset_restart.places import Place, at_once, finished_with, places
+from jobset_restart.places import ended as over
+from jobset_restart.slots import Slot
 
 JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
@@ -30,57 +35,10 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 IN_PLACE_STRATEGY = "InPlaceRestart"
 
 
-class Slot(Struct, frozen=True, order=True):
-    """The place a Pod fills. Prints as "workers/0/3": ReplicatedJob, job index, completion index."""
-
-    replicated_job: str
-    job_index: int
-    completion_index: int
-
-    def __str__(self) -> str:
-        return f"{self.replicated_job}/{self.job_index}/{self.completion_index}"
-
-
-def folded(slots: Iterable[Slot]) -> tuple[str, ...]:
-    """The slots in few words: "workers/0-1/0-4999,5002", job indexes and completion indexes in ranges."""
-    indexes: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for slot in sorted(slots):
-        indexes[slot.replicated_job, slot.job_index].append(slot.completion_index)
-    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for (replicated_job, job_index), completions in indexes.items():
-        alike[replicated_job, _ranges(completions)].append(job_index)
-    return tuple(f"{name}/{_ranges(jobs)}/{completions}" for (name, completions), jobs in alike.items())
-
-
-def _ranges(numbers: list[int]) -> str:
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
-
-
-class Folded:
-    """Slots written by `folded`, to ask which are among them. Raises ValueError for what was not."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._rows: dict[str, list[tuple[list[range], list[range]]]] = defaultdict(list)
-        for text in texts:
-            name, jobs, completions = text.split("/")
-            self._rows[name].append((_read_ranges(jobs), _read_ranges(completions)))
-
-    def __contains__(self, slot: Slot) -> bool:
-        return any(
-            any(slot.job_index in each for each in jobs) and any(slot.completion_index in each for each in completions)
-            for jobs, completions in self._rows.get(slot.replicated_job, ())
-        )
-
-
-def _read_ranges(text: str) -> list[range]:
-    ends = ([int(end) for end in part.split("-")] for part in text.split(","))
-    return [range(first, (last or [first])[-1] + 1) for first, *last in ends]
+MOST_SLOTS = 200_000
+"""More than any cluster runs: Kubernetes is built for 150,000 Pods (its large-cluster guide), and an Indexed Job may
+have 100,000 at once (Job API validation). A JobSet that asks for more is a slip of the pen, or is meant to exhaust
+memory."""
 
 
 class Identity(Struct, frozen=True):
@@ -92,7 +50,9 @@ class Identity(Struct, frozen=True):
 
 
 class SlotState(Struct):
-    """One slot with what fills it. `pod` is the Pod that counts, `leftovers` older Pods of the slot still there.
+    """One slot with what fills it. `pod` is the Pod that counts, `leftovers` other Pods of the slot that are not over
+    yet. Where none is alive, `pod` is what the Job keeps of the last one. `completed`: its index is complete;
+    `surplus`: its Pods are going, and the Job wants none here now.
 
     `job` is None between the deletion of a Job and its return, `node` where the Node is unknown or cannot be seen.
     """
@@ -103,6 +63,12 @@ class SlotState(Struct):
     node: Node | None = None
     leftovers: list[Pod] = []
     completed: bool = False
+    surplus: bool = False
+
+    @property
+    def expected(self) -> bool:
+        """Whether a Pod is to run here now."""
+        return not (self.completed or self.surplus)
 
     @property
     def ready(self) -> bool:
@@ -116,9 +82,11 @@ class SlotState(Struct):
 class Snapshot(Struct):
     """A JobSet, its Jobs, Pods and Nodes at `time` (seconds since the epoch, server time).
 
-    `nodes` is None where the caller may not read Nodes. `resource_version` is the one of the Pod LIST: a WATCH from it
-    misses nothing. `refusals` has what stands in the way of Jobs and Pods that are missing, by UID of the JobSet or Job
-    that could not create them (jobset_restart.creation).
+    `nodes` is None where the caller may not read Nodes. `resource_version` is the one of the Pod LIST, `jobs_version`
+    that of the Jobs: a WATCH from it misses nothing. `ended` are the Pods that are over and that their Jobs keep, by
+    Job UID. `strangers` names the Jobs and Pods that carry the JobSet's name but are not its own. `refusals` has what
+    stands in the way of Jobs and Pods that are missing, by UID of the JobSet or Job that could not create them
+    (jobset_restart.creation).
     """
 
     jobset: JobSet
@@ -127,9 +95,12 @@ class Snapshot(Struct):
     nodes: dict[str, Node] | None
     time: float
     resource_version: str = ""
+    jobs_version: str = ""
     context: str = ""
     notes: list[str] = field(default_factory=list)
     refusals: dict[str, Event] = field(default_factory=dict)
+    ended: dict[str, list[Pod]] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
 
     @property
     def namespace(self) -> str:
@@ -140,11 +111,17 @@ class Snapshot(Struct):
         return self.jobset.metadata.name
 
     def pods(self) -> Iterator[Pod]:
-        """Every Pod of the JobSet, leftovers included."""
+        """Every Pod of the JobSet, once, leftovers and those that are over included."""
         for state in self.slots.values():
-            if state.pod:
+            if state.pod and not over(state.pod):
                 yield state.pod
             yield from state.leftovers
+        for pods in self.ended.values():
+            yield from pods
+
+    def pods_by_job(self) -> dict[str, list[Pod]]:
+        """Every Pod of the JobSet by the UID of its Job."""
+        return by_job(self.pods())
 
 
 def take(
@@ -155,134 +132,92 @@ def take(
     time: float,
     *,
     resource_version: str = "",
+    jobs_version: str = "",
     context: str = "",
 ) -> Snapshot:
-    """The snapshot of these objects. Jobs and Pods of another JobSet of the same name are left out by UID."""
-    own_jobs = [job for job in jobs if any(o.uid == jobset.metadata.uid for o in job.metadata.owner_references)]
-    slots = _empty_slots(jobset, own_jobs)
-    seats = Seats(slots)
-    for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp or ""):
-        if belongs(pod, jobset):
-            slot = seats.slot_of(pod)
-            state = slots.setdefault(slot, SlotState(slot))
-            if state.pod is None:
-                state.pod = pod
-            elif _outranks(pod, state.pod):
-                state.leftovers = [*state.leftovers, state.pod]
-                state.pod = pod
-            else:
-                state.leftovers = [*state.leftovers, pod]
+    """The snapshot of these objects. A Job is the JobSet's, and a Pod a Job's, only by its controller reference: what
+    merely carries their labels is named as a stranger and left out.
+
+    Raises TooLarge where the JobSet asks for more than MOST_SLOTS Pods."""
+    listed = list(jobs)
+    own = [job for job in listed if is_child(job, jobset)]
+    _refuse_too_many(jobset, own)
+    pods_of = by_job(pods)
+    slots: dict[Slot, SlotState] = {}
+    ended: dict[str, list[Pod]] = {}
+    for job in own:
+        mine = pods_of.pop(job.metadata.uid, [])
+        states = [_state(job, place) for place in places(job, mine)]
+        slots |= {state.slot: state for state in states}
+        ended[job.metadata.uid] = [pod for pod in mine if over(pod)]
+    slots |= _without_job(jobset, own)
     if nodes is not None:
         for state in slots.values():
             state.node = nodes.get(state.node_name)
     return Snapshot(
         jobset=jobset,
-        jobs=own_jobs,
-        slots=dict(sorted(slots.items(), key=lambda item: _order(jobset, item[0]))),
+        jobs=own,
+        slots=_in_order(jobset, slots),
         nodes=dict(nodes) if nodes is not None else None,
         time=time,
         resource_version=resource_version,
+        jobs_version=jobs_version,
         context=context,
+        ended=ended,
+        strangers=[
+            *(f"Job {job.metadata.name}" for job in listed if not is_child(job, jobset)),
+            *(f"Pod {pod.metadata.name}" for others in pods_of.values() for pod in others),
+        ],
     )
 
 
-def _order(jobset: JobSet, slot: Slot) -> tuple[int, int, int]:
-    names = [r.name for r in jobset.spec.replicated_jobs]
-    position = names.index(slot.replicated_job) if slot.replicated_job in names else len(names)
-    return position, slot.job_index, slot.completion_index
-
-
-def _empty_slots(jobset: JobSet, jobs: list[Job]) -> dict[Slot, SlotState]:
-    by_place = {(job.metadata.labels.replicated_job_name, job_index(job)): job for job in jobs}
-    slots = {}
-    for replicated_job in jobset.spec.replicated_jobs:
-        for index in range(replicated_job.replicas):
-            job = by_place.get((replicated_job.name, index))
-            completed = parse_indexes(job.status.completed_indexes) if job else frozenset()
-            for completion in range(pods_per_job(replicated_job)):
-                slot = Slot(replicated_job.name, index, completion)
-                slots[slot] = SlotState(slot, job=job, completed=completion in completed or job_complete(job))
-    return slots
-
-
-class Seats:
-    """Tells the slot of a Pod. Pods of a NonIndexed Job carry no index: they take the Job's free places in the order
-    they come, and keep them."""
-
-    def __init__(self, slots: Iterable[Slot] = ()) -> None:
-        self._slots = set(slots)
-        self._seated: dict[str, Slot] = {}
-        self._taken: dict[Slot, str] = {}
-
-    def slot_of(self, pod: Pod) -> Slot:
-        labels = pod.metadata.labels
-        name, job = labels.replicated_job_name, _number(labels.job_index)
-        index = labels.completion_index or pod.metadata.annotations.completion_index
-        if index:
-            return Slot(name, job, _number(index))
-        uid = pod.metadata.uid
-        if uid not in self._seated:
-            free = (Slot(name, job, n) for n in range(len(self._slots) + len(self._taken) + 1))
-            seat = next(slot for slot in free if slot not in self._taken)
-            self._seated[uid], self._taken[seat] = seat, uid
-        return self._seated[uid]
-
-    def leave(self, uid: str) -> None:
-        """The Pod is gone, its place is free."""
-        seat = self._seated.pop(uid, None)
-        if seat is not None:
-            self._taken.pop(seat, None)
-
-
-def _outranks(challenger: Pod, holder: Pod) -> bool:
-    """Which of two Pods in one slot counts: the one not being deleted, not finished, then the younger."""
-
-    def rank(pod: Pod) -> tuple[bool, bool, str]:
-        meta = pod.metadata
-        return (
-            not meta.deletion_timestamp,
-            pod.status.phase not in ("Failed", "Succeeded"),
-            meta.creation_timestamp or "",
+def _refuse_too_many(jobset: JobSet, jobs: list[Job]) -> None:
+    there = Counter(job.metadata.labels.replicated_job_name for job in jobs)
+    missing = sum(max(0, r.replicas - there[r.name]) * at_once(r.template.spec) for r in jobset.spec.replicated_jobs)
+    asked = missing + sum(at_once(job.spec) for job in jobs)
+    if asked > MOST_SLOTS:
+        raise TooLarge(
+            f"JobSet {jobset.metadata.name} asks for {asked:,} Pods at once, more than jsr handles ({MOST_SLOTS:,})",
+            "check replicas and parallelism of the JobSet and of its Jobs",
         )
 
-    return rank(challenger) >= rank(holder)
+
+def _state(job: Job, place: Place) -> SlotState:
+    slot = Slot(job.metadata.labels.replicated_job_name, job_index(job), place.index)
+    first = place.pods[0] if place.pods else None
+    leftovers = [pod for pod in place.pods[1:] if not over(pod)]
+    return SlotState(slot, job, first, leftovers=leftovers, completed=place.completed, surplus=place.surplus)
 
 
-def belongs(pod: Pod, jobset: JobSet) -> bool:
-    """Whether the Pod is of this very JobSet: by the UID label, which older JobSet controllers do not set."""
-    labels = pod.metadata.labels
-    return (
-        labels.jobset_name == jobset.metadata.name and (labels.jobset_uid or jobset.metadata.uid) == jobset.metadata.uid
+def _without_job(jobset: JobSet, jobs: list[Job]) -> dict[Slot, SlotState]:
+    """The slots of Jobs that are not there: what the template says will fill them."""
+    there = {(job.metadata.labels.replicated_job_name, job_index(job)) for job in jobs}
+    slots = (
+        Slot(replicated_job.name, index, completion)
+        for replicated_job in jobset.spec.replicated_jobs
+        for index in range(replicated_job.replicas)
+        if (replicated_job.name, index) not in there
+        for completion in range(at_once(replicated_job.template.spec))
     )
+    return {slot: SlotState(slot) for slot in slots}
 
 
-def pods_per_job(replicated_job: ReplicatedJob) -> int:
-    """How many Pods of one Job run at once (Job API: completions defaults to parallelism, parallelism to 1)."""
-    spec = replicated_job.template.spec
-    parallelism = 1 if spec.parallelism is None else spec.parallelism
-    return parallelism if spec.completions is None else min(parallelism, spec.completions)
+def _in_order(jobset: JobSet, slots: dict[Slot, SlotState]) -> dict[Slot, SlotState]:
+    position = {replicated_job.name: n for n, replicated_job in enumerate(jobset.spec.replicated_jobs)}
+
+    def order(slot: Slot) -> tuple[int, int, int]:
+        return position.get(slot.replicated_job, len(position)), slot.job_index, slot.completion_index
+
+    return {slot: slots[slot] for slot in sorted(slots, key=order)}
 
 
 def job_index(job: Job) -> int:
-    return _number(job.metadata.labels.job_index)
+    """The Job's index in its ReplicatedJob (label jobset.sigs.k8s.io/job-index)."""
+    return number(job.metadata.labels.job_index) or 0
 
 
 def job_complete(job: Job | None) -> bool:
-    return job is not None and condition(job.status.conditions, "Complete") is not None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
-
-
-def parse_indexes(text: str) -> frozenset[int]:
-    """The indexes of a Job's status.completedIndexes, such as "1,3-5"."""
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+    return finished_with(job, "Complete") is not None
 
 
 def condition(conditions: Iterable[Condition], kind: str, status: str = "True") -> Condition | None:
@@ -333,8 +268,7 @@ def agent(spec: PodSpec) -> Container | None:
 
 def attempt(pod: Pod) -> int | None:
     """The in-place restart attempt the agent wrote on its Pod, None before its first word."""
-    text = pod.metadata.annotations.in_place_restart_attempt
-    return int(text) if text.isdigit() else None
+    return number(pod.metadata.annotations.in_place_restart_attempt)
 
 
 def is_native(jobset: JobSet) -> bool:

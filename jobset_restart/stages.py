@@ -12,11 +12,12 @@ from typing import Literal
 from msgspec import Struct
 
 from jobset_restart.findings import Case
-from jobset_restart.findings.budgets import deletion_wait
+from jobset_restart.findings.budgets import longest_back_off
 from jobset_restart.findings.canary import canaries
 from jobset_restart.order import Step, steps
 from jobset_restart.rules import replaces_only_failed
-from jobset_restart.snapshot import Slot, SlotState, job_complete
+from jobset_restart.slots import Slot
+from jobset_restart.snapshot import SlotState, job_complete
 from jobset_restart.triggers import jobs, native, pods, release, suspend
 from jobset_restart.triggers.image import Form, Forms, image
 from jobset_restart.triggers.signal import Means, signal
@@ -183,21 +184,21 @@ def predicted(case: Case) -> float:
 
     Rates: PATCHes per second of a real API server (355-400/s); the JobSet prototype's published 130 s to recreate and
     10 s to restart in place 5,000 nodes; 2.8 s (native), 0.5 s (image) and 5.4 s (suspend) for four Pods. Steps and
-    canaries take that each.
+    canaries take that each. Where Pods are deleted, their Jobs' back-off is waited for.
     """
     number = len(case.scope) + len(case.lost)
+    waits = longest_back_off(case)
     match case.trigger:
         case "native":
-            return 2.8 + number * NATIVE_SECONDS_PER_POD
+            return 2.8 + number * NATIVE_SECONDS_PER_POD + waits
         case "image":
-            return 0.5 * turns(case) + number / PATCHES_PER_SECOND
+            return 0.5 * turns(case) + number / PATCHES_PER_SECOND + waits
         case "signal":
-            return 1.0 * turns(case) + number / PATCHES_PER_SECOND
+            return 1.0 * turns(case) + number / PATCHES_PER_SECOND + waits
         case "suspend" | "jobs":
             return 5.4 * turns(case) + number * RECREATE_SECONDS_PER_POD
         case "pods":
-            waits = (deletion_wait(case, job, states) for job, states in case.touched_jobs())
-            return (max(waits, default=0.0) + 1.5) * turns(case) + number * RECREATE_SECONDS_PER_POD
+            return (waits + 1.5) * turns(case) + number * RECREATE_SECONDS_PER_POD
 
 
 def predicted_most(case: Case) -> float:

@@ -1,18 +1,16 @@
-"""From observed Pods to what became of every slot: a state machine without a clock and without I/O.
-
-In place is done when every container in scope has another containerID than before and the Pod is Ready; never by
-having seen it unready, because a status can jump from running to running. Recreate is done when the slot's old Pods
-are gone (or are Terminating on a machine declared down) and a new one is Ready. Ready is the Pod's condition, not the
-containers'."""
+"""From observed Pods and Jobs to what became of every slot: a state machine without a clock and without I/O. What the
+Pods of a slot say is judged in `seen`, whose Pods they are in `members`."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
+from jobset_restart import seen
 from jobset_restart.events import (
     Barrier,
     Event,
@@ -22,55 +20,22 @@ from jobset_restart.events import (
     Stopping,
     Triggered,
 )
-from jobset_restart.objects import ContainerStatus, JobSet, Pod
+from jobset_restart.members import Members, Place
+from jobset_restart.objects import Job, JobSet, Pod
+from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.rules import ended_for_good
-from jobset_restart.snapshot import (
-    Identity,
-    Seats,
-    Slot,
-    attempt,
-    belongs,
-    condition,
-    identity,
-    pod_ready,
-    statuses,
-    waits_for,
-    why,
-)
-from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of
+from jobset_restart.seen import SlotTrack, State
+from jobset_restart.slots import Slot
+from jobset_restart.snapshot import attempt, condition, identity, job_index, statuses
+from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of, status_of
 
-State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
 HOLDERS_NAMED = 8
 KEPT = "kept its old Pod"
 SETTLING_SECONDS = 10.0
-"""How long a container that refused an exec may take to show that it was being restarted anyway."""
-
-
-class SlotTrack(Struct):
-    """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
-    of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
-    reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final."""
-
-    slot: Slot
-    before: Identity | None
-    in_place: bool
-    lost: bool = False
-    state: State = "waiting"
-    pods: dict[str, Pod] = field(default_factory=dict)
-    old: set[str] = field(default_factory=set)
-    frozen: bool = False
-    sent_at: float | None = None
-    refusals: dict[str, str] = field(default_factory=dict)
-    refusal: str = ""
-    since: float = 0.0
-    ready_since: float | None = None
-    reason: str = ""
-    pod: str = ""
-    node: str = ""
-    seconds: float | None = None
-    recreated: bool = False
+"""How long a container that refused an exec may take to show that it was being restarted anyway, and a failed Job's
+JobSet to say what becomes of it."""
 
 
 class Verdict(Struct, frozen=True):
@@ -98,7 +63,15 @@ class Tracker:
         self.verdict: Verdict | None = None
         self.target_attempt = plan.attempt
         self.current_attempt = plan.snapshot.jobset.status.current_in_place_restart_attempt or 0
-        self._seats = Seats(plan.snapshot.slots)
+        self.members = Members(plan.snapshot)
+        self._past = {pod.metadata.uid for pods in plan.snapshot.ended.values() for pod in pods}
+        """The UIDs of Pods that were over before."""
+        self._places: dict[Place, list[SlotTrack]] = defaultdict(list)
+        self._vacant: dict[Place, dict[Slot, SlotTrack]] = defaultdict(dict)
+        self._wants: dict[Place, object] = {}
+        self._failing: dict[Place, float] = {}
+        """When a Job was first seen to have failed, until it is known what that means."""
+        self._doomed: dict[Place, str] = {}
         self._open = set(self.slots)
         self.halted = ""
         """Why slots were left that were to be triggered, empty where none was."""
@@ -109,18 +82,17 @@ class Tracker:
         self._doubted: dict[Slot, float] = {}
         """Slots that refused an exec, and when they last did, until it is known what that meant."""
         self._restarts = plan.snapshot.jobset.status.restarts
+        self._gives_up = any(p.lost for p in plan.scope)
         self._said: Barrier | None = None
         self.resumed_by = ""
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
-        for state in plan.snapshot.slots.values():
-            for pod in filter(None, (state.pod, *state.leftovers)):
-                self._seats.slot_of(pod)
-                if state.slot in self.slots:
-                    self.slots[state.slot].pods[pod.metadata.uid] = pod
         for planned in plan.scope:
             track = self.slots[planned.state.slot]
+            pods = filter(None, (planned.state.pod, *planned.state.leftovers))
+            track.pods = {pod.metadata.uid: pod for pod in pods}
             track.old = track.pods.keys() - planned.new
+            self._places[Members.place(track.slot)].append(track)
 
     def _track(self, plan: SlotPlan) -> SlotTrack:
         return SlotTrack(
@@ -129,9 +101,18 @@ class Tracker:
             in_place=self.in_place and not plan.lost,
             lost=plan.lost,
             since=self.began,
+            unattainable=self._unattainable(plan.state.pod),
             pod=plan.pod,
             node=plan.node,
         )
+
+    def _unattainable(self, pod: Pod | None) -> tuple[str, ...]:
+        """The main containers out of scope that have ended for good: while they are so, the Pod is not Ready."""
+        if pod is None or not self.plan.request.containers:
+            return ()
+        scope = {c.name for c in containers_in_scope(pod, self.plan.request.containers)}
+        rest = ((c, status_of(pod, c.name)) for c in pod.spec.containers if c.name not in scope)
+        return tuple(c.name for c, status in rest if status and ended_for_good(status, c, pod.spec))
 
     # ------------------------------------------------------------ what was sent
 
@@ -189,7 +170,9 @@ class Tracker:
         pod = track.pods.get(before.uid) if before else None
         if before is None or pod is None or condition(pod.status.conditions, "AllContainersRestarting"):
             return []
-        untouched = (s for s in statuses(pod) if s.name in track.refusals and s.state.running and not _fresh(s, before))
+        untouched = (
+            s for s in statuses(pod) if s.name in track.refusals and s.state.running and not seen.fresh(s, before)
+        )
         container = next(untouched, None)
         return self.refused(track.slot, track.refusals[container.name], now) if container else []
 
@@ -209,35 +192,36 @@ class Tracker:
     def observe(self, pod: Pod, now: float, *, deleted: bool = False, live: bool = True) -> list[Event]:
         """A Pod was added or changed, or is gone. `live` tells an event of the watch, of which none was missed, from
         an object found by a list."""
-        if not belongs(pod, self.plan.snapshot.jobset):
-            return []
-        slot = self._seats.slot_of(pod)
-        track = self.slots.get(slot)
-        if deleted:
-            self._seats.leave(pod.metadata.uid)
-        if track is None:
+        uid = pod.metadata.uid
+        slot = self.members.see(pod, deleted=deleted)
+        track = self.slots.get(slot) if slot else None
+        if slot is None or track is None or uid in self._past:
             return []
         if deleted:
-            track.pods.pop(pod.metadata.uid, None)
+            track.pods.pop(uid, None)
         else:
-            track.pods[pod.metadata.uid] = pod
-            if live and self.plan.trigger == "image" and not track.frozen:
-                self._freeze(track, pod)
+            track.pods[uid] = pod
+            if self.plan.trigger == "image" and not track.frozen:
+                self._freeze(track, pod, live)
             if self.native and (attempt(pod) or 0) >= self.target_attempt:
                 self._held.pop(slot, None)
-        events = self._judge(track, now)
+        events = self._judge(track, now) + self._judge_vacant(Members.place(slot), now)
         return events + self._barrier(now) if self.native else events
 
-    def _freeze(self, track: SlotTrack, pod: Pod) -> None:
+    def _freeze(self, track: SlotTrack, pod: Pod, live: bool) -> None:
         """The first event that carries our mark is the PATCH itself: what ran then is what has to go. A container that
-        crashed and came back between the plan and the PATCH is not taken for restarted."""
+        crashed and came back between the plan and the PATCH is not taken for restarted. What a list found with the mark
+        may be the restarted one already: then what the plan saw has to go."""
         if track.before and pod.metadata.uid == track.before.uid and mark_of(pod)[0] == self.plan.operation:
-            track.before, track.frozen = identity(pod), True
+            track.frozen = True
+            if live:
+                track.before = identity(pod)
 
     def relist(self, pods: Iterable[Pod], now: float) -> list[Event]:
         """Every Pod there is: what is not among them is gone. A transition that was missed shows in the identities."""
         listed = list(pods)
         present = {pod.metadata.uid for pod in listed}
+        self.members.listed(present)
         events: list[Event] = []
         for track in self.slots.values():
             for pod in [pod for uid, pod in track.pods.items() if uid not in present]:
@@ -245,6 +229,41 @@ class Tracker:
         for pod in listed:
             events += self.observe(pod, now, live=False)
         return events
+
+    def observe_job(self, job: Job, now: float, *, deleted: bool = False) -> list[Event]:
+        """A Job was added or changed, or is gone: Pods that were held until it was known are seen now, and slots that
+        are empty may have nothing to wait for any more."""
+        held = self.members.see_job(job, deleted=deleted)
+        place = job.metadata.labels.replicated_job_name, job_index(job)
+        current = self.members.job_at(place)
+        events = [event for pod in held for event in self.observe(pod, now, live=False)]
+        if current is None or current.metadata.uid != job.metadata.uid:
+            return events
+        if not self.members.failure(place):
+            self._failing.pop(place, None)
+            self._doomed.pop(place, None)
+        elif place in self._places:
+            self._failing.setdefault(place, now)
+        wants = (
+            job.metadata.uid,
+            job.spec.parallelism,
+            job.spec.completions,
+            job.spec.suspend,
+            job.status.succeeded,
+            job.status.completed_indexes,
+            job.status.failed_indexes,
+            len(job.status.conditions),
+        )
+        if self._wants.get(place) != wants:
+            self._wants[place] = wants
+            events += self._judge_vacant(place, now, always=True)
+        return events
+
+    def relist_jobs(self, jobs: Iterable[Job], now: float) -> list[Event]:
+        """Every Job there is: what is not among them is gone."""
+        listed = list(jobs)
+        gone = [event for job in self.members.missing(listed) for event in self.observe_job(job, now, deleted=True)]
+        return gone + [event for job in listed for event in self.observe_job(job, now)]
 
     def observe_jobset(self, jobset: JobSet | None, now: float) -> list[Event]:
         """The JobSet changed, or is gone (None)."""
@@ -260,7 +279,7 @@ class Tracker:
             self._end("over", f"the JobSet failed: {failed.reason}: {failed.message}")
         elif condition(status.conditions, "Completed"):
             self._end("over", "the JobSet completed")
-        elif status.restarts > self._restarts and not any(t.lost for t in self.slots.values()):
+        elif status.restarts > self._restarts and not self._gives_up:
             self._end("superseded", f"the JobSet controller restarted it ({status.restarts} restarts)")
         elif status.current_in_place_restart_attempt is not None:
             self.current_attempt = status.current_in_place_restart_attempt
@@ -287,7 +306,7 @@ class Tracker:
     @staticmethod
     def _keeps_its_pod(track: SlotTrack) -> bool:
         return any(
-            uid in track.old and not pod.metadata.deletion_timestamp and pod.status.phase not in ("Failed", "Succeeded")
+            uid in track.old and not pod.metadata.deletion_timestamp and not ended(pod)
             for uid, pod in track.pods.items()
         )
 
@@ -295,13 +314,29 @@ class Tracker:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
         stayed = [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
         settled = [slot for slot, refused_at in self._doubted.items() if now - refused_at >= SETTLING_SECONDS]
-        kept = self._settle_kept(now) if self.resumed_by else []
-        return stayed + kept + [event for slot in settled for event in self._settle(self.slots[slot], now)]
+        failed = [place for place, since in self._failing.items() if now - since >= SETTLING_SECONDS]
+        return [
+            *stayed,
+            *(self._settle_kept(now) if self.resumed_by else ()),
+            *(event for slot in settled for event in self._settle(self.slots[slot], now)),
+            *(event for place in failed for event in self._doom(place, now)),
+        ]
+
+    def _doom(self, place: Place, now: float) -> list[Event]:
+        """The Job failed and its JobSet neither failed with it nor made it anew."""
+        del self._failing[place]
+        self._doomed[place] = self.members.failure(place)
+        return [event for track in self._places[place] for event in self._judge(track, now)]
 
     # ------------------------------------------------------------ judging
 
     def _judge(self, track: SlotTrack, now: float) -> list[Event]:
-        state, reason = self._seen_in_place(track) if track.in_place else self._seen_recreated(track)
+        place = Members.place(track.slot)
+        track.over = ""
+        found = seen.in_place(track, self.plan.request.containers) if track.in_place else None
+        state, reason = found or seen.recreated(track, self.members)
+        if state != "ready" and place in self._doomed:
+            state, reason = "failed", self._doomed[place]
         if state == "ready":
             if track.ready_since is None:
                 track.ready_since = now
@@ -314,54 +349,18 @@ class Tracker:
             self._pausing.discard(track.slot)
         if track.refusal and (state in ("waiting", "triggered", "stopping") or (self.halted and state == "starting")):
             state, reason = "failed", track.refusal
+        if track.vacant and state not in ("ready", "failed"):
+            self._vacant[place][track.slot] = track
+        else:
+            self._vacant[place].pop(track.slot, None)
         return self._move(track, state, reason, now)
 
-    def _seen_in_place(self, track: SlotTrack) -> tuple[State, str]:
-        before = track.before
-        pod = track.pods.get(before.uid) if before else None
-        if before is None or pod is None or pod.metadata.deletion_timestamp:
-            return self._seen_recreated(track)
-        scope = {c.name: c for c in containers_in_scope(pod, self.plan.request.containers)}
-        current = {s.name: s for s in statuses(pod) if s.name in scope}
-        tried = track.sent_at is not None or track.refusals or track.refusal
-        fresh = {name for name, status in current.items() if _fresh(status, before)} if tried else set()
-        if pod.status.phase == "Succeeded" and fresh == set(scope):
-            return "ready", "completed"
-        if pod.status.phase in ("Failed", "Succeeded"):
-            return "failed", pod.status.reason or f"the Pod is {pod.status.phase}"
-        dead = next((s for n, s in current.items() if n in fresh and ended_for_good(s, scope[n], pod.spec)), None)
-        if dead is not None:
-            return "failed", f"container {dead.name} ended and stays down: {why(dead)}"
-        if fresh == set(scope):
-            return ("ready", "") if pod_ready(pod) else ("starting", waits_for(pod, current.values()))
-        if condition(pod.status.conditions, "AllContainersRestarting"):
-            return "stopping", "RestartingAllContainers"
-        stopped = [s for n, s in current.items() if n not in fresh and s.state.running is None]
-        begins = next((s for s in stopped if s.state.waiting), None)
-        if begins is not None:
-            return "starting", why(begins)
-        if stopped or fresh:
-            return "stopping", why(stopped[0]) if stopped else f"{len(fresh)} of {len(scope)} containers"
-        return ("triggered" if track.sent_at is not None else "waiting"), ""
-
-    def _seen_recreated(self, track: SlotTrack) -> tuple[State, str]:
-        present = track.pods.values()
-        new = [p for uid, p in track.pods.items() if uid not in track.old and p.status.phase != "Failed"]
-        holding = [p for p in present if p not in new and not (track.lost and p.metadata.deletion_timestamp)]
-        if new:
-            pod = max(new, key=lambda p: p.metadata.creation_timestamp or "")
-            track.pod, track.node, track.recreated = pod.metadata.name, pod.spec.node_name, True
-            if not holding and (pod_ready(pod) or pod.status.phase == "Succeeded"):
-                return "ready", ""
-            return "starting", waits_for(pod, statuses(pod))
-        if not holding:
-            return "stopping", "waiting for a new Pod"
-        pod = holding[0]
-        if pod.metadata.deletion_timestamp:
-            return "stopping", "Terminating"
-        if pod.status.phase == "Failed":
-            return "stopping", pod.status.reason or "Failed"
-        return ("triggered" if track.sent_at is not None else "waiting"), ""
+    def _judge_vacant(self, place: Place, now: float, *, always: bool = False) -> list[Event]:
+        """Judges the empty slots of a Job anew, where its other Pods or the Job itself may have settled them."""
+        vacant = self._vacant.get(place)
+        if not vacant or not (always or self.members.has_all(place)):
+            return []
+        return [event for track in list(vacant.values()) for event in self._judge(track, now)]
 
     def _move(self, track: SlotTrack, state: State, reason: str, now: float) -> list[Event]:
         order = ("waiting", "triggered", "stopping", "starting", "ready")
@@ -422,9 +421,10 @@ class Tracker:
     @property
     def stopped(self) -> bool:
         """Whether no Pod from before is left alive in any slot, but for those given up on lost machines; or whether
-        there is no point in waiting for that, because somebody else resumed the JobSet."""
+        there is no point in waiting for that, because somebody else resumed the JobSet. One that is over is not alive,
+        however long its Job keeps it."""
         return bool(self.resumed_by) or all(
-            track.lost and pod.metadata.deletion_timestamp
+            ended(pod) or (track.lost and pod.metadata.deletion_timestamp)
             for track in self.slots.values()
             for uid, pod in track.pods.items()
             if uid in track.old
@@ -436,6 +436,8 @@ class Tracker:
         if track is None:
             return "unchanged"
         if track.state == "ready":
+            if track.over:
+                return "unchanged" if track.over == "completed" else "gone"
             return "recreated" if track.recreated else "restarted"
         if track.state == "failed" or track.refusal:
             return "failed"
@@ -444,12 +446,3 @@ class Tracker:
         if timed_out:
             return "timed out" if track.pods else "gone"
         return "triggered"
-
-
-def _fresh(status: ContainerStatus, before: Identity) -> bool:
-    """Whether this container was started anew. The kubelet empties containerID while a new one is being made and
-    raises restartCount at once, so the ID has to be there and differ. Where only the count is known, that must have
-    risen."""
-    container_id, restarts = before.containers.get(status.name, ("", -1))
-    known = bool(container_id) or status.restart_count > restarts
-    return bool(status.container_id) and status.container_id != container_id and known

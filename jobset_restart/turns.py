@@ -7,9 +7,10 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from jobset_restart.plan import Plan
-from jobset_restart.snapshot import Slot
+from jobset_restart.seen import SlotTrack
+from jobset_restart.slots import Slot
 from jobset_restart.stages import Stage
-from jobset_restart.track import SlotTrack, Tracker
+from jobset_restart.track import Tracker
 from jobset_restart.triggers.image import REFUSALS
 
 GIVEN_UP = REFUSALS - {"ErrImagePull"}

@@ -36,6 +36,8 @@ def pod(
     index: int,
     *,
     job: int = 0,
+    job_uid: str = "",
+    owners: list[dict[str, Any]] | None = None,
     name: str = "",
     uid: str = "",
     node: str = "node-0",
@@ -56,6 +58,7 @@ def pod(
         "jobset.sigs.k8s.io/job-index": str(job),
         "batch.kubernetes.io/job-completion-index": str(index),
     }
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": f"train-{replicated_job}-{job}", "controller": True}
     name = name or f"train-{replicated_job}-{job}-{index}"
     raw = {
         "metadata": {
@@ -64,6 +67,7 @@ def pod(
             "uid": uid or f"uid-{name}",
             "labels": labels,
             "annotations": annotations or {},
+            "ownerReferences": [{**owner, "uid": job_uid or f"job-{job}"}] if owners is None else owners,
             "creationTimestamp": created,
             "deletionTimestamp": TIME if deleted else None,
         },
@@ -126,20 +130,31 @@ def jobset(
     return msgspec.convert(raw, JobSet)
 
 
-def job(of: JobSet, index: int = 0, *, status: dict[str, Any] | None = None) -> Job:
+def job(
+    of: JobSet,
+    index: int = 0,
+    *,
+    status: dict[str, Any] | None = None,
+    spec: dict[str, Any] | None = None,
+    uid: str = "",
+    **metadata: Any,
+) -> Job:
+    """A Job as the JobSet controller makes it from its template, `spec` and `metadata` changed since."""
+    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "train", "controller": True}
     raw = {
         "metadata": {
             "name": f"train-workers-{index}",
             "namespace": "ns",
-            "uid": f"job-{index}",
+            "uid": uid or f"job-{index}",
             "creationTimestamp": TIME,
             "labels": {
                 "jobset.sigs.k8s.io/replicatedjob-name": "workers",
                 "jobset.sigs.k8s.io/job-index": str(index),
             },
-            "ownerReferences": [{"kind": "JobSet", "name": "train", "uid": of.metadata.uid, "controller": True}],
+            "ownerReferences": [{**owner, "uid": of.metadata.uid}],
+            **metadata,
         },
-        "spec": msgspec.to_builtins(of.spec.replicated_jobs[0].template.spec),
+        "spec": {**msgspec.to_builtins(of.spec.replicated_jobs[0].template.spec), **(spec or {})},
         "status": status or {},
     }
     return msgspec.convert(raw, Job)

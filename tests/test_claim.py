@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from jobset_restart import claim
 from jobset_restart.claim import Record
 from jobset_restart.plan import Request, Selection, make
-from jobset_restart.snapshot import OPERATION, Folded, Slot, folded
+from jobset_restart.slots import Folded, Slot, folded
+from jobset_restart.snapshot import OPERATION
 from tests import build
 
 NOW = build.NOW

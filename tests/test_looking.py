@@ -25,7 +25,8 @@ def jobset(name: str, **fields: Any) -> dict[str, Any]:
 
 def job(of: str, ready: Any = 1) -> dict[str, Any]:
     labels = {"jobset.sigs.k8s.io/jobset-name": of, "jobset.sigs.k8s.io/replicatedjob-name": "workers"}
-    owners = [{"kind": "JobSet", "name": of, "uid": f"uid-{of}", "controller": True}]
+    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": of, "controller": True}
+    owners = [{**owner, "uid": f"uid-{of}"}]
     meta = {"name": f"{of}-workers-0", "namespace": "ns", "labels": labels, "ownerReferences": owners}
     return {"metadata": meta, "status": {"ready": ready}}
 

@@ -18,7 +18,8 @@ from jobset_restart.objects import ContainerState, ContainerStateRunning, Contai
 from jobset_restart.plan import Plan, Request
 from jobset_restart.restart import carry_on_command, decide
 from jobset_restart.resume import carry_on
-from jobset_restart.snapshot import Slot, Snapshot
+from jobset_restart.slots import Slot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
 from jobset_restart.triggers.signal import Probe
 from jobset_restart.writes import Exec, Permission, Write

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobset_restart.events import Barrier, Event, Failed, Ready, Starting, Stopping, Triggered
 from jobset_restart.objects import JobSet, Pod
 from jobset_restart.plan import Plan, Request, make
-from jobset_restart.snapshot import Slot
+from jobset_restart.slots import Slot
 from jobset_restart.track import SETTLING_SECONDS, Tracker
 from tests import build
 from tests.test_plan import DEAD, native_snapshot
@@ -115,11 +115,14 @@ def test_the_kubelet_s_reason_is_told() -> None:
     assert track.outcome(slot(0), timed_out=True) == "timed out"
 
 
-def test_a_container_that_stays_down_is_a_failure() -> None:
-    track = in_place()
+def test_a_container_that_stays_down_while_its_pod_runs_on_is_a_failure() -> None:
+    track = in_place_with_two_containers()
     track.sent(slot(0), BEGAN)
-    dead = build.pod(0, ready=False, statuses=[build.status(restarts=1, state={"terminated": {"exitCode": 2}})])
-    (event,) = track.observe(dead, BEGAN + 1)
+    down = build.status("worker", 1, state={"terminated": {"exitCode": 2}}, ready=False)
+    containers = [build.container("worker"), build.container("log")]
+    (event,) = track.observe(
+        build.pod(0, ready=False, containers=containers, statuses=[down, build.status("log")]), BEGAN + 1
+    )
     assert isinstance(event, Failed)
     assert "exit 2" in event.reason
 

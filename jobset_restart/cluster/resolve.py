@@ -10,6 +10,7 @@ from jobset_restart.cluster.lists import Unreadable, each_readable
 from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
+from jobset_restart.owners import of_unknown_jobs
 from jobset_restart.snapshot import JOBSET_NAME, Snapshot, condition, take
 from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
 
@@ -27,7 +28,7 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
     """The JobSet of this name as it stands, for a plan; `consistent=False` takes what the API server has in its cache,
     for a look.
 
-    Raises NotFound, with near names or how to install JobSet as the hint, and whatever the transport raises.
+    Raises NotFound, with near names or how to install JobSet as the hint, TooLarge, and what the transport raises.
     """
     selector = f"{JOBSET_NAME}={name}"
     try:
@@ -36,6 +37,8 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
             cluster.list(f"{BATCH}/namespaces/{namespace}/jobs", Job, label_selector=selector, consistent=consistent),
             cluster.list(f"{CORE}/namespaces/{namespace}/pods", Pod, label_selector=selector, consistent=consistent),
         )
+        if of_unknown_jobs(pods.items, jobs.items):  # a Job that came between the two lists
+            jobs = await cluster.list(f"{BATCH}/namespaces/{namespace}/jobs", Job, label_selector=selector)
     except NotFound as error:
         raise await _explained(cluster, namespace, name, error) from None
     nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
@@ -46,6 +49,7 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
         nodes,
         cluster.now(),
         resource_version=pods.resource_version,
+        jobs_version=jobs.resource_version,
         context=cluster.context,
     )
     snapshot.notes = notes
@@ -57,7 +61,7 @@ async def add_refusals(cluster: Cluster, snapshot: Snapshot) -> None:
     """Asks for the Events that say why Jobs or Pods are missing, if any are. Without the permission there is a note."""
     jobset = snapshot.jobset
     over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
-    missing = [state for state in snapshot.slots.values() if state.pod is None and not state.completed]
+    missing = [state for state in snapshot.slots.values() if state.pod is None and state.expected]
     if not missing or over or jobset.spec.suspend or jobset.metadata.deletion_timestamp:
         return
     selectors = [POD_REFUSED] if any(state.job for state in missing) else []

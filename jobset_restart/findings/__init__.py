@@ -15,7 +15,8 @@ from typing import Literal
 from msgspec import Struct, field
 
 from jobset_restart.objects import Container, Job, Pod
-from jobset_restart.rules import ExitEffect, counted_restarts, effect_of_exit
+from jobset_restart.places import ended as over
+from jobset_restart.rules import ExitEffect, effect_of_exit
 from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.triggers import IN_PLACE, RECREATE, TRIGGERS, Trigger, containers_in_scope
 from jobset_restart.triggers.signal import Means, Probe
@@ -68,11 +69,7 @@ class Case(Struct, kw_only=True):
 
     def touched_jobs(self) -> list[tuple[Job, list[SlotState]]]:
         """The Jobs with slots in scope or lost, and those slots."""
-        by_uid: dict[str, tuple[Job, list[SlotState]]] = {}
-        for state in (*self.scope, *self.lost):
-            if state.job:
-                by_uid.setdefault(state.job.metadata.uid, (state.job, []))[1].append(state)
-        return list(by_uid.values())
+        return _by_job((*self.scope, *self.lost))
 
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
         found = (self.evidence.probes or {}).get((slot.slot.replicated_job, container.name))
@@ -85,10 +82,21 @@ class Case(Struct, kw_only=True):
             code = found.exit_code if found else 128 + SIGTERM
             yield state, pod, container, code, effect_of_exit(container, pod.spec, code)
 
-    def container_restarts(self, job: Job) -> int:
-        """The sum an OnFailure Job holds against its backoffLimit now."""
-        mine = [s.pod for s in self.snapshot.slots.values() if s.job is job and s.pod is not None]
-        return counted_restarts(mine)
+    def deletions(self) -> list[tuple[Job, list[SlotState]]]:
+        """The Jobs that count Pods this restart deletes as failures, and the slots of those. Suspended Jobs count none,
+        and deleted ones take their count along; what is over already is not counted twice."""
+        if self.trigger in ("suspend", "jobs"):
+            return []
+        states = (*self.scope, *self.lost) if self.trigger == "pods" else self.lost
+        return _by_job(state for state in states if state.pod is not None and not over(state.pod))
+
+
+def _by_job(states: Iterable[SlotState]) -> list[tuple[Job, list[SlotState]]]:
+    by_uid: dict[str, tuple[Job, list[SlotState]]] = {}
+    for state in states:
+        if state.job:
+            by_uid.setdefault(state.job.metadata.uid, (state.job, []))[1].append(state)
+    return list(by_uid.values())
 
 
 class Hit(Struct):

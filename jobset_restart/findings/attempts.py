@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobset_restart.events import Budget
 from jobset_restart.findings import RECREATE, Case, Hit, count, finding, named, some
 from jobset_restart.objects import Pod
+from jobset_restart.places import indexes_over
 from jobset_restart.rules import agents_count_attempts, attempt_headroom, container_restart_headroom, max_restarts
 from jobset_restart.snapshot import agent, is_native
 from jobset_restart.triggers import status_of
@@ -130,10 +131,11 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     if not restarts_agents(case):
         return None
     renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger == "jobs" else set()
-    stay = [s for s in case.snapshot.slots.values() if s.completed and not (s.job and s.job.metadata.uid in renewed)]
+    completed = {job.metadata.name: indexes_over(job) for job in case.snapshot.jobs if job.metadata.uid not in renewed}
+    stay = [f"Job {name}" for name, number in completed.items() if number]
     if not stay:
         return None
-    return Hit([f"slot {s.slot}" for s in stay], f"{count(len(stay), 'slot')} completed: {some(named(stay))}")
+    return Hit(stay, f"{count(sum(completed.values()), 'slot')} completed: {some(stay)}")
 
 
 @finding(
@@ -154,5 +156,5 @@ def agents_set_off_a_round(case: Case) -> Hit | None:
     if not restarts_others(case):
         return None
     meant = {s.slot for s in (*case.scope, *case.lost)} if case.trigger in RECREATE else set()
-    others = [s for s in case.snapshot.slots.values() if s.slot not in meant and not s.completed and s.pod]
+    others = [s for s in case.snapshot.slots.values() if s.slot not in meant and s.expected and s.pod]
     return Hit(named(others), f"{count(len(others), 'other Pod')} would restart") if others else None

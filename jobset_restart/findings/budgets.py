@@ -10,9 +10,13 @@ from jobset_restart.findings.attempts import native_budgets
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
     UNLIMITED,
+    counted_restarts,
     crash_loop_delay,
+    ended_at,
     ended_for_good,
+    failures_in_a_row,
     index_failures,
+    index_failures_in_all,
     job_back_off,
     past_backoff_limit,
     past_backoff_limit_on_failure,
@@ -27,11 +31,13 @@ RECREATE_TODO = "use --recreate, which spends nothing of it"
 
 def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
     """What image and signal spend of each OnFailure Job's backoffLimit, and whether the Job would fail."""
+    pods = case.snapshot.pods_by_job()
+    lost = {state.slot for state in case.lost}
     for job, states in case.touched_jobs():
         if job.spec.template.spec.restart_policy != "OnFailure":
             continue
-        now = case.container_restarts(job)
-        more = sum(len(containers_in_scope(s.pod, case.containers)) for s in states if s.pod and s not in case.lost)
+        now = counted_restarts(pods.get(job.metadata.uid, ()))
+        more = sum(len(containers_in_scope(s.pod, case.containers)) for s in states if s.pod and s.slot not in lost)
         limit = job.spec.backoff_limit
         budget = Budget(name=f"Job {job.metadata.name} backoffLimit", limit=limit, before=now, after=now + more)
         yield budget, past_backoff_limit_on_failure(limit, now + more)
@@ -64,12 +70,8 @@ def backoff_limit(case: Case) -> Hit | None:
 
 
 def deletion_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
-    """What deleting Pods spends of each Job's backoffLimit, and whether the Job would fail. A suspended Job counts no
-    failures, and a deleted one takes its count along."""
-    for job, states in case.touched_jobs() if case.trigger not in ("suspend", "jobs") else ():
-        deleted = [s for s in states if s.pod and (case.trigger == "pods" or s in case.lost)]
-        if not deleted:
-            continue
+    """What deleting Pods spends of each Job's backoffLimit, and whether the Job would fail."""
+    for job, deleted in case.deletions():
         failures = sum(_counts(job, state) for state in deleted)
         limit = job.spec.backoff_limit
         budget = Budget(
@@ -216,23 +218,40 @@ def deletion_completes(case: Case) -> Hit | None:
     "JSR208",
     "warning",
     "the Job would wait before it makes new Pods",
-    source="job controller, backoff_utils.go getRemainingTimeForFailuresCount",
+    source="job controller, backoff_utils.go newBackoffRecord, getRemainingTimeForFailuresCount",
     todo="use --via suspend or --via jobs, which make new Pods at once",
-    triggers=("pods",),
+    triggers=("image", "native", "signal", "pods"),
 )
 def job_waits(case: Case) -> Hit | None:
     """Every failed Pod of a Job doubles the time before its next Pod is made: 10 s after one, 20 s after two, 40 s
-    after three, 10 minutes at most. Pods deleted together count together."""
-    waits = {job.metadata.name: deletion_wait(case, job, states) for job, states in case.touched_jobs()}
+    after three, 10 minutes at most, counted from the last failure.
+
+    Pods deleted together count together, and failures before the restart count as well, those since the last success.
+    With backoffLimitPerIndex each index waits for itself. Pods on a machine declared down count like deleted ones,
+    whatever restarts the others."""
+    waits = {job.metadata.name: back_off(case, job, states) for job, states in case.deletions()}
     worst = max(waits.values(), default=0.0)
     if not worst:
         return None
     return Hit([f"Job {name}" for name, wait in waits.items() if wait], f"up to {worst:.0f} s without a new Pod")
 
 
-def deletion_wait(case: Case, job: Job, states: list[SlotState]) -> float:
-    """Seconds until the Job makes new Pods for those this case deletes."""
-    return job_back_off(sum(_counts(job, s) for s in states if s.pod and (case.trigger == "pods" or s in case.lost)))
+def back_off(case: Case, job: Job, deleted: list[SlotState]) -> float:
+    """Seconds until the Job makes new Pods for these, which this restart deletes now. A Pod on a machine that is down
+    failed, in the eyes of its Job, when it stopped being Ready."""
+    now = case.snapshot.time
+    failed = [(s.pod, ended_at(s.pod) if s.node_name in case.node_down else now) for s in deleted if s.pod]
+    if job.spec.backoff_limit_per_index is not None:
+        waits = (at + job_back_off(index_failures_in_all(pod) + 1) for pod, at in failed)
+        return max(0.0, max(waits, default=now) - now)
+    before = failures_in_a_row(job, case.snapshot.ended.get(job.metadata.uid, ()))
+    last = max((at for _, at in failed), default=now)
+    return max(0.0, min(last, now) + job_back_off(before + len(failed)) - now)
+
+
+def longest_back_off(case: Case) -> float:
+    """Seconds until the last Job makes new Pods for those that this restart deletes, 0.0 where it deletes none."""
+    return max((back_off(case, job, states) for job, states in case.deletions()), default=0.0)
 
 
 def budgets(case: Case) -> list[Budget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobset_restart.findings import RECREATE, Case, Hit, count, finding
+from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
 
@@ -58,8 +59,10 @@ def completed_stay(case: Case) -> Hit | None:
     """A Job that is suspended and resumed keeps its completed indexes: they do not run again, only the others do.
 
     In training, where all indexes work together, that leaves a gang without some of its members. Jobs that are
-    complete as a whole, such as a finished data preparation, are not meant: they stay complete either way."""
-    return _completed(case)
+    complete as a whole, such as a finished data preparation, are not meant: they stay complete either way. Nor are
+    Jobs that want more completions than they run Pods at once: their indexes never all ran together."""
+    waves = _waves(case)
+    return _hit({job: number for job, number in _completed(case).items() if job not in waves})
 
 
 @finding(
@@ -73,17 +76,24 @@ def completed_stay(case: Case) -> Hit | None:
 def completed_rerun(case: Case) -> Hit | None:
     """A deleted Job is made anew from the JobSet's template and runs all its indexes, those that were complete
     included. Jobs that are complete as a whole are left alone."""
-    return _completed(case)
+    return _hit(_completed(case))
 
 
-def _completed(case: Case) -> Hit | None:
-    """The completed indexes of Jobs that are not complete as a whole."""
-    slots = [s for s in case.snapshot.slots.values() if s.completed and not job_complete(s.job)]
-    if not slots:
-        return None
-    return Hit(
-        [f"slot {s.slot}" for s in slots], f"{len(slots):,} completed {'index' if len(slots) == 1 else 'indexes'}"
-    )
+def _completed(case: Case) -> dict[str, int]:
+    """How many indexes of each unfinished Job are complete, by the Job's name."""
+    jobs = ((job.metadata.name, len(completed_indexes(job))) for job in case.snapshot.jobs if not job_complete(job))
+    return {name: number for name, number in jobs if number}
+
+
+def _waves(case: Case) -> set[str]:
+    """The Jobs whose indexes have their turns one after the other."""
+    return {j.metadata.name for j in case.snapshot.jobs if (j.spec.completions or 0) > at_once(j.spec)}
+
+
+def _hit(jobs: dict[str, int]) -> Hit | None:
+    number = sum(jobs.values())
+    words = f"{number:,} completed {'index' if number == 1 else 'indexes'}"
+    return Hit([f"Job {name}" for name in jobs], words) if jobs else None
 
 
 @finding(
@@ -112,7 +122,7 @@ def reaches_too_far(case: Case) -> Hit | None:
         others = [
             s
             for s in case.snapshot.slots.values()
-            if s.job and s.job.metadata.uid in reached and s.slot not in asked and not s.completed
+            if s.job and s.job.metadata.uid in reached and s.slot not in asked and s.expected
         ]
         if others:
             return Hit([f"slot {s.slot}" for s in others], f"jobs would restart {count(len(others), 'other slot')} too")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from jobset_restart import claim, creation
-from jobset_restart.objects import Job, JobSet, ReplicatedJob
+from jobset_restart.objects import Job, JobSet, Pod, ReplicatedJob
+from jobset_restart.owners import is_child
+from jobset_restart.places import at_once, wanted
 from jobset_restart.plan import Plan
 from jobset_restart.report import (
     BudgetReport,
@@ -24,11 +27,11 @@ from jobset_restart.rules import (
     max_restarts,
 )
 from jobset_restart.snapshot import (
+    SlotState,
     Snapshot,
     age,
     condition,
     is_native,
-    pods_per_job,
     statuses,
 )
 
@@ -49,10 +52,10 @@ def jobset_report(snapshot: Snapshot, plan: Plan | None = None) -> JobSetReport:
 
 def _count(report: JobSetReport, snapshot: Snapshot) -> None:
     """The counts and the state, from the Pods."""
-    wanted = [s for s in snapshot.slots.values() if not s.completed]
-    report.ready = sum(s.ready for s in wanted)
-    report.expected = len(wanted)
-    report.replicated_jobs = [_replicated_job(snapshot, r) for r in snapshot.jobset.spec.replicated_jobs]
+    expected = [s for s in snapshot.slots.values() if s.expected]
+    report.ready = sum(s.ready for s in expected)
+    report.expected = len(expected)
+    report.replicated_jobs = _replicated_jobs(snapshot)
     report.not_ready = waiting(snapshot)
     report.state = state_of(report, snapshot.jobset, snapshot, report.not_ready)
 
@@ -60,15 +63,18 @@ def _count(report: JobSetReport, snapshot: Snapshot) -> None:
 def line_report(jobset: JobSet, jobs: Iterable[Job], now: float) -> JobSetReport:
     """One JobSet of a list, from the counters of its Jobs: no Pod is read as long as all are Ready."""
     report = _base(jobset, now)
-    mine = [job for job in jobs if any(o.uid == jobset.metadata.uid for o in job.metadata.owner_references)]
+    by_name: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if is_child(job, jobset):
+            by_name[job.metadata.labels.replicated_job_name].append(job)
     for replicated_job in jobset.spec.replicated_jobs:
-        own = [job for job in mine if job.metadata.labels.replicated_job_name == replicated_job.name]
+        own = by_name[replicated_job.name]
         succeeded = sum(job.status.succeeded for job in own)
-        expected = replicated_job.replicas * pods_per_job(replicated_job) - succeeded
+        missing = max(0, replicated_job.replicas - len(own)) * at_once(replicated_job.template.spec)
         row = ReplicatedJobReport(
             name=replicated_job.name,
             ready=sum(job.status.ready for job in own),
-            expected=max(0, expected),
+            expected=missing + sum(wanted(job, job.status.succeeded, job.status.active) for job in own),
             jobs=len(own),
             expected_jobs=replicated_job.replicas,
             succeeded=succeeded,
@@ -117,18 +123,27 @@ def _base(jobset: JobSet, now: float) -> JobSetReport:
 # ---------------------------------------------------------------- parts
 
 
-def _replicated_job(snapshot: Snapshot, replicated_job: ReplicatedJob) -> ReplicatedJobReport:
-    name = replicated_job.name
-    mine = [s for s in snapshot.slots.values() if s.slot.replicated_job == name]
+def _replicated_jobs(snapshot: Snapshot) -> list[ReplicatedJobReport]:
+    slots: dict[str, list[SlotState]] = defaultdict(list)
+    for state in snapshot.slots.values():
+        slots[state.slot.replicated_job].append(state)
+    jobs: dict[str, list[Job]] = defaultdict(list)
+    for job in snapshot.jobs:
+        jobs[job.metadata.labels.replicated_job_name].append(job)
+    return [_replicated_job(r, jobs[r.name], slots[r.name]) for r in snapshot.jobset.spec.replicated_jobs]
+
+
+def _replicated_job(replicated_job: ReplicatedJob, jobs: list[Job], slots: list[SlotState]) -> ReplicatedJobReport:
+    expected = [s for s in slots if s.expected]
     return ReplicatedJobReport(
-        name=name,
-        ready=sum(s.ready for s in mine if not s.completed),
-        expected=sum(not s.completed for s in mine),
-        jobs=sum(job.metadata.labels.replicated_job_name == name for job in snapshot.jobs),
+        name=replicated_job.name,
+        ready=sum(s.ready for s in expected),
+        expected=len(expected),
+        jobs=len(jobs),
         expected_jobs=replicated_job.replicas,
-        succeeded=sum(s.completed for s in mine),
-        container_restarts=sum(c.restart_count for s in mine if s.pod for c in statuses(s.pod)),
-        nodes=len({s.node_name for s in mine if s.node_name}),
+        succeeded=sum(job.status.succeeded for job in jobs),
+        container_restarts=sum(c.restart_count for s in slots if s.pod for c in statuses(s.pod)),
+        nodes=len({s.node_name for s in slots if s.node_name}),
     )
 
 
@@ -149,14 +164,15 @@ def _budgets(snapshot: Snapshot) -> list[BudgetReport]:
         used, limit = jobset.status.restarts_count_towards_max, max_restarts(jobset)
         meaning = "restarts of the JobSet by its failure policy"
         rows.append(BudgetReport(name="maxRestarts", limit=limit, used=used, headroom=limit - used, meaning=meaning))
-    rows += [_job_budget(snapshot, job) for job in snapshot.jobs if job.spec.backoff_limit < UNLIMITED]
+    by_job = snapshot.pods_by_job()
+    limited = (job for job in snapshot.jobs if job.spec.backoff_limit < UNLIMITED)
+    rows += [_job_budget(job, by_job.get(job.metadata.uid, [])) for job in limited]
     return sorted(rows, key=lambda row: (row.headroom, row.name))
 
 
-def _job_budget(snapshot: Snapshot, job: Job) -> BudgetReport:
+def _job_budget(job: Job, pods: list[Pod]) -> BudgetReport:
     name, limit = f"Job {job.metadata.name} backoffLimit", job.spec.backoff_limit
     if job.spec.template.spec.restart_policy == "OnFailure":
-        pods = [s.pod for s in snapshot.slots.values() if s.job is job and s.pod is not None]
         used, meaning = counted_restarts(pods), "container restarts of all its Pods; at the limit the Job fails"
         return BudgetReport(name=name, limit=limit, used=used, headroom=max(0, limit - used - 1), meaning=meaning)
     used, meaning = job.status.failed, "failed Pods; beyond the limit the Job fails"
@@ -182,7 +198,7 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
 def _missing_jobs(snapshot: Snapshot) -> list[str]:
     """A JobSet whose Jobs the API server refuses has no condition that says so: its Event alone does."""
     jobset = snapshot.jobset
-    if jobset.spec.suspend or not any(s.job is None and not s.completed for s in snapshot.slots.values()):
+    if jobset.spec.suspend or not any(s.job is None for s in snapshot.slots.values()):
         return []
     missing = sum(r.replicas for r in jobset.spec.replicated_jobs) - len(snapshot.jobs)
     refused = snapshot.refusals.get(jobset.metadata.uid)

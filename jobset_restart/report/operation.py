@@ -69,7 +69,7 @@ def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:
         parts = record.parts()
     except ValueError:
         parts = None
-    states = [state for state in snapshot.slots.values() if not state.completed]
+    states = [state for state in snapshot.slots.values() if state.expected]
     return [s for s in states if any(s.slot in part for part in parts)] if parts else states
 
 

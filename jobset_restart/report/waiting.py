@@ -15,7 +15,7 @@ def waiting(snapshot: Snapshot) -> list[NotReadyReport]:
     """A row for each slot that should have a Ready Pod and has none."""
     rows = []
     for state in snapshot.slots.values():
-        if state.completed or state.ready:
+        if not state.expected or state.ready:
             continue
         rows.append(not_ready(state, snapshot.time) if state.pod else _missing(snapshot, state))
     return rows

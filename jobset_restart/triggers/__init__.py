@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod
+from jobset_restart.places import ended
 from jobset_restart.snapshot import OPERATION, SlotState, statuses
 from jobset_restart.writes import Write, job_path, jobset_path, pod_path
 
@@ -46,7 +47,7 @@ def mark_of(pod: Pod) -> tuple[str, dict[str, int]]:
     try:
         mark = json.loads(pod.metadata.annotations.operation or "{}")
         return str(mark.get("id", "")), {str(k): int(v) for k, v in mark.get("before", {}).items()}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return "", {}
 
 
@@ -95,8 +96,9 @@ def jobs(children: Iterable[Job]) -> list[Write]:
 
 
 def pods(states: Iterable[SlotState]) -> list[Write]:
-    """DELETE of Pods with their own grace period: the Job makes new ones and counts each as a failure."""
-    return [_delete(state.pod, str(state.slot)) for state in states if state.pod is not None]
+    """DELETE of Pods with their own grace period: the Job makes new ones and counts each as a failure. What is over
+    already is left to the Job, which replaces it anyway."""
+    return [_delete(s.pod, str(s.slot)) for s in states if s.pod is not None and not ended(s.pod)]
 
 
 def release(states: Iterable[SlotState]) -> list[Write]:

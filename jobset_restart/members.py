@@ -1,0 +1,167 @@
+"""Who is who while a restart runs: which Pods are the JobSet's, in which slot, and what their Jobs still want. Pure.
+
+A Pod is the JobSet's when its controller is a Job whose controller is this very JobSet. A Job made during the restart
+may be seen later than its Pods: these are held until it is known whose it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from jobset_restart.objects import Job, Pod
+from jobset_restart.owners import is_child, job_uid
+from jobset_restart.places import (
+    Seats,
+    active,
+    completed_indexes,
+    ended,
+    failed_indexes,
+    finished_with,
+    index_of,
+    indexed,
+    wanted,
+)
+from jobset_restart.slots import Indexes, Slot
+from jobset_restart.snapshot import Snapshot, job_index
+
+Place = tuple[str, int]
+"""Where a Job stands: ReplicatedJob and job index."""
+
+
+class Members:
+    """The Jobs of one JobSet and the Pods they run, from a snapshot on."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.jobset = snapshot.jobset
+        self._jobs: dict[str, Job] = {}
+        self._complete: dict[str, Indexes] = {}
+        self._lost: dict[str, Indexes] = {}
+        self._at: dict[Place, str] = {}
+        self._seats: dict[Place, Seats] = defaultdict(Seats)
+        self._active: dict[str, set[str]] = defaultdict(set)
+        self._held: dict[str, dict[str, Pod]] = defaultdict(dict)
+        for job in snapshot.jobs:
+            self.see_job(job)
+        for state in snapshot.slots.values():
+            place, seat = self.place(state.slot), state.slot.completion_index
+            for pod in filter(None, (state.pod, *state.leftovers)):
+                owner = self._jobs.get(job_uid(pod))
+                if owner is not None and not indexed(owner) and not ended(pod):
+                    self._seats[place].sit(pod.metadata.uid, seat)
+                self.see(pod)
+
+    @staticmethod
+    def place(slot: Slot) -> Place:
+        return slot.replicated_job, slot.job_index
+
+    # ------------------------------------------------------------ Jobs
+
+    def see_job(self, job: Job, *, deleted: bool = False) -> list[Pod]:
+        """A Job was added or changed, or is gone. Returns the Pods that were held until it was known."""
+        uid = job.metadata.uid
+        if not is_child(job, self.jobset):
+            self._held.pop(uid, None)
+            return []
+        place = job.metadata.labels.replicated_job_name, job_index(job)
+        self._jobs[uid] = job
+        self._complete[uid], self._lost[uid] = completed_indexes(job), failed_indexes(job)
+        if not deleted:
+            self._at[place] = uid
+        elif self._at.get(place) == uid:
+            del self._at[place]
+        return list(self._held.pop(uid, {}).values())
+
+    def missing(self, jobs: Iterable[Job]) -> list[Job]:
+        """The Jobs that are known and not among these, which are all there are."""
+        present = {job.metadata.uid for job in jobs}
+        return [self._jobs[uid] for uid in self._at.values() if uid not in present]
+
+    def job_at(self, place: Place) -> Job | None:
+        uid = self._at.get(place)
+        return self._jobs[uid] if uid else None
+
+    # ------------------------------------------------------------ Pods
+
+    def see(self, pod: Pod, *, deleted: bool = False) -> Slot | None:
+        """A Pod was added or changed, or is gone. Returns its slot; None where it is not the JobSet's, has no place, or
+        is held until its Job is known."""
+        uid, owner = pod.metadata.uid, job_uid(pod)
+        job = self._jobs.get(owner)
+        if job is None:
+            self._hold(pod, owner, deleted)
+            return None
+        counts = active(pod) and not deleted
+        (self._active[owner].add if counts else self._active[owner].discard)(uid)
+        place = job.metadata.labels.replicated_job_name, job_index(job)
+        index = index_of(pod) if indexed(job) else self._seat(self._seats[place], pod, deleted)
+        return None if index is None else Slot(*place, index)
+
+    def _hold(self, pod: Pod, owner: str, deleted: bool) -> None:
+        if deleted:
+            self._held[owner].pop(pod.metadata.uid, None)
+        elif owner:
+            self._held[owner][pod.metadata.uid] = pod
+
+    def _seat(self, seats: Seats, pod: Pod, deleted: bool) -> int:
+        uid = pod.metadata.uid
+        seat = seats.sit(uid)
+        if deleted:
+            seats.forget(uid)
+        elif not active(pod):
+            seats.leave(uid)
+        return seat
+
+    def listed(self, present: set[str]) -> None:
+        """The UIDs of all Pods there are: what is not among them is gone."""
+        for running in self._active.values():
+            running.intersection_update(present)
+        for seats in self._seats.values():
+            seats.keep(present)
+        for held in self._held.values():
+            for uid in held.keys() - present:
+                del held[uid]
+
+    # ------------------------------------------------------------ what is still to come
+
+    def has_all(self, place: Place) -> bool:
+        """Whether the Job there has as many active Pods as it wants."""
+        job = self.job_at(place)
+        if job is None or job.metadata.deletion_timestamp or job.spec.suspend or finished_with(job, "Failed"):
+            return False
+        uid = job.metadata.uid
+        succeeded = len(self._complete[uid]) if indexed(job) else job.status.succeeded
+        running = len(self._active[uid])
+        return running >= wanted(job, succeeded, running)
+
+    def completed(self, slot: Slot) -> bool:
+        """Whether the slot's index, or its whole Job, is complete."""
+        job = self.job_at(self.place(slot))
+        if job is None:
+            return False
+        if finished_with(job, "Complete"):
+            return True
+        return indexed(job) and slot.completion_index in self._complete[job.metadata.uid]
+
+    def nothing_to_come(self, slot: Slot) -> str:
+        """Why no Pod is to come in this slot, which has none now; "" where one is."""
+        place = self.place(slot)
+        job = self.job_at(place)
+        if job is None or not self.has_all(place):
+            return ""
+        if indexed(job) and slot.completion_index >= (job.spec.completions or 0):
+            return f"Job {job.metadata.name} was scaled down"
+        return f"Job {job.metadata.name} has all the Pods it wants without it"
+
+    def lost(self, slot: Slot) -> str:
+        """Why the slot's index has failed for good, "" where it has not."""
+        job = self.job_at(self.place(slot))
+        if job is None or not indexed(job) or slot.completion_index not in self._lost[job.metadata.uid]:
+            return ""
+        return f"index {slot.completion_index} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
+
+    def failure(self, place: Place) -> str:
+        """Why the whole Job there has failed, "" where it has not."""
+        job = self.job_at(place)
+        failed = finished_with(job, "Failed") or finished_with(job, "FailureTarget")
+        return f"Job {job.metadata.name} failed: {failed.reason}" if job and failed else ""

@@ -1,0 +1,47 @@
+"""Who belongs to whom: by controller references and UIDs, never by labels, which anybody who may create a Pod writes.
+
+The controllers themselves go by these references (client-go, metav1.GetControllerOf; JobSet, getChildJobs). Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from jobset_restart.objects import Job, JobSet, ObjectMeta, OwnerReference, Pod
+
+
+def controller(meta: ObjectMeta) -> OwnerReference | None:
+    """The one owner that manages the object: its reference with `controller: true`."""
+    return next((owner for owner in meta.owner_references if owner.controller), None)
+
+
+def job_uid(pod: Pod) -> str:
+    """The UID of the Job that manages the Pod, "" where no Job does."""
+    owner = controller(pod.metadata)
+    return owner.uid if owner and owner.kind == "Job" and owner.api_version == "batch/v1" else ""
+
+
+def is_child(job: Job, jobset: JobSet) -> bool:
+    """Whether this very JobSet manages the Job: another of the same name has another UID."""
+    owner = controller(job.metadata)
+    return (
+        owner is not None
+        and owner.kind == "JobSet"
+        and owner.api_version.startswith("jobset.x-k8s.io/")
+        and owner.uid == jobset.metadata.uid
+    )
+
+
+def of_unknown_jobs(pods: Iterable[Pod], jobs: Iterable[Job]) -> bool:
+    """Whether a Pod names a Job that is not among these: it may have been created between two lists."""
+    known = {job.metadata.uid for job in jobs}
+    return any(uid and uid not in known for uid in map(job_uid, pods))
+
+
+def by_job(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
+    """The Pods by the UID of the Job that manages them, "" for those that no Job manages."""
+    found: dict[str, list[Pod]] = defaultdict(list)
+    for pod in pods:
+        found[job_uid(pod)].append(pod)
+    return found
