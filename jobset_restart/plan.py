@@ -352,6 +352,7 @@ def permissions(plan: Plan) -> list[Permission]:
     needed = {permission(action) for action in (*plan.actions, claim)}
     needed |= {
         Permission("watch", "", "pods"),
+        Permission("watch", "batch", "jobs"),
         Permission("watch", "jobset.x-k8s.io", "jobsets"),
     }
     if plan.needs_probes or any(isinstance(action, Exec) for action in plan.actions):

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from jobset_restart.events import Disconnected, Event, Reconnected
-from jobset_restart.objects import JobSet, Pod
+from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.snapshot import JOBSET_NAME, Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.writes import CORE, JOBSETS
+from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -20,9 +20,9 @@ TICK_SECONDS = 0.2
 
 
 class Watching:
-    """Tells `tracker` of every change to the Pods of the snapshot's JobSet and of the time, `see` of every change to
-    the JobSet itself from the resourceVersion `jobset_from` on (None: it is gone), and `tell` of what follows.
-    `changed` is set whenever there was anything."""
+    """Tells `tracker` of every change to the Pods and Jobs of the snapshot's JobSet and of the time, `see` of every
+    change to the JobSet itself from the resourceVersion `jobset_from` on (None: it is gone), and `tell` of what
+    follows. `changed` is set whenever there was anything."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Watching:
     ) -> None:
         self.cluster, self.tracker, self._see, self._tell, self._changed = cluster, tracker, see, tell, changed
         self._namespace, self._name = snapshot.namespace, snapshot.name
-        self._pods_from = snapshot.resource_version
+        self._pods_from, self._jobs_from = snapshot.resource_version, snapshot.jobs_version
         self._jobset_from = jobset_from
 
     @contextlib.asynccontextmanager
     async def during(self, *others: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
         """Watches, and does the `others`, for as long as the context lasts. The tasks end with what they died of."""
-        tasks = [self.task(each) for each in (self._pods(), self._jobset(), self._time(), *others)]
+        tasks = [self.task(each) for each in (self._pods(), self._jobs(), self._jobset(), self._time(), *others)]
         try:
             yield tasks
         finally:
@@ -72,6 +72,20 @@ class Watching:
                 self._tell(self.tracker.relist(batch.relisted, now))
             for kind, pod in batch.changes:
                 self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
+            self._changed.set()
+
+    async def _jobs(self) -> None:
+        async for batch in self.cluster.watch(
+            f"{BATCH}/namespaces/{self._namespace}/jobs",
+            Job,
+            resource_version=self._jobs_from,
+            label_selector=f"{JOBSET_NAME}={self._name}",
+        ):
+            now = self.cluster.now()
+            if batch.relisted is not None:
+                self._tell(self.tracker.relist_jobs(batch.relisted, now))
+            for kind, job in batch.changes:
+                self._tell(self.tracker.observe_job(job, now, deleted=kind == "DELETED"))
             self._changed.set()
 
     async def _jobset(self) -> None:
