@@ -161,7 +161,8 @@ class Members:
         return f"index {slot.completion_index} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
 
     def failure(self, place: Place) -> str:
-        """Why the whole Job there has failed, "" where it has not."""
+        """Why the whole Job there has failed, "" where it has not, or its Pods are still being taken away
+        (FailureTarget)."""
         job = self.job_at(place)
-        failed = finished_with(job, "Failed") or finished_with(job, "FailureTarget")
+        failed = finished_with(job, "Failed")
         return f"Job {job.metadata.name} failed: {failed.reason}" if job and failed else ""
