@@ -30,7 +30,8 @@ class SlotTrack(Struct):
     """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
     of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
     reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final. `unattainable`
-    names the containers that had ended for good before and keep the Pod from being Ready. `over`: it
+    names the containers that had ended for good before and keep the Pod from being Ready. `broken`: the
+    Pod that was to be restarted failed, and its Job has to replace it. `over`: the slot
     needs no Pod any more, because its index completed or its Job does without it."""
 
     slot: Slot
@@ -45,6 +46,7 @@ class SlotTrack(Struct):
     refusals: dict[str, str] = field(default_factory=dict)
     refusal: str = ""
     unattainable: tuple[str, ...] = ()
+    broken: bool = False
     over: Literal["", "completed", "gone"] = ""
     since: float = 0.0
     ready_since: float | None = None
@@ -65,7 +67,10 @@ def in_place(track: SlotTrack, containers: Sequence[str]) -> Seen | None:
     where that Pod is gone, going or failed: its Job replaces it."""
     before = track.before
     pod = track.pods.get(before.uid) if before else None
-    if before is None or pod is None or pod.metadata.deletion_timestamp or pod.status.phase == "Failed":
+    if before is None or pod is None or pod.metadata.deletion_timestamp:
+        return None
+    if pod.status.phase == "Failed":
+        track.broken = True
         return None
     scope = {c.name: c for c in containers_in_scope(pod, containers)}
     current = {s.name: s for s in statuses(pod) if s.name in scope}

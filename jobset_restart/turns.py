@@ -74,9 +74,10 @@ class Turns:
         return not self._awaited
 
     def _failed(self, tracker: Tracker) -> SlotTrack | None:
-        """The slot that holds the others up, where it has failed."""
+        """The slot that holds the others up, where it has failed. That the Job replaces a Pod which did not survive its
+        restart is no reason to try that on others."""
         track = tracker.slots[self._awaited[-1]] if self._awaited else None
-        return track if track is not None and track.state == "failed" else None
+        return track if track is not None and (track.state == "failed" or track.broken) else None
 
     def _refused(self, ahead: Stage, tracker: Tracker) -> list[SlotTrack]:
         """Those that went first and whose container cannot be started."""

@@ -13,6 +13,12 @@ DIGEST = "sha256:" + "d" * 64
 IMAGE = "docker.io/library/app:1"
 TIME = "2026-01-01T00:00:00Z"
 NOW = 1767225600.0 + 3600
+OWNER = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "train", "controller": True}
+
+
+def job_uid_of(replicated_job: str, index: int = 0) -> str:
+    """The UID of a Job made here."""
+    return f"job-{index}" if replicated_job == "workers" else f"job-{replicated_job}-{index}"
 
 
 def container(name: str = "worker", **fields: Any) -> dict[str, Any]:
@@ -59,6 +65,7 @@ def pod(
         "batch.kubernetes.io/job-completion-index": str(index),
     }
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": f"train-{replicated_job}-{job}", "controller": True}
+    owner |= {"uid": job_uid or job_uid_of(replicated_job, job)}
     name = name or f"train-{replicated_job}-{job}-{index}"
     raw = {
         "metadata": {
@@ -67,7 +74,9 @@ def pod(
             "uid": uid or f"uid-{name}",
             "labels": labels,
             "annotations": annotations or {},
-            "ownerReferences": [{**owner, "uid": job_uid or f"job-{job}"}] if owners is None else owners,
+            "ownerReferences": [{**owner, "uid": job_uid or job_uid_of(replicated_job, job)}]
+            if owners is None
+            else owners,
             "creationTimestamp": created,
             "deletionTimestamp": TIME if deleted else None,
         },
@@ -140,7 +149,6 @@ def job(
     **metadata: Any,
 ) -> Job:
     """A Job as the JobSet controller makes it from its template, `spec` and `metadata` changed since."""
-    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "train", "controller": True}
     raw = {
         "metadata": {
             "name": f"train-workers-{index}",
@@ -151,7 +159,7 @@ def job(
                 "jobset.sigs.k8s.io/replicatedjob-name": "workers",
                 "jobset.sigs.k8s.io/job-index": str(index),
             },
-            "ownerReferences": [{**owner, "uid": of.metadata.uid}],
+            "ownerReferences": [{**OWNER, "uid": of.metadata.uid}],
             **metadata,
         },
         "spec": {**msgspec.to_builtins(of.spec.replicated_jobs[0].template.spec), **(spec or {})},
@@ -296,12 +304,12 @@ def several(
                 "metadata": {
                     "name": f"train-{name}-0",
                     "namespace": "ns",
-                    "uid": f"job-{name}",
+                    "uid": job_uid_of(name),
                     "labels": {
                         "jobset.sigs.k8s.io/replicatedjob-name": name,
                         "jobset.sigs.k8s.io/job-index": "0",
                     },
-                    "ownerReferences": [{"kind": "JobSet", "name": "train", "uid": "jobset-uid", "controller": True}],
+                    "ownerReferences": [{**OWNER, "uid": "jobset-uid"}],
                 },
                 "spec": {"parallelism": number, "completions": number, "completionMode": "Indexed"},
                 "status": {

@@ -1,4 +1,4 @@
-"""How many tests run at once."""
+"""How many tests run at once, and that none is judged by how long it takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 AT_ONCE_PER_CORE = 5
 """Scenarios mostly wait for what takes its time in a cluster."""

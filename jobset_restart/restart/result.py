@@ -12,7 +12,8 @@ from jobset_restart.findings import some
 from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.report import ResultReport, SlotResultReport
-from jobset_restart.track import KEPT, SlotTrack, Tracker
+from jobset_restart.seen import SlotTrack
+from jobset_restart.track import KEPT, Tracker
 from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
