@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from jobset_restart.objects import Event
+from jobset_restart.objects import Event, seconds
 
 POD_REFUSED = "involvedObject.kind=Job,reason=FailedCreate"
 """Field selector of the Events about Pods that a Job could not create (Kubernetes, controller_utils.go,
@@ -42,11 +42,16 @@ def refusals(events: Iterable[Event]) -> dict[str, Event]:
     return newest
 
 
-def last_seen(event: Event) -> str:
-    """When it happened last, to the second, RFC 3339. Events of core/v1 carry lastTimestamp, those written through
-    events.k8s.io/v1 eventTime and, once they repeat, series.lastObservedTime."""
+def last_seen(event: Event) -> float:
+    """When it happened last, in seconds since the epoch, 0.0 where that cannot be read.
+
+    Events of core/v1 carry lastTimestamp, those written through events.k8s.io/v1 eventTime and, once they repeat,
+    series.lastObservedTime."""
     repeated = event.series.last_observed_time if event.series else None
-    return (repeated or event.last_timestamp or event.event_time or event.metadata.creation_timestamp or "")[:19]
+    try:
+        return seconds(repeated or event.last_timestamp or event.event_time or event.metadata.creation_timestamp)
+    except ValueError:
+        return 0.0
 
 
 def reason(event: Event) -> str:

@@ -13,7 +13,7 @@ from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Request, make
 from jobset_restart.report import JobSetReport, JobSetReportList, Report
 from jobset_restart.report.jobset import jobset_report, line_report, refine, unreadable
-from jobset_restart.snapshot import JOBSET_NAME, take
+from jobset_restart.snapshot import JOBSET_NAME, Snapshot, take
 from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ async def _refine(
     if not asked:
         return
     from jobset_restart.cluster.lists import each_readable
+    from jobset_restart.cluster.resolve import add_refusals
 
     where = f"/namespaces/{namespace}" if namespace else ""
     names = sorted({name for _, name in asked})
@@ -103,10 +104,15 @@ async def _refine(
     for pod in pods:
         by_name.get((pod.metadata.namespace, pod.metadata.labels.jobset_name), []).append(pod)
     spoilt = {(pod.namespace, pod.jobset) for pod in bad}
+    snapshots: dict[Key, Snapshot] = {}
     for key in asked:
         if key not in spoilt:
             with contextlib.suppress(ValueError, OverflowError):
-                refine(lines[key], take(jobsets[key], jobs.get(key, []), by_name[key], None, cluster.now()))
+                snapshots[key] = take(jobsets[key], jobs.get(key, []), by_name[key], None, cluster.now())
+    await add_refusals(cluster, namespace, list(snapshots.values()))
+    for key, snapshot in snapshots.items():
+        with contextlib.suppress(ValueError, OverflowError):
+            refine(lines[key], snapshot)
 
 
 async def each_change(cluster: Cluster, namespace: str | None, name: str | None) -> AsyncGenerator[Report, None]:

@@ -16,6 +16,7 @@ from tests.apiserver import ApiServer, failing, json_answer, kubeconfig, serving
 JOBSETS = "/apis/jobset.x-k8s.io/v1alpha2/jobsets"
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
+EVENTS = "/api/v1/events"
 
 
 def jobset(name: str, **fields: Any) -> dict[str, Any]:
@@ -31,12 +32,15 @@ def job(of: str, ready: Any = 1) -> dict[str, Any]:
     return {"metadata": meta, "status": {"ready": ready}}
 
 
-def look(folder: pathlib.Path, *jobsets: Any, jobs: list[Any], pods: Any = None) -> tuple[JobSetReportList, ApiServer]:
+def look(
+    folder: pathlib.Path, *jobsets: Any, jobs: list[Any], pods: Any = None, events: Any = ()
+) -> tuple[JobSetReportList, ApiServer]:
     async def main() -> tuple[JobSetReportList, ApiServer]:
         async with serving() as server:
             server.on("GET", JOBSETS, json_answer({"metadata": {}, "items": jobsets}))
             server.on("GET", JOBS, json_answer({"metadata": {}, "items": jobs}))
             server.on("GET", PODS, pods or json_answer({"metadata": {}, "items": []}))
+            server.on("GET", EVENTS, json_answer({"metadata": {}, "items": list(events)}))
             async with await connect(kubeconfig(folder / "config", server.url)) as cluster:
                 return await status.every(cluster, None), server
 
@@ -80,6 +84,15 @@ def test_pods_are_read_only_of_those_that_are_not_all_ready(tmp_path: pathlib.Pa
     (asked,) = server.seen("GET", PODS)
     assert asked.query["labelSelector"] == "jobset.sigs.k8s.io/jobset-name in (a)"
     assert [row.state for row in found.items] == ["Starting", "Running"]
+
+
+def test_what_could_not_be_created_is_told_in_a_list_too(tmp_path: pathlib.Path) -> None:
+    meta = {"name": "e", "namespace": "ns"}
+    refused = {"metadata": meta, "involvedObject": {"uid": "uid-a"}, "reason": "JobCreationFailed", "message": "no"}
+    found, server = look(tmp_path, jobset("a"), jobset("z"), jobs=[job("z")], events=[refused])
+    assert [row.state for row in found.items] == ["Degraded", "Running"]
+    (asked,) = server.seen("GET", EVENTS)
+    assert asked.query["fieldSelector"] == ("involvedObject.kind=JobSet,reason=JobCreationFailed,involvedObject.name=a")
 
 
 def test_who_may_not_read_pods_is_not_told_what_only_they_tell(tmp_path: pathlib.Path) -> None:

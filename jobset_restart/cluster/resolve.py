@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobset_restart.cluster.lists import Unreadable, each_readable
@@ -11,7 +12,7 @@ from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.owners import of_unknown_jobs
-from jobset_restart.snapshot import JOBSET_NAME, Snapshot, condition, take
+from jobset_restart.snapshot import JOBSET_NAME, SlotState, Snapshot, condition, take
 from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
 
 if TYPE_CHECKING:
@@ -53,29 +54,39 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
         context=cluster.context,
     )
     snapshot.notes = notes
-    await add_refusals(cluster, snapshot)
+    await add_refusals(cluster, namespace, [snapshot])
     return snapshot
 
 
-async def add_refusals(cluster: Cluster, snapshot: Snapshot) -> None:
-    """Asks for the Events that say why Jobs or Pods are missing, if any are. Without the permission there is a note."""
-    jobset = snapshot.jobset
-    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
-    missing = [state for state in snapshot.slots.values() if state.pod is None and state.expected]
-    if not missing or over or jobset.spec.suspend or jobset.metadata.deletion_timestamp:
-        return
-    selectors = [POD_REFUSED] if any(state.job for state in missing) else []
-    if any(state.job is None for state in missing):
-        selectors.append(f"{JOB_REFUSED},involvedObject.name={snapshot.name}")
-    path = f"{CORE}/namespaces/{snapshot.namespace}/events"
+async def add_refusals(cluster: Cluster, namespace: str | None, snapshots: Sequence[Snapshot]) -> None:
+    """Asks for the Events that say why Jobs or Pods of these JobSets are missing, where any are: of the namespace, or
+    of all (None). Without the permission there is a note."""
+    missing = [(snapshot, state) for snapshot in snapshots for state in _missing(snapshot)]
+    selectors = [POD_REFUSED] if any(state.job for _, state in missing) else []
+    jobless = {snapshot.name for snapshot, state in missing if state.job is None}
+    if jobless:
+        selectors.append(f"{JOB_REFUSED},involvedObject.name={jobless.pop()}" if len(jobless) == 1 else JOB_REFUSED)
+    path = f"{CORE}{f'/namespaces/{namespace}' if namespace else ''}/events"
     try:
         found = await asyncio.gather(
             *(cluster.list(path, Event, field_selector=each, consistent=False) for each in selectors)
         )
     except Forbidden:
-        snapshot.notes.append("no permission to list Events: why Pods are missing cannot be told")
+        for snapshot in snapshots:
+            snapshot.notes.append("no permission to list Events: why Pods are missing cannot be told")
         return
-    snapshot.refusals = refusals(event for listing in found for event in listing.items)
+    known = refusals(event for listing in found for event in listing.items)
+    for snapshot in snapshots:
+        snapshot.refusals = known
+
+
+def _missing(snapshot: Snapshot) -> list[SlotState]:
+    """The slots that should have a Pod and have none."""
+    jobset = snapshot.jobset
+    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
+    if over or jobset.spec.suspend or jobset.metadata.deletion_timestamp:
+        return []
+    return [state for state in snapshot.slots.values() if state.pod is None and state.expected]
 
 
 async def jobsets(cluster: Cluster, namespace: str | None) -> list[JobSet]:

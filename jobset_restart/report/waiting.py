@@ -28,7 +28,7 @@ def _missing(snapshot: Snapshot, state: SlotState) -> NotReadyReport:
     refused = snapshot.refusals.get(owner.metadata.uid)
     if refused is not None:
         row.reason, row.message = refused.reason, reason_of(refused)
-        row.age = age(last_seen(refused) + "Z", snapshot.time)
+        row.age = max(0.0, snapshot.time - last_seen(refused)) if last_seen(refused) else None
     elif state.job is None:
         row.message = held_back(snapshot.jobset, state.slot.replicated_job)
     return row
