@@ -62,7 +62,8 @@ class SlotEvent(EventBase, frozen=True, kw_only=True):
 
 
 class Triggered(SlotEvent, frozen=True, kw_only=True):
-    """The write or exec that restarts this slot was accepted (or the one write for the whole JobSet was)."""
+    """The write or exec that restarts this slot was accepted (or the one write for the whole JobSet was). It
+    comes again with a reason when something keeps the slot from going on, such as a machine that is down."""
 
 
 class Stopping(SlotEvent, frozen=True, kw_only=True):

@@ -15,11 +15,13 @@ from jobset_restart.events import (
     Barrier,
     Event,
     Failed,
+    Noticed,
     Ready,
     Starting,
     Stopping,
     Triggered,
 )
+from jobset_restart.machines import Machines
 from jobset_restart.members import Members, Place
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.places import ended
@@ -84,6 +86,7 @@ class Tracker:
         self._restarts = plan.snapshot.jobset.status.restarts
         self._gives_up = any(p.lost for p in plan.scope)
         self._said: Barrier | None = None
+        self.machines = Machines()
         self.resumed_by = ""
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
@@ -91,6 +94,8 @@ class Tracker:
             track = self.slots[planned.state.slot]
             pods = filter(None, (planned.state.pod, *planned.state.leftovers))
             track.pods = {pod.metadata.uid: pod for pod in pods}
+            for pod in track.pods.values():
+                self.machines.saw(pod)
             track.old = track.pods.keys() - planned.new
             self._places[Members.place(track.slot)].append(track)
 
@@ -201,6 +206,7 @@ class Tracker:
             track.pods.pop(uid, None)
         else:
             track.pods[uid] = pod
+            self.machines.saw(pod)
             if self.plan.trigger == "image" and not track.frozen:
                 self._freeze(track, pod, live)
             if self.native and (attempt(pod) or 0) >= self.target_attempt:
@@ -289,6 +295,14 @@ class Tracker:
     def _end(self, kind: Literal["over", "superseded"], reason: str) -> None:
         self.verdict = self.verdict or Verdict(kind, reason)
 
+    def _look_at_machines(self, now: float) -> list[Event]:
+        said = self.machines.tick(now)
+        if not said:
+            return []
+        open_tracks = [self.slots[slot] for slot in list(self._open)]
+        events = [event for track in open_tracks for event in self._judge(track, now)]
+        return [*(Noticed(time=now, message=sentence) for sentence in said), *events]
+
     def resumed(self, who: str, now: float) -> None:
         """Somebody else resumed the JobSet before all its Pods had ended: nothing more is stopped."""
         self.resumed_by, self._kept = who, (-1, now)
@@ -316,6 +330,7 @@ class Tracker:
         settled = [slot for slot, refused_at in self._doubted.items() if now - refused_at >= SETTLING_SECONDS]
         failed = [place for place, since in self._failing.items() if now - since >= SETTLING_SECONDS]
         return [
+            *self._look_at_machines(now),
             *stayed,
             *(self._settle_kept(now) if self.resumed_by else ()),
             *(event for slot in settled for event in self._settle(self.slots[slot], now)),
@@ -349,6 +364,8 @@ class Tracker:
             self._pausing.discard(track.slot)
         if track.refusal and (state in ("waiting", "triggered", "stopping") or (self.halted and state == "starting")):
             state, reason = "failed", track.refusal
+        if state not in ("ready", "failed"):
+            reason = self.machines.why(track.pods.values()) or reason
         if track.vacant and state not in ("ready", "failed"):
             self._vacant[place][track.slot] = track
         else:
@@ -372,14 +389,14 @@ class Tracker:
         ):
             return []
         track.reason = reason
+        about = {"slot": str(track.slot), "pod": track.pod, "node": track.node, "reason": reason}
         if state == track.state and state not in ("starting", "stopping"):
-            return []
+            return [Triggered(time=now, **about)] if state == "triggered" else []
         track.state, track.since = state, now
         if state in ("ready", "failed"):
             self._open.discard(track.slot)
         elif track.slot not in self._left:
             self._open.add(track.slot)
-        about = {"slot": str(track.slot), "pod": track.pod, "node": track.node, "reason": reason}
         match state:
             case "stopping":
                 return [Stopping(time=now, **about)]

@@ -101,6 +101,7 @@ class SmallCluster:
                 group.create_task(one(action))
 
     async def watch(self, path: str, item: type[Any], **_: Any) -> AsyncIterator[WatchBatch[Any]]:
+        self.point(f"open watch {path}")
         queue: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
         self._watches.append((item, queue))
         while True:

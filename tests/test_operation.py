@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobset_restart import claim
-from jobset_restart.errors import Invalid, JsrError, OwnFault, Unreachable, told
+from jobset_restart.errors import Forbidden, Invalid, JsrError, OwnFault, Unreachable, told
 from jobset_restart.events import Event, Noticed
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
@@ -240,6 +240,47 @@ def test_somebody_who_suspends_the_jobset_meanwhile_ends_the_operation(via: str)
     assert "suspended by somebody else" in run.result.reason
     assert cluster.jobset.spec.suspend, "it is not ours to resume"
     assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
+
+
+# ---------------------------------------------------------------- a machine that dies meanwhile
+
+
+def test_a_machine_that_dies_is_named_with_the_way_out() -> None:
+    cluster = cluster_of()
+    cluster.speed = 50.0
+
+    def dies(_: Write) -> None:
+        gone = build.node(ready=False)
+        gone.status.conditions[0].last_transition_time = claim.timestamp(cluster.now())
+        cluster.tell("MODIFIED", gone)
+
+    cluster.restarts = dies
+    run = Run(cluster, plan_for(cluster, "image"), timeout=60.0).go()
+    assert run.result is not None
+    assert run.result.exit_code == 124
+    assert "node node-0 is down" in run.result.reason
+    assert "jsr restart train -n ns --resume op1 --node-down node-0" in run.result.reason
+    assert "--node-down" not in run.result.follow, "that the machine is off is for the person to say"
+    assert {slot.reason for slot in run.result.slots} == {"node node-0 is down: NodeStatusUnknown"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nodes_that_cannot_be_watched_end_nothing(known: bool) -> None:
+    cluster = cluster_of()
+
+    def point(what: str) -> None:
+        if what.startswith("open watch") and what.endswith("/nodes"):
+            raise Forbidden("nodes is forbidden")
+
+    cluster.point = point
+    plan = plan_for(cluster, "suspend")
+    if not known:
+        plan.snapshot.nodes = None
+    run = Run(cluster, plan).go()
+    assert run.result is not None
+    assert run.result.exit_code == 0
+    said = [e.message for e in run.events if isinstance(e, Noticed)]
+    assert any("cannot be watched" in message for message in said) == known
 
 
 @pytest.mark.parametrize(

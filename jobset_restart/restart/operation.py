@@ -122,8 +122,8 @@ class Operation:
                 error = told(raised)
             self._stop.set()
             self._changed.set()
-            fault = await self._end(driver)
-        return error or fault
+            await self._end(driver)
+        return error or _fault_of([driver, *watchers])
 
     def _record(self) -> claim.Record:
         now = claim.timestamp(self.began)
@@ -265,15 +265,12 @@ class Operation:
                 f"and the next `jsr restart {name} -n {namespace}` resumes it"
             )
 
-    async def _end(self, driver: asyncio.Task[None]) -> OwnFault | None:
-        """Lets what is in flight complete for a moment, so that it is known what was sent. Returns the fault it died
-        of, if any."""
+    async def _end(self, driver: asyncio.Task[None]) -> None:
+        """Lets what is in flight complete for a moment, so that it is known what was sent."""
         if not driver.done():
             await asyncio.wait({driver}, timeout=PARTING_SECONDS)
             driver.cancel()
-        (died,) = await asyncio.gather(driver, return_exceptions=True)
-        fault = told(died) if isinstance(died, Exception) else None
-        return fault if isinstance(fault, OwnFault) else None
+        await asyncio.gather(driver, return_exceptions=True)
 
     # ------------------------------------------------------------ watch
 
@@ -329,6 +326,9 @@ class Operation:
     def _report(self, error: JsrError | None) -> tuple[ResultReport, bool]:
         """What came out, and whether slots are left under way that can be carried on with."""
         self.fault = error if isinstance(error, OwnFault) else None
+        if self.fault and self.tracker.done and self.triggered_all and not self.suspended:
+            self._notice(f"{self.fault.message}; {self.fault.hint}")  # it came too late to matter
+            error = None
         code, reason = result.exit_code(
             self.tracker,
             interrupted=self.interrupted,
@@ -398,3 +398,10 @@ class Operation:
 
     def _emit(self, event: Event) -> None:
         self.emit(event)
+
+
+def _fault_of(tasks: Iterable[asyncio.Task[None]]) -> OwnFault | None:
+    """The fault of this program that one of these tasks ended with, if any; their foreseen errors were told."""
+    ended = (task.exception() for task in tasks if task.done() and not task.cancelled())
+    faults = (told(raised) for raised in ended if isinstance(raised, Exception))
+    return next((fault for fault in faults if isinstance(fault, OwnFault)), None)

@@ -25,6 +25,7 @@ def exit_code(
 ) -> tuple[int, str]:
     """The exit code of an operation and the reason in words. `error` is what it died of, `suspended` whether the JobSet
     had to be left suspended."""
+    way_out = tracker.machines.way_out(carry_on_command(tracker.plan)) if not tracker.done else ""
     failed = [t for t in tracker.slots.values() if t.state == "failed"]
     open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
     if isinstance(error, OwnFault):
@@ -35,11 +36,11 @@ def exit_code(
         return error.exit_code, error.message
     if interrupted:
         sent = any(t.sent_at is not None for t in tracker.slots.values())
-        return INTERRUPTED, f"interrupted; {'what was triggered runs on' if sent else 'nothing was triggered'}"
+        return INTERRUPTED, f"interrupted; {'what was triggered runs on' if sent else 'nothing was triggered'}{way_out}"
     if timed_out and not tracker.done:
         slowest = ", ".join(f"{t.slot} ({t.reason or t.state})" for t in open_slots[:3])
         more = f" and {len(open_slots) - 3:,} more" if len(open_slots) > 3 else ""
-        return DEADLINE, f"the deadline passed with {len(open_slots):,} slots not back: {slowest}{more}"
+        return DEADLINE, f"the deadline passed with {len(open_slots):,} slots not back: {slowest}{more}{way_out}"
     if tracker.resumed_by and (failed or tracker.done):
         return _interfered(tracker, failed)
     if failed:

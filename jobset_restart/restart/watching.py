@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from jobset_restart.events import Disconnected, Event, Reconnected
-from jobset_restart.objects import Job, JobSet, Pod
+from jobset_restart.errors import JsrError
+from jobset_restart.events import Disconnected, Event, Noticed, Reconnected
+from jobset_restart.objects import Job, JobSet, Node, Pod
 from jobset_restart.snapshot import JOBSET_NAME, Snapshot
 from jobset_restart.track import Tracker
 from jobset_restart.writes import BATCH, CORE, JOBSETS
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
 
 TICK_SECONDS = 0.2
+LOOK_SECONDS = 2.0
+NODES_WATCHED_ONE_BY_ONE = 8
+"""Each is a connection of its own; all Nodes of a large cluster are some megabytes a minute."""
+
+
+async def _until_one_ends(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Waits LOOK_SECONDS, or until one of the tasks ends; raises what it died of."""
+    if not tasks:
+        await asyncio.sleep(LOOK_SECONDS)
+        return
+    done, _ = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() and version.isascii() else 0
 
 
 class Watching:
@@ -38,11 +56,13 @@ class Watching:
         self._namespace, self._name = snapshot.namespace, snapshot.name
         self._pods_from, self._jobs_from = snapshot.resource_version, snapshot.jobs_version
         self._jobset_from = jobset_from
+        self._nodes = snapshot.nodes
 
     @contextlib.asynccontextmanager
     async def during(self, *others: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
         """Watches, and does the `others`, for as long as the context lasts. The tasks end with what they died of."""
-        tasks = [self.task(each) for each in (self._pods(), self._jobs(), self._jobset(), self._time(), *others)]
+        own = (self._pods(), self._jobs(), self._jobset(), self._machines(), self._time())
+        tasks = [self.task(each) for each in (*own, *others)]
         try:
             yield tasks
         finally:
@@ -100,6 +120,43 @@ class Watching:
             if batch.relisted is not None:
                 self._see(batch.relisted[0] if batch.relisted else None)
             self._changed.set()
+
+    async def _machines(self) -> None:
+        """The Nodes that Pods are on: each by itself while they are few, else all of them in one watch. It is a help
+        and no more: where it cannot be had, the operation goes on without."""
+        if self._nodes is None:
+            self.tracker.machines.unwatched = True
+            return
+        tasks: dict[str, asyncio.Task[None]] = {}
+        try:
+            while len(tasks) <= NODES_WATCHED_ONE_BY_ONE:
+                for name in self.tracker.machines.names - tasks.keys():
+                    tasks[name] = asyncio.ensure_future(self._node(f"metadata.name={name}", self._version(name)))
+                await _until_one_ends(tasks.values())
+            for task in tasks.values():
+                task.cancel()
+            await self._node("", min((self._version(name) for name in self._nodes), key=_number, default="0"))
+        except JsrError as error:
+            self.tracker.machines.unwatched = True
+            message = f"Nodes cannot be watched ({error.message}): a machine that dies shows by its Pods alone"
+            self._tell([Noticed(time=self.cluster.now(), message=message)])
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            ends = await asyncio.gather(*tasks.values(), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, Exception) and not isinstance(end, JsrError):
+                    raise end
+
+    def _version(self, name: str) -> str:
+        """The resourceVersion from which a watch of this Node misses nothing; "0": what the API server has."""
+        node = (self._nodes or {}).get(name)
+        return node.metadata.resource_version or "0" if node else "0"
+
+    async def _node(self, selector: str, version: str) -> None:
+        async for batch in self.cluster.watch(f"{CORE}/nodes", Node, resource_version=version, field_selector=selector):
+            for node in [*(node for _, node in batch.changes), *(batch.relisted or ())]:
+                self.tracker.machines.observe(node)
 
     async def _time(self) -> None:
         while True:
