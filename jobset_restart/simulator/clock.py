@@ -43,6 +43,10 @@ class Clock:
         if self._timer is not None:
             self._timer.cancel()
 
+    def wall(self, span: float) -> float:
+        """Seconds of wall time that ``span`` seconds of world time take."""
+        return span / self._speed
+
     async def sleep(self, span: float) -> None:
         """Wait for ``span`` seconds of world time."""
         await asyncio.sleep(span / self._speed)

@@ -43,6 +43,7 @@ async def execute(request: web.Request, target: Target, world: World, clock: Clo
         message = f"the embedded cluster takes stdin over {V5} only, which can say where it ends"
         raise StoreError(501, "NotImplemented", message)
     await clock.sleep(world.profile.exec)
+    cut = await _suffer(world, clock, target)
     protocol = socket.can_prepare(request).protocol
     stdin = b""
     if wants_stdin:
@@ -58,8 +59,23 @@ async def execute(request: web.Request, target: Target, world: World, clock: Clo
         stdout, stderr, status = b"", b"", _failed(error, protocol)
     if not wants_stdin:
         await _open(socket, request)
+    if cut and request.transport is not None:
+        request.transport.abort()
+        return socket
     await _finish(socket, request, stdout, stderr, status)
     return socket
+
+
+async def _suffer(world: World, clock: Clock, target: Target) -> bool:
+    """What a fault does to a command: whether it is cut off from its end. Raises StoreError 500."""
+    fault = world.faults.exec(target.named("create"), clock.now())
+    if fault is None:
+        return False
+    if fault.fault.kind == "exec-hang":
+        await clock.sleep(fault.ends - clock.now())
+    if fault.fault.kind != "exec-cut":
+        raise StoreError(500, "InternalError", "error dialing backend: dial tcp: i/o timeout")
+    return True
 
 
 def _socket(request: web.Request) -> web.WebSocketResponse:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import random
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple
 
 import msgspec
@@ -14,9 +14,10 @@ from aiohttp import web
 
 from jobset_restart.simulator.clock import Clock
 from jobset_restart.simulator.encoding import JSON, Encoded, Form, encode, status_of
+from jobset_restart.simulator.faults import Faults
 from jobset_restart.simulator.routes import Target, is_true
 from jobset_restart.simulator.selectors import field_selector, label_selector
-from jobset_restart.simulator.store import RESOURCES, Change, Obj, Store, StoreError
+from jobset_restart.simulator.store import RESOURCES, Change, Obj, Store, StoreError, key_of
 
 BOOKMARK_SECONDS = 60.0
 """Wall time between two bookmarks, as the API server's watch cache."""
@@ -41,8 +42,9 @@ class _Page(NamedTuple):
 class Reader:
     """Answers reads from the store. ``close`` ends the watches."""
 
-    def __init__(self, store: Store, clock: Clock, encoded: Encoded) -> None:
+    def __init__(self, store: Store, clock: Clock, encoded: Encoded, faults: Faults | None = None) -> None:
         self._store, self._clock, self._encoded = store, clock, encoded
+        self._faults, self._number = faults or Faults(), count()
         self._pages: dict[str, _Page] = {}
         self._watchers: dict[str, set[asyncio.Event]] = {name: set() for name in RESOURCES}
         self._closed = False
@@ -69,15 +71,25 @@ class Reader:
             page, start = self._continued(token)
         else:
             self._check_version(query, limit)
-            selected = bool(query.get("labelSelector") or query.get("fieldSelector"))
-            objects = self._store.list(target.resource, target.namespace or None, matcher(target.resource, query))
-            page, start = _Page(self._store.resource_version, objects, selected), 0
+            page, start = self._first_page(target, query), 0
         metadata: Obj = {"resourceVersion": str(page.version)}
         end = start + limit if limit else len(page.objects)
         if end < len(page.objects):
             metadata["continue"] = self._token(page, end)
             metadata |= {} if page.selected else {"remainingItemCount": len(page.objects) - end}
         return self._encoded.many(target.resource, page.objects[start:end], metadata, form, self._clock.now())
+
+    def _first_page(self, target: Target, query: Mapping[str, str]) -> _Page:
+        selected = bool(query.get("labelSelector") or query.get("fieldSelector"))
+        match = matcher(target.resource, query)
+        stale = self._faults.request(target.named("list"), self._clock.now()) if _version(query) == 0 else None
+        if stale is None or stale.fault.kind != "stale":
+            objects = self._store.list(target.resource, target.namespace or None, match)
+            return _Page(self._store.resource_version, objects, selected)
+        version = self._faults.versions[stale.number]
+        past = _as_of(self._store, target.resource, version)
+        seen = [obj for obj in past if target.namespace in ("", obj["metadata"].get("namespace", ""))]
+        return _Page(version, [obj for obj in seen if match is None or match(obj)], selected)
 
     def _token(self, page: _Page, start: int) -> str:
         key = next((key for key, kept in self._pages.items() if kept is page), f"{page.version}-{len(self._pages)}")
@@ -135,9 +147,9 @@ class Reader:
         end = loop.time() + timeout
         response = web.StreamResponse(headers={"Content-Type": JSON})
         await response.prepare(request)
+        bookmarks = is_true(query, "allowWatchBookmarks")
         changed = asyncio.Event()
         self._watchers[target.resource].add(changed)
-        bookmarks = is_true(query, "allowWatchBookmarks")
         try:
             if initial:
                 since = self._store.resource_version
@@ -145,18 +157,7 @@ class Reader:
                 await _send(response, [stream.line("ADDED", obj) for obj in objects])
             if is_true(query, "sendInitialEvents") and bookmarks:
                 await response.write(stream.bookmark(since, {_INITIAL_EVENTS_END: "true"}))
-            while not self._closed:
-                changed.clear()
-                changes = self._store.log(target.resource, since)
-                since = max(since, self._store.resource_version)
-                await _send(response, stream.lines(changes))
-                wait = min(BOOKMARK_SECONDS, end - loop.time())
-                if wait > 0 and await _set_within(changed, wait):
-                    continue
-                if bookmarks and not changed.is_set():
-                    await response.write(stream.bookmark(since))
-                if loop.time() >= end:
-                    break
+            await self._follow(request, response, target, stream, since, end, changed)
         except StoreError as error:
             await response.write(encode({"type": "ERROR", "object": status_of(error)}) + b"\n")
         except ConnectionError:
@@ -164,6 +165,52 @@ class Reader:
         finally:
             self._watchers[target.resource].discard(changed)
         return response
+
+    async def _follow(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        target: Target,
+        stream: _Stream,
+        since: int,
+        end: float,
+        changed: asyncio.Event,
+    ) -> None:
+        """Tells every change after version ``since``, and bookmarks, until ``end`` (loop time). Raises StoreError."""
+        loop, bookmarks = asyncio.get_running_loop(), is_true(request.query, "allowWatchBookmarks")
+        what, number_, suffered = target.named("watch"), next(self._number), -1
+        while not self._closed:
+            fault = self._faults.watch(what, number_, self._clock.now())
+            kind = fault.fault.kind if fault is not None else ""
+            if fault is not None and kind == "watch-stall":
+                await self._clock.sleep(fault.ends - self._clock.now())
+                continue
+            if fault is not None and fault.number != suffered and self._ends(kind, request):
+                return
+            suffered = fault.number if fault is not None else -1
+            changed.clear()
+            changes = self._store.log(target.resource, since)
+            since = max(since, self._store.resource_version)
+            await _send(response, stream.lines(changes, twice=kind == "watch-doubled"))
+            edge = self._clock.wall(self._faults.next_edge("watch", self._clock.now()) - self._clock.now())
+            wait = min(BOOKMARK_SECONDS, end - loop.time(), edge)
+            if (wait > 0 and await _set_within(changed, wait)) or wait == edge:
+                continue
+            if bookmarks and not changed.is_set():
+                await response.write(stream.bookmark(since))
+            if loop.time() >= end:
+                return
+
+    @staticmethod
+    def _ends(kind: str, request: web.Request) -> bool:
+        """What a fault does to a watch: cuts it (True), or has it end with an ERROR. Raises StoreError."""
+        if kind == "watch-expired":
+            raise StoreError(410, "Expired", "too old resource version: 1 (2)")
+        if kind == "watch-error":
+            raise StoreError(500, "InternalError", "etcdserver: no leader")
+        if kind == "watch-cut" and request.transport is not None:
+            request.transport.abort()
+        return kind == "watch-cut"
 
     def _start_of_watch(self, query: Mapping[str, str]) -> tuple[bool, int]:
         """Whether the objects there are come first, and the version to start after."""
@@ -193,14 +240,14 @@ class _Stream:
         self.match = match
         self._header = True
 
-    def lines(self, changes: Iterable[Change]) -> list[bytes]:
+    def lines(self, changes: Iterable[Change], *, twice: bool = False) -> list[bytes]:
         lines = []
         for change in changes:
             if self._target.namespace and change.obj["metadata"].get("namespace") != self._target.namespace:
                 continue
             kind = self._kind(change)
             if kind:
-                lines.append(self.line(kind, change.obj))
+                lines += [self.line(kind, change.obj)] * (2 if twice else 1)
         return lines
 
     def line(self, kind: str, obj: Obj) -> bytes:
@@ -246,6 +293,16 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _as_of(store: Store, resource: str, version: int) -> list[Obj]:
+    """Every object as it was at a version that is still in the watch window. Raises StoreError 410."""
+    past = {key_of(obj): obj for obj in store.all(resource)}
+    for change in reversed(store.log(resource, version)):
+        past.pop(key_of(change.obj), None)
+        if change.old is not None:
+            past[key_of(change.old)] = change.old
+    return [past[key] for key in sorted(past)]
 
 
 def matcher(resource: str, query: Mapping[str, str]) -> Match | None:

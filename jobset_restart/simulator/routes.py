@@ -20,6 +20,11 @@ class Target(NamedTuple):
     name: str
     subresource: str
 
+    def named(self, verb: str) -> str:
+        """How faults know a request: "VERB RESOURCE NAMESPACE/NAME"."""
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return f"{verb} {resource} {self.namespace}/{self.name}"
+
     def attributes(self, verb: str) -> Attributes:
         """What to ask the authorizer."""
         resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import ssl
@@ -12,10 +13,11 @@ from aiohttp import web
 
 from jobset_restart.simulator import discovery, routes
 from jobset_restart.simulator.authentication import ADMIN, Authenticator
-from jobset_restart.simulator.authorization import Attributes, bootstrap_policy, require
+from jobset_restart.simulator.authorization import Attributes, User, bootstrap_policy, require
 from jobset_restart.simulator.clock import Clock
 from jobset_restart.simulator.encoding import JSON, Encoded, decode, encode, form_of, status_of
 from jobset_restart.simulator.exec import execute
+from jobset_restart.simulator.faults import Scheduled
 from jobset_restart.simulator.logs import print_log
 from jobset_restart.simulator.reading import Reader
 from jobset_restart.simulator.reviews import review
@@ -40,20 +42,23 @@ class Server:
         self._clock = Clock(world, speed)
         self._tokens = Authenticator(world.store, self._clock.now)
         encoded = Encoded()
-        self._reader = Reader(world.store, self._clock, encoded)
+        self._reader = Reader(world.store, self._clock, encoded, world.faults)
         self._writer = Writer(world.store, self._clock, encoded, self._tokens)
         self._runner: web.AppRunner | None = None
         self._context: ssl.SSLContext | None = None
         self._ca = ""
         self.url = ""
+        self._turning: asyncio.Task[None] | None = None
+        world.on_fault = self._turned
         for resource, obj in bootstrap_policy():
             world.store.create(resource, obj, world.now)
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, *, tls: bool = True) -> None:
         """Listen on 127.0.0.1 (port 0: any free one). Raises OSError if the port is taken."""
-        from jobset_restart.simulator.certificates import serving_certificate
+        if tls:
+            from jobset_restart.simulator.certificates import serving_certificate
 
-        self._context, self._ca = serving_certificate(self._clock.now())
+            self._context, self._ca = serving_certificate(self._clock.now())
         await self._listen(port)
         self._clock.wake()
 
@@ -89,7 +94,13 @@ class Server:
             await runner.cleanup()
             raise
         self._runner = runner
-        self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+        self.url = f"{'https' if self._context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+
+    def _turned(self, scheduled: Scheduled, begins: bool) -> None:
+        """A fault begins or ends: that of the API server itself is carried out here."""
+        if scheduled.fault.kind == "apiserver":
+            turn = self.withdraw() if begins else self.listen_again()
+            self._turning = asyncio.get_running_loop().create_task(turn)
 
     def power(self, node: str, on: bool) -> None:
         """Switch a node's machine off or on. Raises StoreError 404."""
@@ -98,11 +109,11 @@ class Server:
 
     def kubeconfig(self) -> Obj:
         """A kubeconfig for ``admin``."""
-        ca = base64.b64encode(self._ca.encode()).decode()
+        trusted = {"certificate-authority-data": base64.b64encode(self._ca.encode()).decode()} if self._ca else {}
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": NAME, "cluster": {"server": self.url, "certificate-authority-data": ca}}],
+            "clusters": [{"name": NAME, "cluster": {"server": self.url, **trusted}}],
             "users": [{"name": ADMIN, "user": {"token": self._tokens.token}}],
             "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": ADMIN, "namespace": "default"}}],
             "current-context": NAME,
@@ -122,7 +133,8 @@ class Server:
         except Exception:
             _log.exception("%s %s", request.method, request.path_qs)
             refusal = StoreError(500, "InternalError", "the embedded cluster failed; its log says how")
-        return _json(encode(status_of(refusal)), refusal.code)
+        again = refusal.details.get("retryAfterSeconds")
+        return _json(encode(status_of(refusal)), refusal.code, {"Retry-After": str(again)} if again else None)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         who = self._tokens.user_of(request.headers)
@@ -134,6 +146,39 @@ class Server:
         require(self._world.store, who, target.attributes(verb))
         target.check()
         routes.allow(verb, target)
+        fault = self._world.faults.request(target.named(verb), self._clock.now())
+        if fault is not None:
+            await self._suffer(fault, request)
+        answer = await self._served(request, target, verb, who)
+        if fault is not None and fault.fault.kind == "lost":
+            _cut(request)
+        return answer
+
+    async def _suffer(self, fault: Scheduled, request: web.Request) -> None:
+        """What a fault does before a request is carried out. Raises StoreError."""
+        seconds = fault.fault.seconds
+        match fault.fault.kind:
+            case "unauthorized":
+                raise StoreError(401, "Unauthorized", "Unauthorized")
+            case "forbidden":
+                raise StoreError(403, "Forbidden", f'"{request.path}" is forbidden: it is for now')
+            case "throttled":
+                words = "the server has received too many requests and has asked us to try again later"
+                raise StoreError(429, "TooManyRequests", words, {"retryAfterSeconds": max(1, round(seconds))})
+            case "error":
+                raise StoreError(500, "InternalError", "Internal error occurred: etcdserver: request timed out")
+            case "unavailable":
+                raise StoreError(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+            case "reset":
+                _cut(request)
+                raise StoreError(503, "ServiceUnavailable", "nobody hears this")
+            case "hang":
+                await self._clock.sleep(fault.ends - self._clock.now())
+                raise StoreError(504, "Timeout", "the server was unable to return a response in the time allotted")
+            case "slow":
+                await self._clock.sleep(seconds)
+
+    async def _served(self, request: web.Request, target: routes.Target, verb: str, who: User) -> web.StreamResponse:
         if target.subresource == "exec":
             require(self._world.store, who, target.attributes("create"))
             return await execute(request, target, self._world, self._clock)
@@ -187,5 +232,10 @@ class Server:
         return _json(encode(document))
 
 
-def _json(body: bytes, status: int = 200) -> web.Response:
-    return web.Response(body=body, status=status, headers={"Content-Type": JSON})
+def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=body, status=status, headers={"Content-Type": JSON, **(headers or {})})
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -7,7 +7,7 @@ when the next thing is due. One seed makes a run repeatable to the last UID.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -22,8 +22,9 @@ from jobset_restart.simulator.controllers.owners import OwnerController, is_owne
 from jobset_restart.simulator.controllers.podgc import PodGC
 from jobset_restart.simulator.controllers.quota import QuotaController
 from jobset_restart.simulator.controllers.scheduler import Scheduler
+from jobset_restart.simulator.faults import Fault, Faults, Scheduled
 from jobset_restart.simulator.profile import INSTANT, Profile
-from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError
+from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError, key_of
 from jobset_restart.simulator.validation import admit
 from jobset_restart.simulator.versions import DEFAULT, VERSIONS
 
@@ -52,7 +53,10 @@ class World:
         self.profile = profile
         self.version = VERSIONS[kubernetes]
         self.store = Store(partial(admit, version=self.version), seed=seed, window=window, guard=QuotaController.guard)
-        self.kubelet = Kubelet(profile, random.Random(seed + 1))  # noqa: S311 - repeatable, not secret
+        self.faults = Faults(seed)
+        self.on_fault: Callable[[Scheduled, bool], None] = lambda scheduled, begins: None
+        """Told of every fault when it begins (True) and when it ends."""
+        self.kubelet = Kubelet(profile, random.Random(seed + 1), self.faults)  # noqa: S311 - repeatable, not secret
         self._node_controller = NodeController(profile, self.kubelet.is_on)
         self._controllers: tuple[Controller, ...] = (
             JobSetController(profile, is_owned) if owners else JobSetController(profile),
@@ -64,6 +68,7 @@ class World:
             GarbageController(profile),
             QuotaController(profile),
             *((OwnerController(),) if owners else ()),
+            _Switch(self),
         )
         self._queue: list[tuple[float, int, int, Key]] = []
         self._due: dict[tuple[int, Key], float] = {}
@@ -130,6 +135,13 @@ class World:
         """The lines a container printed until ``now``, each with its time. Raises StoreError (400, 404, 500)."""
         return self.kubelet.logs(self.store.get("pods", namespace, pod), container, previous, now)
 
+    def add_fault(self, fault: Fault, start: float | None = None) -> Scheduled:
+        """Puts a fault on the clock, ``fault.at`` seconds after ``start`` (now, if it is not given)."""
+        scheduled = self.faults.add(fault, self.now if start is None else start)
+        for begins, due in ((True, scheduled.begins), (False, scheduled.ends)):
+            self._enqueue(len(self._controllers) - 1, (str(begins), str(scheduled.number)), due)
+        return scheduled
+
     def set_power(self, node: str, on: bool) -> None:
         """Switch a node's machine off or on; its Node object follows as the node lifecycle controller finds out."""
         self.store.get("nodes", "", node)
@@ -151,9 +163,42 @@ class World:
             for key, delay in controller.wakes(self.store, resource, change, obj, old):
                 self._enqueue(index, key, self.now + delay)
 
+    def _turn(self, scheduled: Scheduled, begins: bool) -> None:
+        """A fault begins or ends: what does not ask by itself is switched."""
+        if begins:
+            self.faults.versions[scheduled.number] = self.store.resource_version
+        if scheduled.fault.kind == "node":
+            for node in self.faults.chosen(scheduled, [each["metadata"]["name"] for each in self.store.all("nodes")]):
+                self.set_power(node, not begins)
+        elif scheduled.fault.group == "pod":
+            self._pods_hit(scheduled, begins)
+        self.on_fault(scheduled, begins)
+
+    def _pods_hit(self, scheduled: Scheduled, begins: bool) -> None:
+        pods = ["/".join(key_of(pod)) for pod in self.store.all("pods")]
+        for name in self.faults.chosen(scheduled, pods):
+            namespace, _, pod = name.partition("/")
+            if begins and scheduled.fault.kind == "exit":
+                self.kubelet.exit_all((namespace, pod), self.now)
+            self._enqueue(self._controllers.index(self.kubelet), (namespace, pod), self.now)
+
     def _enqueue(self, index: int, key: Key, due: float) -> None:
         """Look at ``key`` at ``due``; an earlier appointment stands, a later one is dropped."""
         if self._due.get((index, key), due + 1.0) <= due:
             return
         self._due[index, key] = due
         heappush(self._queue, (due, next(self._order), index, key))
+
+
+class _Switch:
+    """Begins and ends faults as if they were objects to be looked at: the key is (whether it begins, its number)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterable[tuple[Key, float]]:
+        return ()
+
+    def reconcile(self, store: Store, key: Key, now: float) -> float | None:
+        self._world._turn(self._world.faults.get(int(key[1])), key[0] == "True")
+        return None

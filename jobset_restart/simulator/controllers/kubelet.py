@@ -20,6 +20,7 @@ from jobset_restart.simulator.controllers.pod_actions import init_containers
 from jobset_restart.simulator.controllers.pod_worker import PodWorker, node_address
 from jobset_restart.simulator.controllers.runtime import Runtime
 from jobset_restart.simulator.controllers.shell import Shell, date
+from jobset_restart.simulator.faults import Faults
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Key, Obj, Store, StoreError, key_of
 
@@ -29,8 +30,8 @@ PORT = 10250
 class Kubelet:
     """Runs the Pods that are bound to nodes."""
 
-    def __init__(self, profile: Profile, source: random.Random) -> None:
-        self._runtime = Runtime(profile, source)
+    def __init__(self, profile: Profile, source: random.Random, faults: Faults | None = None) -> None:
+        self._runtime = Runtime(profile, source, faults)
         self._worker = PodWorker(self._runtime)
         self._runs: dict[Key, Run] = {}
         self._off: set[str] = set()
@@ -54,6 +55,13 @@ class Kubelet:
     def set_registry(self, target: str, answers: bool) -> None:
         """Have pulls fail, or work again (``Images.set_registry``)."""
         self._runtime.images.set_registry(target, answers)
+
+    def exit_all(self, key: Key, now: float) -> None:
+        """The processes of a Pod's running containers, agents apart, exit with 1."""
+        run = self._runs.get(key)
+        for container in run.live() if run is not None else ():
+            if container.agent is None:
+                container.ends, container.code = now, 1
 
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterable[tuple[Key, float]]:
         """Pods that are bound, change or go; agents' Pods when what an agent looks at changes in their JobSet."""

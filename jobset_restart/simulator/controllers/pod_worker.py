@@ -186,6 +186,7 @@ class PodWorker:
             run.failures[name] = failure
             return now, now + ERROR_PAUSE
         self.event(store, run, spec, "Normal", "Created", "Container created", now)
+        now = yield from _until(self._runtime.held_until("stuck", run, now))
         now = yield from _until(now + self._runtime.lasting(self._runtime.profile.container_start))
         parsed = parse(image)
         assert parsed is not None
@@ -223,7 +224,11 @@ class PodWorker:
         known = images.present(run.node, image)
         began, cost = now, 0.0 if known else self._runtime.lasting(self._runtime.profile.pull)
         now = yield from _until(now + cost)
-        failure = images.pull(run.node, reference, image)
+        now = yield from _until(self._runtime.held_until("pull", run, now))
+        failure = None
+        if self._runtime.held_until("pull-error", run, now) > now:
+            failure = Failure("ErrImagePull", f'failed to pull image "{reference}": 503 Service Unavailable')
+        failure = failure or images.pull(run.node, reference, image)
         if failure is not None:
             self.event(
                 store, run, spec, "Warning", "Failed", f'Failed to pull image "{reference}": {failure.message}', now

@@ -10,6 +10,7 @@ from jobset_restart.simulator.controllers.containers import Container, Run
 from jobset_restart.simulator.controllers.files import Act, Files, act, mounts
 from jobset_restart.simulator.controllers.images import Image, Images
 from jobset_restart.simulator.controllers.programs import KILLED, Program, number, program
+from jobset_restart.simulator.faults import Faults
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Obj
 
@@ -21,8 +22,9 @@ _SAME = 1e-5
 class Runtime:
     """Makes containers, sends signals, and knows when processes end. Each duration has the profile's spread."""
 
-    def __init__(self, profile: Profile, source: random.Random) -> None:
+    def __init__(self, profile: Profile, source: random.Random, faults: Faults | None = None) -> None:
         self.profile = profile
+        self._faults = faults or Faults()
         self.images = Images()
         self.files = Files()
         self._random = source
@@ -36,6 +38,11 @@ class Runtime:
     def jittered(self, seconds: float) -> float:
         """``wait.Jitter(seconds, 0.5)``, as far as this cluster has jitter."""
         return seconds * (1 + 0.5 * self._random.random()) if self.profile.spread else seconds
+
+    def held_until(self, kind: str, run: Run, now: float) -> float:
+        """When a fault of this kind lets the Pod go on; ``now`` where there is none."""
+        fault = self._faults.pod(kind, *run.key, now)
+        return fault.ends if fault else now
 
     def address(self, node: str) -> str:
         """The next address of a node's network: 10.0.0.0/8 in 1,022 addresses a node, round and round (host-local)."""
@@ -67,6 +74,8 @@ class Runtime:
             agent=mine,
         )
         self._goes_on(container, process, now)
+        if mine is None and self._faults.pod("crash", *run.key, now):
+            container.ends, container.code = now, 1
         self._probe(run, spec, container)
         run.add(container)
         return container

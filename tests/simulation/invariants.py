@@ -1,0 +1,206 @@
+"""What holds for every run, whatever went wrong, judged by the store and not by what the program believes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jobset_restart.events import Finished, Planned
+from tests.simulation.cluster import NAME
+from tests.simulation.play import Played
+from tests.simulation.program import Ended
+from tests.simulation.scenario import TIMEOUT
+
+CODES = {0, 1, 3, 4, 5, 6, 7, 8, 124, 130}
+Broken = Iterator[str]
+_invariants: list[Callable[[Played], Broken]] = []
+
+
+def invariant(check: Callable[[Played], Broken]) -> Callable[[Played], Broken]:
+    _invariants.append(check)
+    return check
+
+
+def broken(played: Played) -> list[str]:
+    """A sentence for each way in which a run broke an invariant."""
+    return [f"{check.__name__}: {what}" for check in _invariants for what in check(played)]
+
+
+def document(client: Ended) -> dict[str, Any] | None:
+    """The JSON result, where it is one of a restart."""
+    if not client.stdout.strip():
+        return None
+    found: dict[str, Any] = json.loads(client.stdout)
+    return found if "outcomes" in found else None
+
+
+def _plan(client: Ended) -> Planned | None:
+    return next((event for event in client.events if isinstance(event, Planned)), None)
+
+
+@invariant
+def ends_well(played: Played) -> Broken:
+    """No traceback, no code outside the contract, nothing the loop or the embedded cluster complains of."""
+    for client in played.clients:
+        if client.crash is not None and not _our_fault(played, client):
+            yield f"{client.crash!r}"
+        if client.code is not None and client.code not in CODES:
+            yield f"exit code {client.code}: {client.stderr[-300:]}"
+    yield from played.complaints
+
+
+def _our_fault(played: Played, client: Ended) -> bool:
+    death = played.scenario.death
+    return client.struck and death is not None and death.kind == "fault"
+
+
+@invariant
+def keeps_its_deadline(played: Played) -> Broken:
+    for client in played.clients:
+        if client.ended - client.began > TIMEOUT + 120:
+            yield f"ended after {client.ended - client.began:.0f} s with a deadline of {TIMEOUT} s"
+
+
+@invariant
+def tells_one_story(played: Played) -> Broken:
+    """Exit code, JSON document and event stream agree."""
+    for client in played.clients:
+        result = document(client)
+        last = client.events[-1] if client.events else None
+        if result is None or client.code is None:
+            continue
+        if result["exitCode"] != client.code:
+            yield f"exit code {client.code}, the document says {result['exitCode']}"
+        if not isinstance(last, Finished):
+            yield f"the last event is {last}"
+        elif (last.exit_code, last.outcomes) != (client.code, result["outcomes"]):
+            yield f"the last event says {last.exit_code}, {last.outcomes}, the document {result['outcomes']}"
+        if Counter(slot["outcome"] for slot in result["slots"]) != result["outcomes"]:
+            yield f"{result['outcomes']} are not the outcomes of the slots"
+
+
+@invariant
+def accounts_for_every_slot(played: Played) -> Broken:
+    for client in played.clients:
+        result, plan = document(client), _plan(client)
+        if result is None or plan is None:
+            continue
+        named, planned = {slot["slot"] for slot in result["slots"]}, {slot.slot for slot in plan.slots}
+        if named != planned:
+            yield f"the result names {sorted(named)}, the plan {sorted(planned)}"
+        if client is played.clients[0] and named != played.witness.before.keys():
+            yield f"the result names {sorted(named)}, there were {sorted(played.witness.before)}"
+
+
+@invariant
+def is_never_left_suspended(played: Played) -> Broken:
+    """A JobSet that is suspended at the end has a record that says so, or somebody else suspended it."""
+    if any(deed.what == "suspends" for deed in played.scenario.deeds) or not played.witness.is_suspended:
+        return
+    record = played.cluster.record() or {}
+    last = played.clients[-1]
+    if record.get("phase") != "suspending" or record.get("state") == "finished":
+        yield f"suspended, and its record says {record}"
+    elif len(played.clients) > 1 and last.code in (0, 4):
+        yield f"suspended after the second client ended with {last.code}"
+
+
+@invariant
+def destroys_nothing(played: Played) -> Broken:
+    """Where nothing happens to the Pods from outside, nothing fails, and nothing is spent beyond the plan."""
+    if not played.scenario.only_transport:
+        return
+    yield from played.witness.failed
+    before, deletes = played.witness.counters_before, _deletes_pods(played)
+    for name, spent in played.witness.counters().items():
+        pods = sum(slot.startswith(f"{name.removeprefix(NAME + '-').rpartition('-')[0]}/") for slot in deletes)
+        if spent - before.get(name, 0) > pods:
+            yield f"{name} has {spent - before.get(name, 0)} failures more, and the plan deletes {pods} of its Pods"
+
+
+def _deletes_pods(played: Played) -> list[str]:
+    """The slots whose Pods a plan deletes one by one: each is a failure of its Job."""
+    plans = [plan for client in played.clients if (plan := _plan(client))]
+    return [slot.slot for plan in plans if plan.trigger == "pods" for slot in plan.slots if slot.trigger]
+
+
+@invariant
+def changes_nothing_where_it_refuses(played: Played) -> Broken:
+    if len(played.clients) > 1 or played.clients[0].code not in (2, 3):
+        return
+    sent = [request for request in played.cluster.requests if request.changes and not request.path.endswith("/exec")]
+    if sent:
+        yield f"refused, but sent {sent[0].method} {sent[0].path}"
+
+
+@invariant
+def restarts_nothing_twice(played: Played) -> Broken:
+    """One operation, carried on or not, starts each container once, and makes one new Pod for each slot."""
+    if not played.scenario.only_transport or (len(played.clients) > 1 and not played.scenario.resumes):
+        return
+    for slot, was in played.witness.before.items():
+        for name, times in played.witness.starts(was.uid).items():
+            if times > 1:
+                yield f"container {name} of {slot} was started {times} times"
+        if len(played.witness.created[slot]) > 1:
+            yield f"{slot} got {len(played.witness.created[slot])} new Pods"
+
+
+@invariant
+def says_what_became_of_each_slot(played: Played) -> Broken:
+    """What the document says of a slot is what the store shows, where only this client touched it."""
+    client = played.clients[0]
+    result = document(client)
+    if result is None or not played.scenario.only_transport or len(played.clients) > 1:
+        return
+    now = played.witness.now()
+    for slot in result["slots"]:
+        was, became = played.witness.before.get(slot["slot"]), now.get(slot["slot"])
+        if was is None or became is None:
+            yield f"{slot['slot']} is {slot['outcome']} by the document, and was {was}, is {became}"
+            continue
+        fresh = became.uid == was.uid and all(became.containers[n] != was.containers[n] for n in was.containers)
+        truth = "recreated" if became.uid != was.uid else "restarted" if fresh else "unchanged"
+        if slot["outcome"] in ("restarted", "recreated", "unchanged") and slot["outcome"] != truth:
+            yield f"{slot['slot']} is {slot['outcome']} by the document and {truth} by the store"
+        if slot["outcome"] in ("restarted", "recreated") and not became.ready:
+            yield f"{slot['slot']} is {slot['outcome']} by the document and not Ready"
+
+
+@invariant
+def asks_in_moderation(played: Played) -> Broken:
+    """No hot loop: no second with more requests than Pods and a few explain."""
+    most = 40 + 8 * len(played.witness.before)
+    for second, number in Counter(int(request.time) for request in played.cluster.requests).items():
+        if number > most:
+            kinds = Counter(r.method + " " + r.path for r in played.cluster.requests if int(r.time) == second)
+            yield f"{number} requests within one second: {kinds.most_common(2)}"
+            return
+
+
+@invariant
+def ends_as_if_undisturbed(played: Played) -> Broken:
+    """When all is over and a client carried on, everything it was to restart is restarted, once, and Ready."""
+    last = played.clients[-1]
+    if not played.scenario.only_transport or len(played.clients) < 2 or not played.scenario.resumes:
+        return
+    if last.code != 0:
+        yield f"the client that carried on ended with {last.code}: {last.stderr[-300:]}"
+    plan = _plan(last)
+    now = played.witness.now()
+    for slot in plan.slots if plan and last.code == 0 else ():
+        was, became = played.witness.before.get(slot.slot), now.get(slot.slot)
+        if was is None or became is None or not became.ready:
+            yield f"{slot.slot} was {was} and is {became}"
+        elif slot.trigger and became.uid == was.uid and became.containers == was.containers:
+            yield f"{slot.slot} was not restarted"
+
+
+@invariant
+def gives_away_no_credential(played: Played) -> Broken:
+    token = played.cluster.server.token
+    for client in played.clients:
+        if token in client.stdout or token in client.stderr or token in str(client.events):
+            yield "the token is in what it printed"

@@ -1,0 +1,202 @@
+"""What a seed stands for: a JobSet, a command line, what goes wrong, what others do, how the client dies, and what
+comes after."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from msgspec import Struct
+
+from jobset_restart.simulator.faults import Fault
+from jobset_restart.simulator.store import Obj
+from tests.e2e import manifests as make
+from tests.simulation.cluster import DEEDS, NAME
+from tests.simulation.program import Death
+
+LASTS = 60.0
+"""Everything that goes wrong is over so many seconds after the first client began."""
+TIMEOUT = 900
+
+REQUEST_FAULTS = ("unauthorized", "throttled", "error", "unavailable", "reset", "lost", "hang", "slow", "stale")
+WATCH_FAULTS = ("watch-cut", "watch-stall", "watch-expired", "watch-error", "watch-doubled")
+EXEC_FAULTS = ("exec-refused", "exec-cut", "exec-hang")
+POD_FAULTS = ("exit", "crash", "stuck", "pull", "pull-error")
+
+
+class Deed(Struct, frozen=True):
+    """Somebody else does something to the JobSet, `at` seconds after the client began."""
+
+    at: float
+    what: str
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """`trouble` is what kinds of things go wrong. `rotates` is when the token is replaced, `skew` how much the client's
+    clock is ahead, both in seconds. `resumes` says whether an unfinished operation is carried on with --resume or the
+    restart is begun again."""
+
+    seed: int
+    kind: str
+    manifest: Obj
+    nodes: int
+    age: float
+    options: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
+    deeds: tuple[Deed, ...] = ()
+    death: Death | None = None
+    rotates: float | None = None
+    skew: float = 0.0
+    resumes: bool = True
+
+    @property
+    def touches_pods(self) -> bool:
+        """Whether Pods fail or stand still without the restart having to do with it."""
+        return any(fault.group in ("pod", "node") for fault in self.faults)
+
+    @property
+    def only_transport(self) -> bool:
+        """Whether only the way to the API server, or the client itself, was disturbed."""
+        return not self.touches_pods and not self.deeds
+
+    def title(self) -> str:
+        faults = [f"{f.kind} {f.target} x{f.share:g} at {f.at:.1f}s for {f.lasts:.1f}s" for f in self.faults]
+        deeds = [f"somebody {deed.what} it at {deed.at:.1f}s" for deed in self.deeds]
+        end = [str(self.death)] if self.death else []
+        more = [f"token rotated at {self.rotates:.1f}s"] if self.rotates is not None else []
+        more += [f"clock {self.skew:+.0f}s"] if self.skew else []
+        then = "then --resume" if self.resumes else "then again"
+        return f"{self.kind}, jsr restart {' '.join(self.options)}; {'; '.join([*faults, *deeds, *more, *end, then])}"
+
+
+def from_seed(seed: int) -> Scenario:
+    """The scenario of a seed: the same for the same seed, as long as this file does not change."""
+    draw = random.Random(f"scenario {seed}")
+    kind = draw.choice(["never", "never", "onfailure", "native", "ordered", "groups"])
+    manifest = _manifest(draw, kind)
+    faults, deeds, death, rotates, skew = list[Fault](), list[Deed](), None, None, 0.0
+    troubles = draw.choices(
+        ["requests", "watch", "exec", "away", "node", "pods", "deeds", "death", "token", "skew"],
+        weights=[5, 5, 2, 2, 1, 2, 2, 5, 1, 1],
+        k=draw.choice([0, 1, 1, 1, 2, 2, 3]),
+    )
+    for trouble in dict.fromkeys(troubles):
+        match trouble:
+            case "requests":
+                faults += [_request_fault(draw) for _ in range(draw.randint(1, 3))]
+            case "watch":
+                faults += [_fault(draw, draw.choice(WATCH_FAULTS)) for _ in range(draw.randint(1, 2))]
+            case "exec":
+                faults.append(_fault(draw, draw.choice(EXEC_FAULTS)))
+            case "away":
+                faults.append(Fault(kind="apiserver", at=draw.uniform(0.0, 6.0), lasts=draw.choice([3.0, 10.0, 30.0])))
+            case "node":
+                faults.append(Fault(kind="node", at=draw.uniform(0.0, 6.0), lasts=draw.uniform(5, 50), target="node-1"))
+            case "pods":
+                faults.append(_fault(draw, draw.choice(POD_FAULTS), share=draw.choice([0.3, 1.0])))
+            case "deeds":
+                deeds.append(Deed(draw.uniform(0.0, 8.0), draw.choice(sorted(DEEDS))))
+            case "death":
+                death = _death(draw)
+            case "token":
+                rotates = draw.uniform(0.0, 6.0)
+            case "skew":
+                skew = draw.choice([-3600.0, -40.0, 40.0, 3600.0])
+    return Scenario(
+        seed=seed,
+        kind=kind,
+        manifest=manifest,
+        nodes=draw.randint(2, 4),
+        age=draw.choice([5.0, 60.0, 700.0]),
+        options=_options(draw, kind),
+        faults=tuple(faults),
+        deeds=tuple(deeds),
+        death=death,
+        rotates=rotates,
+        skew=skew,
+        resumes=draw.random() < 0.75,
+    )
+
+
+def _manifest(draw: random.Random, kind: str) -> Obj:
+    if kind == "native":
+        return make.native(NAME, workers=draw.randint(1, 4), max_restarts=draw.choice([3, 10, 100]))
+    command = draw.choice([make.handles_term(), make.handles_term(1), make.IGNORES_TERM, ["python", "train.py"]])
+    policy = "OnFailure" if kind == "onfailure" else "Never"
+    backoff = draw.choice([6, 100, make.UNLIMITED]) if policy == "OnFailure" else draw.choice([0, 0, 6])
+    job = {"podReplacementPolicy": draw.choice(["Failed", "TerminatingOrFailed"])}
+    common: dict[str, Any] = {
+        "restart_policy": policy,
+        "backoff_limit": backoff,
+        "grace": draw.choice([0, 2, 8]),
+        "job": job,
+    }
+
+    def part(name: str, most: int, jobs: int = 1) -> Obj:
+        return make.replicated_job(
+            name, make.container(command=command), pods=draw.randint(1, most), jobs=jobs, **common
+        )
+
+    if kind == "ordered":
+        order = {"startupPolicyOrder": "InOrder"}
+        return make.jobset(NAME, part("broker", 1), part("workers", 4), startupPolicy=order)
+    if kind == "groups":
+        return make.jobset(NAME, part("driver", 1), part("workers", 2, jobs=draw.randint(2, 3)))
+    return make.jobset(NAME, part("workers", 6))
+
+
+def _options(draw: random.Random, kind: str) -> tuple[str, ...]:
+    how = {
+        "native": [(), ("--in-place",), ("--via", "native"), ("--recreate",), ("--via", "image"), ("--via", "jobs")],
+        "onfailure": [
+            (),
+            ("--in-place",),
+            ("--via", "signal"),
+            ("--recreate",),
+            ("--via", "jobs"),
+            ("--via", "suspend"),
+        ],
+    }.get(
+        kind,
+        [
+            (),
+            ("--in-place",),
+            ("--via", "image"),
+            ("--recreate",),
+            ("--via", "suspend"),
+            ("--via", "jobs"),
+            ("--via", "pods"),
+        ],
+    )
+    options = draw.choice(how)
+    if draw.random() < 0.15 and options != ("--recreate",) and "suspend" not in options and "native" not in options:
+        options += ("--replicated-job", "workers")
+    if draw.random() < 0.1:
+        options += ("--min-ready-seconds", str(draw.choice([1, 5])))
+    if draw.random() < 0.1:
+        options += ("--concurrency", "1")
+    return options
+
+
+def _fault(draw: random.Random, kind: str, share: float | None = None) -> Fault:
+    at = draw.uniform(0.0, 10.0) if draw.random() < 0.8 else 0.0
+    lasts = draw.choice([0.5, 3.0, 10.0, 30.0])
+    return Fault(
+        kind=kind, at=at, lasts=min(lasts, LASTS - at), share=draw.choice([0.3, 1.0]) if share is None else share
+    )
+
+
+def _request_fault(draw: random.Random) -> Fault:
+    kind = draw.choice(REQUEST_FAULTS)
+    target = draw.choice(["*", "*", "patch *", "delete *", "get *", "list *", "patch jobsets*", "create *", "watch *"])
+    at = draw.uniform(0.0, 8.0)
+    lasts = draw.choice([0.5, 2.0, 10.0, 25.0])
+    share = draw.choice([0.2, 0.5, 1.0]) if kind != "unauthorized" else draw.choice([0.1, 0.3])
+    return Fault(kind=kind, at=at, lasts=lasts, target=target, share=share, seconds=draw.choice([1.0, 3.0]))
+
+
+def _death(draw: random.Random) -> Death:
+    kind = draw.choice(["kill", "kill", "kill", "interrupt", "twice"])
+    if draw.random() < 0.5:
+        return Death(kind=kind, at=draw.uniform(0.0, 12.0))
+    return Death(kind=kind, step=int(draw.lognormvariate(4.5, 1.0)) + 1)
