@@ -164,12 +164,12 @@ def _as_it_was(slot: SlotPlan) -> SlotState:
 def _slot(case: Case, state: SlotState, record: Record, *, lost: bool = False) -> SlotPlan:
     pods = [pod for pod in (state.pod, *state.leftovers) if pod is not None and not ended(pod)]
     since = seconds(record.started)
-    if case.trigger == "native":
-        since = int(since)  # startedAt is in whole seconds; nothing but the operation restarts a Pod this soon
+    if case.trigger in ("native", "signal"):
+        since = int(since)  # startedAt is in whole seconds; nothing but the operation restarts a container this soon
     young = frozenset(p.metadata.uid for p in pods if seconds(p.metadata.creation_timestamp) >= int(since))
     in_place = case.trigger in IN_PLACE and not lost
     going = case.trigger == "suspend" and any(pod.metadata.deletion_timestamp for pod in pods)
-    sent = _sent(case, state, record) if in_place else bool(young) or going or not pods
+    sent = _sent(case, state, record, since) if in_place else bool(young) or going or not pods
     return SlotPlan(
         state=state,
         trigger=case.trigger,
@@ -183,7 +183,7 @@ def _slot(case: Case, state: SlotState, record: Record, *, lost: bool = False) -
     )
 
 
-def _sent(case: Case, state: SlotState, record: Record) -> bool:
+def _sent(case: Case, state: SlotState, record: Record, since: float) -> bool:
     if state.pod is None:
         return True
     if case.trigger == "image":
@@ -194,7 +194,7 @@ def _sent(case: Case, state: SlotState, record: Record) -> bool:
         outdated = case.snapshot.jobset.status.previous_in_place_restart_attempt
         begun = outdated is not None and outdated >= wanted - 1
         return begun or any((attempt(pod) or 0) >= wanted for pod in case.snapshot.pods())
-    return all(_started(state.pod, name) >= seconds(record.started) for name in _names(case, state.pod))
+    return all(_started(state.pod, name) >= since for name in _names(case, state.pod))
 
 
 def _came_since(pod: Pod, record: Record) -> bool:

@@ -313,3 +313,14 @@ def test_a_record_that_does_not_fit_is_refused(fields: dict[str, Any]) -> None:
     recorded = structs.replace(record("native"), **fields)
     with pytest.raises(ValueError, match="cannot be carried on"):
         carry_on(native_snapshot(), recorded)
+
+
+def test_a_signal_that_restarted_a_container_within_the_first_second_is_not_sent_again() -> None:
+    """startedAt has whole seconds, the record's time milliseconds."""
+    began = record("signal")
+    began.started = claim.timestamp(STARTED + 0.7)
+    within = build.status(restarts=1, state={"running": {"startedAt": "2026-01-01T01:00:00Z"}})
+    earlier = build.status(state={"running": {"startedAt": "2026-01-01T00:30:00Z"}})
+    snapshot = build.snapshot(build.jobset(pods=2), [build.pod(0, statuses=[within]), build.pod(1, statuses=[earlier])])
+    plan = carry_on(snapshot, began)
+    assert [slot.sent for slot in plan.slots] == [True, False]

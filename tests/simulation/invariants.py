@@ -163,6 +163,8 @@ def says_what_became_of_each_slot(played: Played) -> Broken:
             continue
         fresh = became.uid == was.uid and all(became.containers[n] != was.containers[n] for n in was.containers)
         truth = "recreated" if became.uid != was.uid else "restarted" if fresh else "unchanged"
+        if slot["outcome"] == "unchanged" and played.scenario.kind == "native" and result["strategy"] == "recreate":
+            continue  # new Pods restart the others in place: the plan says so
         if slot["outcome"] in ("restarted", "recreated", "unchanged") and slot["outcome"] != truth:
             yield f"{slot['slot']} is {slot['outcome']} by the document and {truth} by the store"
         if slot["outcome"] in ("restarted", "recreated") and not became.ready:

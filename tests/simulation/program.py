@@ -51,7 +51,7 @@ class Ended(Struct, kw_only=True):
     """Whether its death came in time."""
 
 
-class _Killed(Exception):
+class _Killed(BaseException):
     """The process is no more."""
 
 
