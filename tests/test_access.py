@@ -19,6 +19,7 @@ from yarl import URL
 
 from jobset_restart.cluster import HttpCluster, connect, kubeconfig
 from jobset_restart.cluster.proxy import bypassed, proxy_for
+from jobset_restart.cluster.secret import plain_words
 from jobset_restart.errors import AccessError, JsrError, Unreachable
 from jobset_restart.objects import Pod
 from jobset_restart.writes import Exec, pod_path
@@ -328,6 +329,21 @@ def test_what_a_plugin_says_in_plain_words_is_passed_on(tmp_path: pathlib.Path) 
     user = {"exec": plugin_that(tmp_path, "echo 'Your session has expired, run: aws sso login' >&2; exit 1")}
     with pytest.raises(AccessError, match="session has expired, run: aws sso login"):
         asyncio.run(connect(apiserver.kubeconfig(tmp_path / "config", "http://127.0.0.1:9", user)))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Your session has expired, run: aws sso login", "Your session has expired, run: aws sso login"),
+        (f"bad token {CANARY}: sign in", "bad token *** sign in"),
+        (f"token={CANARY}: sign in", "*** sign in"),
+        ("password: hunter now", "password: *** now"),
+        ("eyJhbGciOi.eyJzdWIi.c2ln and QWxhZGRpbjpvcGVuc2VzYW1l", "*** and ***"),
+        ("use gke-gcloud --auth-mode 2.1.0 (exit 3)", "use *** --auth-mode 2.1.0 (exit 3)"),
+    ],
+)
+def test_plain_words(said: str, shown: str) -> None:
+    assert plain_words(said) == shown
 
 
 def test_a_plugin_that_hangs_ends_with_whoever_waited_for_it(tmp_path: pathlib.Path) -> None:

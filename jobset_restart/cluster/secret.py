@@ -35,5 +35,5 @@ def plain_words(text: str) -> str:
         core = word.strip("'\"()[]{}<>.,:;!?`")
         fine = not core or (_PLAIN.fullmatch(core) is not None and not guarded)
         said.append(word if fine else HIDDEN)
-        guarded = bool(_TELLING.search(core)) and word.endswith((":", "="))
+        guarded = bool(_TELLING.search(core)) and core.isalnum() and word.endswith((":", "="))
     return re.sub(rf"{re.escape(HIDDEN)}( {re.escape(HIDDEN)})+", HIDDEN, " ".join(said))

@@ -37,9 +37,10 @@ def write(
     user: Config | None = None,
     context: Config | None = None,
     context_name: str = "test",
+    names: str = "test",
 ) -> str:
     """A kubeconfig of one cluster, user and context: the given one's, with these fields changed (None: taken away)
-    and with `user` in the place of its user. Returns its path."""
+    and with `user` in the place of its user. `names` is what cluster and user are called. Returns its path."""
     old = load(kubeconfig)
     reached = {**old["clusters"][0]["cluster"], **(cluster or {})}
     if reached.get("certificate-authority"):
@@ -48,9 +49,9 @@ def write(
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context_name,
-        "clusters": [{"name": "test", "cluster": {k: v for k, v in reached.items() if v is not None}}],
-        "users": [{"name": "test", "user": old["users"][0]["user"] if user is None else user}],
-        "contexts": [{"name": context_name, "context": {"cluster": "test", "user": "test", **(context or {})}}],
+        "clusters": [{"name": names, "cluster": {k: v for k, v in reached.items() if v is not None}}],
+        "users": [{"name": names, "user": old["users"][0]["user"] if user is None else user}],
+        "contexts": [{"name": context_name, "context": {"cluster": names, "user": names, **(context or {})}}],
     }
     path = folder / f"kubeconfig-{len([*folder.glob('kubeconfig-*')])}"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -1,7 +1,8 @@
-"""A way to the API server that can be cut and mended without anybody else noticing."""
+"""Ways to the API server that can be cut and mended without anybody else noticing."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
@@ -51,20 +52,27 @@ class Relay:
                 near, _ = listener.accept()
             except OSError:
                 return
-            try:
-                far = socket.create_connection(self._target, timeout=5)
-            except OSError:
+            threading.Thread(target=self._serve, args=(listener, near), daemon=True).start()
+
+    def _serve(self, listener: socket.socket, near: socket.socket) -> None:
+        try:
+            far = self._far(near)
+        except OSError:
+            _end(near)
+            return
+        far.settimeout(None)
+        with self._lock:
+            if listener.fileno() == -1:
                 _end(near)
-                continue
-            far.settimeout(None)
-            with self._lock:
-                if listener.fileno() == -1:
-                    _end(near)
-                    _end(far)
-                    return
-                self._sockets |= {near, far}
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                _end(far)
+                return
+            self._sockets |= {near, far}
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _far(self, near: socket.socket) -> socket.socket:
+        """The connection to the server. Raises OSError where there is to be none."""
+        return socket.create_connection(self._target, timeout=5)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -74,6 +82,30 @@ class Relay:
             _end(each)
         with self._lock:
             self._sockets -= {source, sink}
+
+
+class Proxy(Relay):
+    """The same as an HTTP proxy that wants a user and a password."""
+
+    def __init__(self, server: str, user: str, password: str) -> None:
+        super().__init__(server)
+        self._wanted = base64.b64encode(f"{user}:{password}".encode())
+
+    def _far(self, near: socket.socket) -> socket.socket:
+        asked = b""
+        near.settimeout(5)
+        while not asked.endswith(b"\r\n\r\n"):
+            data = near.recv(65536)
+            if not data:
+                raise ConnectionResetError
+            asked += data
+        near.settimeout(None)
+        if self._wanted not in asked:
+            near.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            raise PermissionError
+        far = super()._far(near)
+        near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return far
 
 
 def _end(which: socket.socket) -> None:
