@@ -339,7 +339,7 @@ def test_what_a_plugin_says_in_plain_words_is_passed_on(tmp_path: pathlib.Path) 
         (f"token={CANARY}: sign in", "*** sign in"),
         ("password: hunter now", "password: *** now"),
         ("eyJhbGciOi.eyJzdWIi.c2ln and QWxhZGRpbjpvcGVuc2VzYW1l", "*** and ***"),
-        ("use gke-gcloud --auth-mode 2.1.0 (exit 3)", "use *** --auth-mode 2.1.0 (exit 3)"),
+        ("use gke-gcloud --auth-mode 2.1.0 (exit 3)", "use gke-gcloud --auth-mode 2.1.0 (exit 3)"),
     ],
 )
 def test_plain_words(said: str, shown: str) -> None:
