@@ -17,6 +17,11 @@ GIVEN_UP = REFUSALS - {"ErrImagePull"}
 """Reasons for which a slot that went first is not waited for any longer. ErrImagePull is tried again at once."""
 
 
+PROVING_SECONDS = 2.0
+"""How long a slot that went first must stay Ready before the others follow: a program that ends as soon as it starts is
+Ready for a moment, where it has no readinessProbe."""
+
+
 class Turn(Struct, frozen=True):
     """What to do now: send the stage, wait for something to change, or nothing any more ("over"). `halted` is then why
     the later stages are not sent, and `failed` the slots that are given up."""
@@ -42,18 +47,18 @@ class Turns:
         self._plain = False
         """Whether references without a tag are sent, because the container runtime refused one with tag and digest."""
 
-    def next(self, tracker: Tracker) -> Turn:
-        """The next thing to do, by what the tracker has seen."""
+    def next(self, tracker: Tracker, now: float) -> Turn:
+        """The next thing to do, by what the tracker has seen. `now` is the time, in seconds since the epoch."""
         if self._ahead is not None and (refused := self._refused(self._ahead, tracker)):
             return self._without_tag(self._ahead, refused) or self._halt(tracker, refused)
         stage = self._left[0] if self._left else None
         if stage is None:
-            undecided = self._ahead is not None and self._ahead.otherwise and not self._back(tracker)
+            undecided = self._ahead is not None and self._ahead.otherwise and not self._back(tracker, now)
             return WAIT if undecided and not self._failed(tracker) else Turn("over")
         if stage.after == "stopped" and not tracker.stopped:
             return WAIT
         if stage.after == "ready":
-            back = self._back(tracker)
+            back = self._back(tracker, now)
             if failed := self._failed(tracker):
                 return self._halt(tracker, [failed])
             if not back or not _complete(stage.complete, tracker):
@@ -67,9 +72,10 @@ class Turns:
         actions = stage.otherwise if self._plain and stage.otherwise else stage.actions
         return Turn("send", structs.replace(stage, actions=actions))
 
-    def _back(self, tracker: Tracker) -> bool:
+    def _back(self, tracker: Tracker, now: float) -> bool:
         """Whether every slot sent so far is back. Each is looked at until it is, and not again."""
-        while self._awaited and tracker.slots[self._awaited[-1]].state == "ready":
+        for_ = PROVING_SECONDS if self._ahead is not None and self._left else 0.0
+        while self._awaited and _stayed(tracker.slots[self._awaited[-1]], for_, now):
             self._awaited.pop()
         return not self._awaited
 
@@ -103,6 +109,11 @@ class Turns:
         if not untouched:
             return Turn("over")
         return Turn("over", halted=f"not touched, for {names} did not come back", failed=tuple(t.slot for t in failed))
+
+
+def _stayed(track: SlotTrack, seconds: float, now: float) -> bool:
+    """Whether the slot is back, and has been for so long."""
+    return track.state == "ready" and (track.ready_since is None or now - track.ready_since >= seconds)
 
 
 def _complete(replicated_jobs: tuple[str, ...], tracker: Tracker) -> bool:

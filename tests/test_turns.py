@@ -17,7 +17,7 @@ from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
 from jobset_restart.triggers.signal import Probe
-from jobset_restart.turns import Turn, Turns
+from jobset_restart.turns import PROVING_SECONDS, Turn, Turns
 from jobset_restart.writes import Write
 from tests import build
 
@@ -42,7 +42,7 @@ class Walk:
     def go(self) -> Turn:
         """Does what is to be done until there is something to wait for."""
         while True:
-            turn = self.last = self.turns.next(self.tracker)
+            turn = self.last = self.turns.next(self.tracker, self.now)
             if turn.kind == "over":
                 self.tracker.leave(turn.halted, turn.failed, self.now)
             if turn.stage is None:
@@ -65,8 +65,11 @@ class Walk:
         self.go()
 
     def back(self, *slots: str) -> None:
+        """These slots are seen back, and some time passes."""
         for slot in slots:
             self.see(slot, statuses=[build.status(restarts=1)])
+        self.now += PROVING_SECONDS
+        self.go()
 
     def waits(self, slot: str, reason: str) -> None:
         self.see(slot, ready=False, statuses=[build.status(state={"waiting": {"reason": reason}}, containerID="")])
@@ -254,6 +257,17 @@ def test_a_runtime_nothing_is_known_of_gets_one_pod_first() -> None:
     assert "JSR311" in {f.id for f in run.plan.findings}
     run.back("workers/0/0")
     assert run.sent == ["workers/0/0", "workers/0/1", "workers/0/2"]
+
+
+def test_a_program_that_ends_as_it_starts_is_no_proof() -> None:
+    """It is Ready for a moment."""
+    run = walk(build.several({"workers": 3}), canary=1)
+    run.see("workers/0/0", statuses=[build.status(restarts=1)])
+    assert run.tracker.slots[Slot("workers", 0, 0)].state == "ready"
+    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    run.see("workers/0/0", ready=False, statuses=[build.status(restarts=1, state=ended)])
+    assert run.sent == ["workers/0/0"]
+    assert run.outcome[2] == {"failed": 1, "unchanged": 2}
 
 
 def test_a_container_that_runs_such_a_reference_proves_it() -> None:

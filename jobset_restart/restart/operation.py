@@ -170,7 +170,7 @@ class Operation:
             self._tell(self.tracker.sent_all(self.cluster.now()))
         turns = Turns(self.plan)
         while not self._stop.is_set():
-            turn = turns.next(self.tracker)
+            turn = turns.next(self.tracker, self.cluster.now())
             if turn.kind == "over":
                 self._tell(self.tracker.leave(turn.halted, turn.failed, self.cluster.now()))
                 self.triggered_all = True
