@@ -266,7 +266,10 @@ def test_a_program_that_ends_as_it_starts_is_no_proof() -> None:
     assert run.tracker.slots[Slot("workers", 0, 0)].state == "ready"
     ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
     run.see("workers/0/0", ready=False, statuses=[build.status(restarts=1, state=ended)])
+    assert run.last.kind == "wait"
+    run.see("workers/0/0", ready=False, phase="Failed", statuses=[build.status(restarts=1, state=ended)])
     assert run.sent == ["workers/0/0"]
+    assert run.outcome[0] == 4
     assert run.outcome[2] == {"failed": 1, "unchanged": 2}
 
 
