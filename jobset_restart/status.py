@@ -75,7 +75,7 @@ def _line(jobset: JobSet, jobs: list[Job], now: float, spoilt: str) -> JobSetRep
         if spoilt:
             raise ValueError(spoilt)
         return line_report(jobset, jobs, now)
-    except (ValueError, OverflowError) as error:  # a time or a number that is none, in one of its many strings
+    except (ValueError, OverflowError, JsrError) as error:  # a time or a number that is none, or out of all bounds
         return unreadable(jobset.metadata.name, jobset.metadata.namespace, str(error))
 
 
@@ -107,11 +107,11 @@ async def _refine(
     snapshots: dict[Key, Snapshot] = {}
     for key in asked:
         if key not in spoilt:
-            with contextlib.suppress(ValueError, OverflowError):
+            with contextlib.suppress(ValueError, OverflowError, JsrError):
                 snapshots[key] = take(jobsets[key], jobs.get(key, []), by_name[key], None, cluster.now())
     await add_refusals(cluster, namespace, list(snapshots.values()))
     for key, snapshot in snapshots.items():
-        with contextlib.suppress(ValueError, OverflowError):
+        with contextlib.suppress(ValueError, OverflowError, JsrError):
             refine(lines[key], snapshot)
 
 

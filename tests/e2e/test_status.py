@@ -131,6 +131,42 @@ def test_watch_shows_a_restart_go_by(place: Place, jsr: Jsr) -> None:
     assert "Restarting" in states
 
 
+def test_of_a_restart_under_way_and_left(place: Place, jsr: Jsr) -> None:
+    """No restart is advised that would be refused; what was left unfinished is neither hidden nor replaced unsaid."""
+    place.create(jobset("train", replicated_job("workers", container(command=IGNORES_TERM), grace=10)))
+    place.settled("train")
+    restarting = jsr.start_restart("train", "--in-place")
+    operation = place.until_claimed("train")["id"]
+    advice = jsr.status("train")["advice"]
+    assert advice["trigger"] == ""
+    assert advice["reason"].startswith("refused: ")
+    assert operation in advice["reason"]
+    assert advice["follow"] == f"jsr status train -n {place.namespace} --watch"
+    assert operation in jsr.restart("train", "--in-place").exited(6).stderr
+    restarting.interrupt()
+    restarting.wait().exited(130)
+    carry_on = f"jsr restart train -n {place.namespace} --resume {operation}"
+    assert jsr.status("train")["advice"]["follow"] == carry_on
+    plan = jsr.run("restart", "train", "--recreate", "--dry-run=client", "-o", "json").exited(0).document
+    assert (plan["unfinished"]["id"], plan["unfinished"]["total"]) == (operation, 2)
+    assert carry_on in jsr.run("restart", "train", "--recreate", "--dry-run=client").exited(0).stdout
+    resumed = jsr.restart("train", "--resume", operation).exited(0).document
+    assert resumed["operation"] == operation
+    assert jsr.status("train")["operation"]["done"] == 2
+
+
+@pytest.mark.parametrize("kind", ["jobset.jobset.x-k8s.io/", "jobset/", "js/"])
+def test_options_before_the_command_and_names_as_they_are_printed(place: Place, jsr: Jsr, kind: str) -> None:
+    place.create(jobset("train", suspend=True))
+    before = ("-n", place.namespace, "-o", "json", "--kubeconfig", jsr.kubeconfig)
+    document = jsr.run(*before, "status", f"{kind}train", namespaced=False).exited(0).document
+    assert (document["name"], document["namespace"]) == ("train", place.namespace)
+    assert document["context"]
+    refused = jsr.run(*before, "restart", f"{kind}train", "--yes", namespaced=False).exited(3).document
+    assert (refused["jobset"], refused["context"]) == ("train", document["context"])
+    assert jsr.run(*before, "wait", f"{kind}train", "--timeout", "1s", namespaced=False).code == 124
+
+
 def _documents(text: str) -> list[dict[str, str]]:
     decoder, found, at = json.JSONDecoder(), [], 0
     while (at := text.find("{", at)) != -1:
