@@ -141,7 +141,7 @@ def _for_resume(finding: Finding, waited_for: list[SlotState], record: Record) -
         return finding
     names = sorted({state.node_name for state in waited_for if dead(state)})
     options = " ".join(f"--node-down {name}" for name in names)
-    todo = f"if the machine is really off: --resume {record.id} {options}; if it is only cut off, mend it first"
+    todo = f"if the machine is really off: --resume {record.id} {options}; if it is only cut off, repair it first"
     return structs.replace(finding, todo=todo)
 
 

@@ -187,8 +187,8 @@ async def until_well(
 
 def _not_in_time(name: str, namespace: str, within: float, seen: JobSetReport | None) -> DeadlineExceeded:
     if seen is None:
-        return DeadlineExceeded(f"JobSet {name} could not be looked at within {within:g} s")
+        return DeadlineExceeded(f"JobSet {name} could not be read within {within:g} s")
     counts = f"{seen.state}, {seen.ready:,}/{seen.expected:,} Pods ready"
     return DeadlineExceeded(
-        f"JobSet {name} is not well after {within:g} s: {counts}", f"`jsr status {name} -n {namespace}` says why"
+        f"JobSet {name} is not ready after {within:g} s: {counts}", f"`jsr status {name} -n {namespace}` says why"
     )

@@ -17,7 +17,7 @@ from jobset_restart.report import JobSetReport, Report
 def status(name: str | None, where: Where, *, all_namespaces: bool, watch: bool, form: str) -> int:
     """Prints the status on stdout. Raises the errors of jobset_restart.errors."""
     if name and all_namespaces:
-        raise UsageError("a JobSet is named by its namespace: -A and NAME do not go together")
+        raise UsageError("-A and NAME contradict each other: a name means the JobSet of one namespace")
     if where.namespace and all_namespaces:
         raise UsageError(f"-A and -n {where.namespace} contradict each other")
     check_names(name, where)
@@ -111,7 +111,7 @@ def explain(finding: str | None) -> int:
         return 0
     kind = known.get(finding.upper())
     if kind is None:
-        raise UsageError(f"there is no finding {finding!r}", "`jsr explain` lists all")
+        raise UsageError(f"no finding has the id {finding!r}", "`jsr explain` lists all")
     print(f"{kind.id}: {kind.title} ({kind.severity})\n\n{kind.text}\n")
     if kind.final:
         print("It cannot be let through with --allow.\n")

@@ -34,7 +34,7 @@ from jobset_restart.report.plan import plan_report
 from jobset_restart.restart import Operation, Options, carry_on_command, decide, rehearse
 from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.view.text import counted, plain
+from jobset_restart.view.text import counted, doing, plain
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster, HttpCluster
@@ -48,7 +48,8 @@ def restart(wish: Wish, where: Where) -> int:
     request, seconds = wish.request(), wish.seconds()
     if wish.dry_run == "none" and not wish.yes and not sys.stdin.isatty():
         raise UsageError(
-            "there is no terminal to ask on: nothing was changed", "add --yes to go ahead without being asked"
+            "standard input is not a terminal, so nobody can be asked; nothing was changed",
+            "add --yes to go ahead without being asked",
         )
     check_names(wish.name, where)
     if wish.dry_run == "none":
@@ -129,9 +130,9 @@ async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request,
 async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str, request: Request) -> Plan:
     found = claim.lock(snapshot.jobset)
     if found is None or found.id != wanted:
-        known = f"its record is of operation {found.id}" if found else "it has no record of any"
+        known = f"the last one recorded is {found.id}" if found else "none is recorded"
         raise UsageError(
-            f"JobSet {snapshot.name} knows no operation {wanted}: {known}", f"see `jsr status {snapshot.name}`"
+            f"JobSet {snapshot.name} has no operation {wanted}: {known}", f"see `jsr status {snapshot.name}`"
         )
     record = found.record
     if record is None:
@@ -180,7 +181,10 @@ async def _plan_again(cluster: Cluster, namespace: str, wish: Wish, request: Req
     """The plan as of now: while the person read, the cluster went on. Raises Refused where it is another one."""
     plan = await _plan(cluster, namespace, wish, request)
     if plan.refused or (plan.trigger, len(plan.scope)) != (shown.trigger, len(shown.scope)):
-        raise Refused("the JobSet has changed while you were asked; nothing was changed", "look again and repeat")
+        raise Refused(
+            "the JobSet has changed since the plan was shown; nothing was changed",
+            "look at it again, then repeat the command",
+        )
     return plan
 
 
@@ -212,7 +216,7 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
 
 
 def _left_at_once(plan: Plan) -> tuple[str, str]:
-    left = f"left at once; operation {plan.operation} may be half sent, and a suspended JobSet not yet resumed"
+    left = f"left at once; operation {plan.operation} may be only partly sent, and a suspended JobSet not yet resumed"
     return left, f"carry on with `{carry_on_command(plan)}` when its claim has lapsed"
 
 
@@ -236,10 +240,8 @@ def _question(report: PlanReport) -> str:
     """It names the cluster: whoever has many is asked at the last moment."""
     context = f" (context {report.context})" if report.context else ""
     slots = sum(bool(slot.trigger) for slot in report.slots)
-    what = (
-        f"{report.strategy} restart of {counted(slots, 'slot')} of JobSet {report.namespace}/{report.jobset}{context}"
-    )
-    return f"{plain(what)} by {report.trigger}: go ahead? [y/N] "
+    what = f"{counted(slots, 'slot')} of JobSet {report.namespace}/{report.jobset}{context}"
+    return f"{doing(report.strategy, plain(what))} by {report.trigger}: go ahead? [y/N] "
 
 
 def _refuse(plan: Plan, wish: Wish) -> None:

@@ -130,7 +130,7 @@ def _opened(path: str, append: bool) -> int:
         file = os.open(path, flags if append else flags | os.O_EXCL, 0o666)
     except FileExistsError:
         raise UsageError(
-            f"--events {path}: there is such a file already; nothing was changed",
+            f"--events {path}: the file already exists; nothing was changed",
             "choose another, remove it, or add to it with --events-append",
         ) from None
     except (OSError, ValueError) as error:

@@ -75,16 +75,16 @@ class Wish(Struct, frozen=True, kw_only=True):
         )
         trigger_strategy = "in-place" if self.via in IN_PLACE else "recreate"
         if self.via and strategy and trigger_strategy != strategy:
-            raise UsageError(f"--via {self.via} is a way to restart {trigger_strategy}, which --{strategy} excludes")
+            raise UsageError(f"--via {self.via} and --{strategy} contradict each other")
         if self.fallback and (self.recreate or (self.via and trigger_strategy == "recreate")):
-            raise UsageError("--fallback recreate is for a restart in place")
+            raise UsageError("--fallback recreate only makes sense for a restart in place")
         if self.containers and (self.recreate or self.via in ("native", "suspend", "jobs", "pods")):
-            raise UsageError("-c restarts single containers, which only --in-place by image or signal can")
+            raise UsageError("-c restarts single containers, which only --via image and --via signal can do")
         if self.signal:
             self._check_signal()
         for wanted in self.allow:
             if wanted.upper() not in {kind.id for kind in kinds()}:
-                raise UsageError(f"--allow {wanted}: there is no such finding", "`jsr explain` lists all")
+                raise UsageError(f"--allow {wanted}: no finding has this id", "`jsr explain` lists all")
         if not 0 <= self.min_ready_seconds <= MOST_SECONDS:
             raise UsageError(f"--min-ready-seconds {self.min_ready_seconds:g} is not between 0 and a year")
         if self.wait is False and self.min_ready_seconds:
@@ -132,7 +132,7 @@ class Wish(Struct, frozen=True, kw_only=True):
 
     def _check_signal(self) -> None:
         if self.recreate or self.via not in ("", "signal"):
-            raise UsageError("--signal is for --via signal")
+            raise UsageError("--signal only goes with --via signal")
         try:
             number(self.signal or "")
         except ValueError as error:

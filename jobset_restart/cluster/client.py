@@ -162,7 +162,7 @@ class HttpCluster(SendsAll, Session):
                     if message.type == aiohttp.WSMsgType.BINARY:
                         channels.feed(message.data)
                     elif message.type == aiohttp.WSMsgType.ERROR:
-                        raise ExecFailed(f"{name}: what it sent is no exec's stream, or more than may come at once")
+                        raise ExecFailed(f"{name}: what it sent is not an exec stream, or too much at once")
         except TRANSPORT_ERRORS as error:
             raise transport_error(error, self.server, self._access.proxy) from None
         return channels.result()

@@ -103,7 +103,7 @@ class Stream(Generic[T]):
             status = msgspec.json.decode(raw.object, type=Status)
         except UNREADABLE as error:
             why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise StreamFailed(f"it sent something that is no event: {why}") from None
+            raise StreamFailed(f"it sent something that is not an event: {why}") from None
         if status.code == 410 or status.reason in ("Expired", "Gone"):
             raise Expired(status.message)
         raise StreamFailed(status.message[: limits.MESSAGE_CHARACTERS] or status.reason or "without a reason")

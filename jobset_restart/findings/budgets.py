@@ -127,7 +127,7 @@ def deletion_fails_job(case: Case) -> Hit | None:
     "blocker",
     "the exit code would not bring the container back",
     source="KEP-5307 restartPolicyRules; pkg/api/v1/pod ContainerShouldRestart; job controller, matchPodFailurePolicy",
-    todo="use --via image, for which neither restart policy nor exit code matter",
+    todo="use --via image, for which neither restart policy nor exit code matters",
     triggers=("signal",),
 )
 def exit_code(case: Case) -> Hit | None:

@@ -44,7 +44,7 @@ def digest_unknown(case: Case) -> Hit | None:
     "warning",
     "every Pod would ask the image registry",
     source="imagePullPolicy; kubelet, imageManager.EnsureImageExists",
-    todo="be sure that the registry answers and holds the digest; or use another trigger",
+    todo="make sure that the registry answers and has the digest; or use another trigger",
     triggers=("image",),
 )
 def always_pulls(case: Case) -> Hit | None:
@@ -71,7 +71,7 @@ def always_pulls(case: Case) -> Hit | None:
 @finding(
     "JSR303",
     "blocker",
-    "no shell to look at PID 1 with",
+    "there is no shell to inspect PID 1 with",
     source="exec of sh in the container",
     todo="use --via image, which needs nothing in the container",
     triggers=("signal",),
@@ -95,7 +95,7 @@ def no_shell(case: Case) -> Hit | None:
 @finding(
     "JSR304",
     "blocker",
-    "PID 1 would not die of the signal",
+    "PID 1 would survive the signal",
     source="pid_namespaces(7): signals to PID 1 from its own namespace need a handler; /proc/1/status SigCgt",
     todo="use --via image; or run the program under an init that handles TERM",
     triggers=("signal",),
@@ -221,7 +221,7 @@ def _untouched(pod: Pod) -> list[Container]:
     "note",
     "containers may take their whole grace period to stop",
     source="spec.terminationGracePeriodSeconds; kubelet, killContainer",
-    todo="nothing, if there is time; a handler for TERM that exits makes it faster",
+    todo="nothing, if there is time to wait; a handler for TERM that exits makes it faster",
     triggers=("image", "suspend", "jobs", "pods"),
 )
 def grace_period(case: Case) -> Hit | None:

@@ -70,7 +70,7 @@ def completed_stay(case: Case) -> Hit | None:
     "warning",
     "completed indexes would run again",
     source="a new Job starts with no completed index",
-    todo="be sure that running them again is right",
+    todo="make sure that it is right to run them again",
     triggers=("jobs",),
 )
 def completed_rerun(case: Case) -> Hit | None:
@@ -134,7 +134,7 @@ def reaches_too_far(case: Case) -> Hit | None:
     "blocker",
     "permissions are missing",
     source="SelfSubjectAccessReview for every action of the plan",
-    todo="have these rules granted; nothing was changed",
+    todo="ask for these rules to be granted; nothing was changed",
 )
 def denied(case: Case) -> Hit | None:
     """Every verb the plan's actions use was asked about beforehand, so that a restart does not stop half way for want

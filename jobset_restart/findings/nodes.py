@@ -32,7 +32,7 @@ def _down(case: Case) -> list[SlotState]:
     "blocker",
     "Pods on a node that is not Ready",
     source="Node condition Ready; node lifecycle controller, MarkPodsNotReady",
-    todo="if the machine is really off, say so with --node-down NODE; if it is only cut off, mend it first",
+    todo="if the machine is really off, say so with --node-down NODE; if it is only cut off, repair it first",
 )
 def not_ready(case: Case) -> Hit | None:
     """The kubelet of this node does not report, so nothing asked of its Pods will happen until it comes back: image
@@ -56,7 +56,7 @@ def not_ready(case: Case) -> Hit | None:
         named(slots),
         f"{some(names)} ({', '.join(sorted(reasons))}): {count(len(slots), 'slot')} would hang there",
         todo=f"if the machine is really off: --recreate {options} ({_price(case)}), or --in-place {options} (each Pod "
-        "there is a Job failure); if it is only cut off, mend it first",
+        "there is a Job failure); if it is only cut off, repair it first",
     )
 
 
@@ -97,7 +97,7 @@ def gone(case: Case) -> Hit | None:
     "warning",
     "Pods on a cordoned node would move",
     source="spec.unschedulable of the Node",
-    todo="uncordon the node, or be sure that another has room",
+    todo="uncordon the node, or make sure that another one has room",
     triggers=("suspend", "jobs", "pods"),
 )
 def cordoned(case: Case) -> Hit | None:
@@ -192,7 +192,7 @@ def declared_down_but_ready(case: Case) -> Hit | None:
     "warning",
     "Pods on machines declared down are given up",
     source="job controller, finalizer batch.kubernetes.io/job-tracking; podReplacementPolicy",
-    todo="be sure that the machines are off: what still runs there keeps its identity beside the new Pods",
+    todo="make sure that the machines are off: what still runs there keeps its identity beside the new Pods",
 )
 def given_up(case: Case) -> Hit | None:
     """By --node-down it was said that these machines are off. Their Pods cannot end by themselves.

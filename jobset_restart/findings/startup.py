@@ -32,6 +32,6 @@ def startup_order(case: Case) -> Hit | None:
         return None
     told, target = ", then ".join(map(str, wanted)), [f"JobSet {case.snapshot.name}"]
     if case.trigger == "native":
-        todo = "use --via image, which keeps the order; or be sure that each program waits for what it needs"
+        todo = "use --via image, which keeps the order; or make sure that each program waits for what it needs"
         return Hit(target, f"native starts all at once what starts as {told}", todo=todo, severity="warning")
     return Hit(target, f"one after the other, each when the one before is Ready: {told}")

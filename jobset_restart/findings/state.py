@@ -15,7 +15,7 @@ CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
     "blocker",
     "the JobSet is finished",
     source="JobSet API, status.terminalState and conditions Completed, Failed",
-    todo="create the JobSet again: a finished one never runs again",
+    todo="delete the JobSet and create it again: a finished one never runs again",
     final=True,
 )
 def finished(case: Case) -> Hit | None:

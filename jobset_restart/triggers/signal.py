@@ -61,12 +61,12 @@ class Means(Struct, frozen=True):
 
 def number(signal: str) -> int:
     """The number of a signal by name ("TERM", "SIGTERM") or number. Raises ValueError where there is none."""
-    if signal.isdigit():
-        return int(signals.Signals(int(signal)))
     try:
+        if signal.isascii() and signal.isdecimal():
+            return int(signals.Signals(int(signal[:9])))
         return int(signals.Signals["SIG" + signal.upper().removeprefix("SIG")])
-    except KeyError:
-        raise ValueError(f"no signal is called {signal!r}") from None
+    except (KeyError, ValueError):
+        raise ValueError(f"{signal!r} is not a signal") from None
 
 
 def read_probe(stdout: str) -> Probe:

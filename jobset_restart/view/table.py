@@ -22,7 +22,7 @@ from jobset_restart.report import (
     ResultReport,
 )
 from jobset_restart.view.columns import COLOURS, rows, say
-from jobset_restart.view.text import clipped, counted, duration, plain
+from jobset_restart.view.text import clipped, counted, doing, duration, plain
 
 SHOWN = 20
 SHOWN_ACTIONS = 3
@@ -212,7 +212,7 @@ def _show_advice(console: Console, advice: Advice) -> None:
     console.print()
     text = Text(f"{advice.command} would ", "bold")
     if advice.trigger:
-        text.append(f"restart {counted(advice.slots, 'slot')} {_how(advice.strategy)} by ")
+        text.append(f"{doing(advice.strategy, counted(advice.slots, 'slot'))} by ")
         text.append(advice.trigger, "bold cyan")
         text.append(f" ({counted(advice.writes, 'write')}, {_expected(advice)}): {plain(advice.reason)}")
     else:
@@ -229,10 +229,6 @@ def _expected(report: Advice | PlanReport) -> str:
     if report.predicted_most > report.predicted:
         text += f", up to {duration(report.predicted_most)} if a container does not end on TERM"
     return text
-
-
-def _how(strategy: str) -> str:
-    return "in place" if strategy == "in-place" else "by new Pods,"
 
 
 # ---------------------------------------------------------------- plan
@@ -273,7 +269,8 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
     if plan.refused:
         head.append("refused", "bold red")
     else:
-        head.append(f"{plan.strategy} restart by ")
+        slots = sum(number for trigger, number in plan.by_trigger.items() if trigger != "left alone")
+        head.append(f"{doing(plan.strategy, counted(slots, 'slot'))} by ")
         head.append(plan.trigger, "bold cyan")
         head.append(f", {counted(plan.writes, 'write')}, {_expected(plan)}")
     say(console, head)

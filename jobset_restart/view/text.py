@@ -60,3 +60,8 @@ def shortened(text: str, width: int, mark: str = "…") -> str:
 def clipped(text: str, width: int) -> str:
     """The text in at most `width` columns, its end cut where it must be."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def doing(strategy: str, what: str) -> str:
+    """What is done to it: "restart 4 slots in place", "recreate 4 slots"."""
+    return f"recreate {what}" if strategy == "recreate" else f"restart {what} in place"
