@@ -41,6 +41,9 @@ class Members:
         self._seats: dict[Place, Seats] = defaultdict(Seats)
         self._active: dict[str, set[str]] = defaultdict(set)
         self._held: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._said: dict[Place, object] = {}
+        self._failed: dict[Place, float] = {}
+        """When the Job there was first seen to have failed."""
         for job in snapshot.jobs:
             self.see_job(job)
         for state in snapshot.slots.values():
@@ -159,6 +162,28 @@ class Members:
         if job is None or not indexed(job) or slot.completion_index not in self._lost[job.metadata.uid]:
             return ""
         return f"index {slot.completion_index} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
+
+    def news(self, place: Place, now: float) -> bool:
+        """Whether the Job there says something about its slots that it did not say when last asked; counts of active
+        and Ready Pods, which change with every Pod, are none."""
+        job = self.job_at(place)
+        if job is None:
+            return False
+        if self.failure(place):
+            self._failed.setdefault(place, now)
+        else:
+            self._failed.pop(place, None)
+        spec, status = job.spec, job.status
+        said = (
+            (job.metadata.uid, spec.parallelism, spec.completions, spec.suspend),
+            (status.succeeded, status.completed_indexes, status.failed_indexes, len(status.conditions)),
+        )
+        before, self._said[place] = self._said.get(place), said
+        return said != before
+
+    def failed_since(self, time: float) -> list[Place]:
+        """The places whose Jobs failed at this time, in seconds since the epoch, or before, and are still there."""
+        return [place for place, since in self._failed.items() if since <= time]
 
     def failure(self, place: Place) -> str:
         """Why the whole Job there has failed, "" where it has not, or its Pods are still being taken away

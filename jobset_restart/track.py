@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Literal
 
-from msgspec import Struct
-
 from jobset_restart import seen
 from jobset_restart.events import (
     Barrier,
@@ -26,11 +24,11 @@ from jobset_restart.members import Members, Place
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
-from jobset_restart.rules import ended_for_good
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import attempt, condition, identity, job_index, statuses
-from jobset_restart.triggers import IN_PLACE, containers_in_scope, mark_of, status_of
+from jobset_restart.triggers import IN_PLACE, keep_unready, mark_of
+from jobset_restart.verdict import Verdict, verdict_of
 
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
 HOLDERS_NAMED = 8
@@ -38,14 +36,6 @@ KEPT = "kept its old Pod"
 SETTLING_SECONDS = 10.0
 """How long a container that refused an exec may take to show that it was being restarted anyway, and a failed Job's
 JobSet to say what becomes of it."""
-
-
-class Verdict(Struct, frozen=True):
-    """Why an operation ended before its slots did: the JobSet is over ("over", exit 5) or no longer ours
-    ("superseded", exit 6)."""
-
-    kind: Literal["over", "superseded"]
-    reason: str
 
 
 class Tracker:
@@ -70,10 +60,8 @@ class Tracker:
         """The UIDs of Pods that were over before."""
         self._places: dict[Place, list[SlotTrack]] = defaultdict(list)
         self._vacant: dict[Place, dict[Slot, SlotTrack]] = defaultdict(dict)
-        self._wants: dict[Place, object] = {}
-        self._failing: dict[Place, float] = {}
-        """When a Job was first seen to have failed, until it is known what that means."""
-        self._doomed: dict[Place, str] = {}
+        self._doomed: set[Place] = set()
+        """The Jobs that failed, and whose JobSet neither failed with them nor made them anew."""
         self._open = set(self.slots)
         self.halted = ""
         """Why slots were left that were to be triggered, empty where none was."""
@@ -83,7 +71,6 @@ class Tracker:
         self._pausing: set[Slot] = set()
         self._doubted: dict[Slot, float] = {}
         """Slots that refused an exec, and when they last did, until it is known what that meant."""
-        self._restarts = plan.snapshot.jobset.status.restarts
         self._gives_up = any(p.lost for p in plan.scope)
         self._said: Barrier | None = None
         self.machines = Machines()
@@ -106,18 +93,10 @@ class Tracker:
             in_place=self.in_place and not plan.lost,
             lost=plan.lost,
             since=self.began,
-            unattainable=self._unattainable(plan.state.pod),
+            unattainable=keep_unready(plan.state.pod, self.plan.request.containers) if plan.state.pod else (),
             pod=plan.pod,
             node=plan.node,
         )
-
-    def _unattainable(self, pod: Pod | None) -> tuple[str, ...]:
-        """The main containers out of scope that have ended for good: while they are so, the Pod is not Ready."""
-        if pod is None or not self.plan.request.containers:
-            return ()
-        scope = {c.name for c in containers_in_scope(pod, self.plan.request.containers)}
-        rest = ((c, status_of(pod, c.name)) for c in pod.spec.containers if c.name not in scope)
-        return tuple(c.name for c, status in rest if status and ended_for_good(status, c, pod.spec))
 
     # ------------------------------------------------------------ what was sent
 
@@ -246,22 +225,8 @@ class Tracker:
         if current is None or current.metadata.uid != job.metadata.uid:
             return events
         if not self.members.failure(place):
-            self._failing.pop(place, None)
-            self._doomed.pop(place, None)
-        elif place in self._places:
-            self._failing.setdefault(place, now)
-        wants = (
-            job.metadata.uid,
-            job.spec.parallelism,
-            job.spec.completions,
-            job.spec.suspend,
-            job.status.succeeded,
-            job.status.completed_indexes,
-            job.status.failed_indexes,
-            len(job.status.conditions),
-        )
-        if self._wants.get(place) != wants:
-            self._wants[place] = wants
+            self._doomed.discard(place)
+        if place in self._places and self.members.news(place, now):
             events += self._judge_vacant(place, now, always=True)
         return events
 
@@ -273,27 +238,13 @@ class Tracker:
 
     def observe_jobset(self, jobset: JobSet | None, now: float) -> list[Event]:
         """The JobSet changed, or is gone (None)."""
-        mine = self.plan.snapshot.jobset
-        status = jobset.status if jobset else None
-        if jobset is None or status is None or jobset.metadata.uid != mine.metadata.uid:
-            self._end(
-                "superseded", "the JobSet was deleted" if jobset is None else "the JobSet was replaced by another"
-            )
-        elif jobset.metadata.deletion_timestamp:
-            self._end("superseded", "the JobSet is being deleted")
-        elif failed := condition(status.conditions, "Failed"):
-            self._end("over", f"the JobSet failed: {failed.reason}: {failed.message}")
-        elif condition(status.conditions, "Completed"):
-            self._end("over", "the JobSet completed")
-        elif status.restarts > self._restarts and not self._gives_up:
-            self._end("superseded", f"the JobSet controller restarted it ({status.restarts} restarts)")
-        elif status.current_in_place_restart_attempt is not None:
-            self.current_attempt = status.current_in_place_restart_attempt
+        ended_by = verdict_of(jobset, self.plan.snapshot.jobset, restarts_expected=self._gives_up)
+        if ended_by is not None:
+            self.verdict = self.verdict or ended_by
+        elif jobset is not None and jobset.status.current_in_place_restart_attempt is not None:
+            self.current_attempt = jobset.status.current_in_place_restart_attempt
             return self._barrier(now) if self.native else []
         return []
-
-    def _end(self, kind: Literal["over", "superseded"], reason: str) -> None:
-        self.verdict = self.verdict or Verdict(kind, reason)
 
     def _look_at_machines(self, now: float) -> list[Event]:
         said = self.machines.tick(now)
@@ -328,20 +279,15 @@ class Tracker:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
         stayed = [event for slot in list(self._pausing) for event in self._judge(self.slots[slot], now)]
         settled = [slot for slot, refused_at in self._doubted.items() if now - refused_at >= SETTLING_SECONDS]
-        failed = [place for place, since in self._failing.items() if now - since >= SETTLING_SECONDS]
+        failed = [place for place in self.members.failed_since(now - SETTLING_SECONDS) if place not in self._doomed]
+        self._doomed.update(failed)
         return [
             *self._look_at_machines(now),
             *stayed,
             *(self._settle_kept(now) if self.resumed_by else ()),
             *(event for slot in settled for event in self._settle(self.slots[slot], now)),
-            *(event for place in failed for event in self._doom(place, now)),
+            *(event for place in failed for track in self._places[place] for event in self._judge(track, now)),
         ]
-
-    def _doom(self, place: Place, now: float) -> list[Event]:
-        """The Job failed and its JobSet neither failed with it nor made it anew."""
-        del self._failing[place]
-        self._doomed[place] = self.members.failure(place)
-        return [event for track in self._places[place] for event in self._judge(track, now)]
 
     # ------------------------------------------------------------ judging
 
@@ -350,8 +296,8 @@ class Tracker:
         track.over = ""
         found = seen.in_place(track, self.plan.request.containers) if track.in_place else None
         state, reason = found or seen.recreated(track, self.members)
-        if state != "ready" and place in self._doomed:
-            state, reason = "failed", self._doomed[place]
+        if state != "ready" and place in self._doomed and (failure := self.members.failure(place)):
+            state, reason = "failed", failure
         if state == "ready":
             if track.ready_since is None:
                 track.ready_since = now

@@ -216,6 +216,25 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR107": (one(build.pod(0, phase="Pending", ready=False)), Request(via="image"), Evidence(), "blocker"),
     "JSR109": (build.native(attempts=("3", "2")), Request(via="native"), Evidence(), "blocker"),
     "JSR110": (jobs_refused(), Request(strategy="recreate"), Evidence(), "blocker"),
+    "JSR111": (
+        build.snapshot(pods=[build.pod(0), build.pod(1), build.pod(0, name="forged", uid="f", owners=[])]),
+        Request(via="image"),
+        Evidence(),
+        "note",
+    ),
+    "JSR112": (
+        one(
+            build.pod(
+                0,
+                ready=False,
+                containers=[build.container(), build.container("notify")],
+                statuses=[build.status(), build.status("notify", state={"terminated": {"exitCode": 0}})],
+            )
+        ),
+        Request(via="image", containers=("worker",)),
+        Evidence(),
+        "note",
+    ),
     "JSR201": (on_failure(6, 2), Request(via="image"), Evidence(), "blocker"),
     "JSR202": (build.snapshot(), Request(via="pods"), Evidence(), "blocker"),
     "JSR203": (build.native(max_restarts=2), Request(via="native"), Evidence(), "blocker"),

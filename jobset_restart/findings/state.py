@@ -6,6 +6,7 @@ from jobset_restart.creation import reason
 from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
 from jobset_restart.snapshot import SlotState, attempt, condition
 from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
+from jobset_restart.triggers import keep_unready
 
 CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
 
@@ -242,3 +243,39 @@ def jobs_refused(case: Case) -> Hit | None:
         return None
     jobs = [f"Job {snapshot.name}-{name}-{index}" for name, index in sorted(missing)]
     return Hit(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")
+
+
+@finding(
+    "JSR111",
+    "note",
+    "objects carry the JobSet's name and are not its own",
+    source="metadata.ownerReferences: Pod -> Job -> JobSet by UID, controller true; JobSet, getChildJobs",
+    todo="see who made them with `kubectl get -o yaml`; they are neither restarted nor waited for",
+)
+def strangers(case: Case) -> Hit | None:
+    """Labels are written by whoever creates an object, so they prove nothing: a Pod belongs to the JobSet only when a
+    Job manages it that the JobSet manages, each named by its UID in a controller reference.
+
+    What has the JobSet's labels without that is left alone, and nothing waits for it: somebody's Pod under a borrowed
+    name, or one whose Job was deleted without it."""
+    names = case.snapshot.strangers
+    return Hit(names, f"{some(names)}: left alone") if names else None
+
+
+@finding(
+    "JSR112",
+    "note",
+    "Pods that cannot be Ready are judged by their restarted containers",
+    source="kubelet, status/generate.go GenerateContainersReadyCondition",
+    todo="nothing; --recreate starts the ended containers too",
+    triggers=("image", "signal"),
+)
+def judged_by_containers(case: Case) -> Hit | None:
+    """A container that has ended for good keeps its Pod from ever being Ready. Where such a container was there before
+    and is left out with -c, the slot counts as back when the restarted containers are ready themselves."""
+    states = [(state, keep_unready(pod, case.containers)) for state, pod in case.pods()]
+    affected = [(state, names) for state, names in states if names]
+    if not affected:
+        return None
+    ended = some(sorted({name for _, names in affected for name in names}))
+    return Hit(named(s for s, _ in affected), f"container {ended} of {count(len(affected), 'Pod')} has ended for good")

@@ -8,7 +8,7 @@ from jobset_restart import claim
 from jobset_restart.objects import Time, seconds
 from jobset_restart.report import OperationReport
 from jobset_restart.snapshot import SlotState, Snapshot, attempt, statuses
-from jobset_restart.triggers import mark_of
+from jobset_restart.triggers import mark_of, ready_as_far_as_it_can_be
 
 
 def unfinished(report: OperationReport | None) -> bool:
@@ -77,7 +77,7 @@ def _back(state: SlotState, record: claim.Record) -> bool:
     """Whether the slot has been through the operation and is Ready, as far as the cluster alone tells: the API's times
     are whole seconds, so that what began in the operation's first second counts as begun by it."""
     pod = state.pod
-    if pod is None or not state.ready:
+    if pod is None or not (state.ready or ready_as_far_as_it_can_be(pod, record.request.containers)):
         return False
     began = math.floor(_time(record.started))
     if record.trigger == "image":

@@ -28,9 +28,10 @@ from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.watching import Watching
 from jobset_restart.stages import Stage
 from jobset_restart.suspension import setter
-from jobset_restart.track import Tracker, Verdict
+from jobset_restart.track import Tracker
 from jobset_restart.triggers import suspend
 from jobset_restart.turns import Turns
+from jobset_restart.verdict import Verdict
 from jobset_restart.writes import Action, Exec, Write
 
 if TYPE_CHECKING:

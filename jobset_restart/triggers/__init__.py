@@ -12,6 +12,7 @@ from typing import Literal
 
 from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod
 from jobset_restart.places import ended
+from jobset_restart.rules import ended_for_good
 from jobset_restart.snapshot import OPERATION, SlotState, statuses
 from jobset_restart.writes import Write, job_path, jobset_path, pod_path
 
@@ -33,6 +34,21 @@ def status_of(pod: Pod, container: str) -> ContainerStatus | None:
         if status.name == container:
             return status
     return None
+
+
+def keep_unready(pod: Pod, containers: Sequence[str]) -> tuple[str, ...]:
+    """The main containers besides those named that have ended for good: while they are so, the Pod's condition Ready
+    cannot turn True (kubelet, GenerateContainersReadyCondition). None where all main containers are meant."""
+    if not containers:
+        return ()
+    others = ((c, status_of(pod, c.name)) for c in pod.spec.containers if c.name not in containers)
+    return tuple(c.name for c, status in others if status and ended_for_good(status, c, pod.spec))
+
+
+def ready_as_far_as_it_can_be(pod: Pod, containers: Sequence[str]) -> bool:
+    """Whether the containers named are ready in a Pod that another container keeps from being Ready."""
+    found = [status_of(pod, name) for name in containers]
+    return bool(keep_unready(pod, containers)) and all(status is not None and status.ready for status in found)
 
 
 def marked(operation: str, pod: Pod) -> dict[str, str]:
