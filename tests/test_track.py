@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.events import Barrier, Event, Failed, Ready, Starting, Stopping, Triggered
-from jobset_restart.objects import JobSet, Pod
+from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.slots import Slot
 from jobset_restart.track import SETTLING_SECONDS, Tracker
@@ -267,31 +267,298 @@ def test_a_jobset_that_is_gone_failed_or_restarted_ends_the_operation() -> None:
         assert track.verdict.kind == kind
 
 
+def test_a_jobset_that_restarts_because_pods_on_a_lost_machine_were_failed_is_no_takeover() -> None:
+    snapshot = build.snapshot(build.jobset(pods=1, backoff_limit=6), nodes=[DEAD])
+    track = tracker(make(snapshot, Request(via="suspend", node_down=("node-0",)), "op1"))
+    track.observe_jobset(newer(build.jobset(), restarts=1), BEGAN)
+    assert track.verdict is None
+    track = in_place()
+    track.observe_jobset(newer(build.jobset(), restarts=1), BEGAN)
+    assert track.verdict
+    assert track.verdict.kind == "superseded"
+
+
+# ---------------------------------------------------------------- what a Job keeps, and what it still wants
+
+
+def a_job(
+    status: dict[str, Any] | None = None, uid: str = "", spec: dict[str, Any] | None = None, **jobset: Any
+) -> Job:
+    return build.job(build.jobset(**jobset), status=status, uid=uid, spec=spec)
+
+
+def failed(name: str, **fields: Any) -> Pod:
+    ended = {"terminated": {"exitCode": 3, "reason": "Error"}}
+    return build.pod(0, name=name, phase="Failed", ready=False, statuses=[build.status(state=ended)], **fields)
+
+
+def test_a_failed_pod_that_its_job_keeps_does_not_hold_a_suspended_jobset() -> None:
+    jobset = build.jobset(pods=1)
+    snapshot = build.snapshot(jobset, [failed("kept"), build.pod(0, name="old", created=build.TIME)])
+    track = tracker(make(snapshot, Request(via="suspend"), "op1"))
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0, name="old", deleted=True), BEGAN + 1)
+    assert not track.stopped
+    track.observe(build.pod(0, name="old"), BEGAN + 2, deleted=True)
+    assert track.stopped
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 3)
+    assert track.done
+
+
+def test_an_old_pod_that_fails_on_its_way_out_and_is_kept_holds_nothing() -> None:
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0, phase="Failed", ready=False), BEGAN + 1)
+    assert track.stopped
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_a_new_pod_that_fails_once_is_waited_for_with_its_reason_until_its_successor_is_ready() -> None:
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    (event,) = track.observe(failed("first", created=LATER), BEGAN + 2)
+    assert isinstance(event, Starting)
+    assert event.reason == "Pod first failed (Error (exit 3)); its Job makes another after its back-off"
+    assert not track.done
+    track.observe(build.pod(0, name="second", created="2026-01-01T01:00:20Z"), BEGAN + 20)
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_a_pod_that_fails_when_restarted_in_place_is_replaced_by_its_job() -> None:
+    track = in_place(pods=1)
+    track.sent(slot(0), BEGAN)
+    (event,) = track.observe(failed("train-workers-0-0"), BEGAN + 1)
+    assert isinstance(event, Stopping)
+    assert "its Job makes another" in event.reason
+    assert not track.done
+    track.observe(build.pod(0, name="second", created=LATER), BEGAN + 12)
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_an_index_that_fails_for_good_is_lost() -> None:
+    track = recreate(pods=2, job_spec={"backoffLimitPerIndex": 0})
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    (event,) = track.observe_job(a_job({"failedIndexes": "0"}), BEGAN + 2)
+    assert isinstance(event, Failed)
+    assert "failed for good" in event.reason
+
+
+def test_a_job_that_failed_is_the_end_only_when_its_jobset_says_nothing() -> None:
+    over = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0), BEGAN, deleted=True)
+    track.observe_job(a_job(over, pods=1), BEGAN)
+    assert track.tick(BEGAN + SETTLING_SECONDS - 1) == []
+    (event,) = track.tick(BEGAN + SETTLING_SECONDS)
+    assert isinstance(event, Failed)
+    assert event.reason == "Job train-workers-0 failed: BackoffLimitExceeded"
+    assert track.done
+    track.observe_job(a_job(pods=1, uid="again"), BEGAN + 20)
+    track.observe(build.pod(0, name="new", job_uid="again", created=LATER), BEGAN + 21)
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_an_index_that_completes_instead_of_coming_back_is_done_with() -> None:
+    jobset: dict[str, Any] = {"job_spec": {"parallelism": 2, "completions": 4}}
+    track = recreate(**jobset)
+    track.sent_all(BEGAN)
+    for index in (0, 1):
+        track.observe(build.pod(index), BEGAN + 1, deleted=True)
+    events = track.observe_job(a_job({"completedIndexes": "0"}, **jobset), BEGAN + 2)
+    assert [(type(e), e.slot, e.reason) for e in events if isinstance(e, Ready)] == [(Ready, str(slot(0)), "completed")]
+    track.observe(build.pod(1, name="new", created=LATER), BEGAN + 3)
+    track.observe(build.pod(2, name="next", created=LATER), BEGAN + 3)
+    assert track.done
+    assert [track.outcome(slot(i), timed_out=False) for i in (0, 1, 2)] == ["unchanged", "recreated", "unchanged"]
+
+
+def test_an_index_whose_turn_is_later_is_not_waited_for() -> None:
+    """Scaled down from four, 1 and 3 run on; made anew, the Job begins with the lowest that are pending."""
+    jobset: dict[str, Any] = {"job_spec": {"parallelism": 2, "completions": 4}}
+    snapshot = build.snapshot(build.jobset(**jobset), [build.pod(1), build.pod(3)])
+    track = tracker(make(snapshot, Request(via="suspend"), "op1"))
+    track.sent_all(BEGAN)
+    for index in (1, 3):
+        track.observe(build.pod(index), BEGAN + 1, deleted=True)
+    track.observe(build.pod(0, name="zero", created=LATER), BEGAN + 2)
+    assert not track.done
+    track.observe(build.pod(1, name="one", created=LATER), BEGAN + 3)
+    assert track.done
+    assert track.outcome(slot(3), timed_out=False) == "gone"
+
+
+def test_a_job_that_is_scaled_down_meanwhile_is_waited_for_at_its_new_size() -> None:
+    track = recreate(pods=2)
+    track.sent_all(BEGAN)
+    for index in (0, 1):
+        track.observe(build.pod(index), BEGAN + 1, deleted=True)
+    track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
+    assert not track.done
+    track.observe_job(a_job(spec={"parallelism": 1, "completions": 1}), BEGAN + 3)
+    assert track.done
+    assert "scaled down" in track.slots[slot(1)].reason
+
+
+def test_an_index_that_completed_before_it_was_restarted_in_place_needs_nothing() -> None:
+    track = in_place(pods=1)
+    done = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:59:00Z"}}
+    track.sent(slot(0), BEGAN)
+    track.observe(build.pod(0, phase="Succeeded", ready=False, statuses=[build.status(state=done)]), BEGAN + 1)
+    assert track.done
+    assert track.outcome(slot(0), timed_out=False) == "unchanged"
+
+
+def test_an_index_that_completes_because_it_was_stopped_has_failed() -> None:
+    track = in_place(pods=1)
+    done = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T01:00:01Z"}}
+    track.sent(slot(0), BEGAN)
+    (event,) = track.observe(
+        build.pod(0, phase="Succeeded", ready=False, statuses=[build.status(state=done)]), BEGAN + 2
+    )
+    assert isinstance(event, Failed)
+
+
+def without_index(name: str, **fields: Any) -> Pod:
+    pod = build.pod(0, name=name, **fields)
+    pod.metadata.labels.completion_index = ""
+    return pod
+
+
+def test_a_new_pod_of_a_job_without_indexes_sits_where_one_is_on_its_way_out() -> None:
+    jobset = build.jobset(job_spec={"completionMode": "NonIndexed", "completions": None}, backoff_limit=6)
+    snapshot = build.snapshot(jobset, [without_index("a"), without_index("b")])
+    track = tracker(make(snapshot, Request(via="pods"), "op1"))
+    for n in (0, 1):
+        track.sent(slot(n), BEGAN)
+    track.observe(without_index("a", deleted=True), BEGAN + 1)
+    track.observe(without_index("c", created=LATER), BEGAN + 2)
+    track.observe(without_index("b", deleted=True), BEGAN + 2)
+    track.observe(without_index("d", created=LATER), BEGAN + 3)
+    for name in ("b", "a"):
+        track.observe(without_index(name, deleted=True), BEGAN + 4, deleted=True)
+    assert track.done
+    assert [track.slots[slot(n)].pod for n in (0, 1)] == ["c", "d"]
+
+
+# ---------------------------------------------------------------- whose Pods
+
+
+def test_pods_of_a_job_made_meanwhile_are_held_until_it_is_known() -> None:
+    track = tracker(make(build.snapshot(build.jobset(pods=1)), Request(via="jobs"), "op1"))
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    assert track.observe(build.pod(0, name="new", job_uid="made-anew", created=LATER), BEGAN + 2) == []
+    track.observe_job(a_job(pods=1), BEGAN + 2, deleted=True)
+    assert kinds(track.observe_job(a_job(pods=1, uid="made-anew"), BEGAN + 3)) == ["Ready"]
+    assert track.outcome(slot(0), timed_out=False) == "recreated"
+
+
+def test_pods_of_a_job_that_is_not_the_jobset_s_stay_out() -> None:
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    track.observe(build.pod(0, name="forged", job_uid="foreign", created=LATER), BEGAN + 2)
+    foreign = build.job(build.jobset(), uid="foreign", ownerReferences=[{**build.OWNER, "uid": "another"}])
+    assert track.observe_job(foreign, BEGAN + 3) == []
+    assert track.observe(build.pod(0, name="bare", owners=[], created=LATER), BEGAN + 4) == []
+    assert not track.done
+
+
+def test_somebody_s_pod_with_the_jobset_s_labels_does_not_hold_a_suspended_jobset() -> None:
+    track = recreate(pods=1)
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0, name="forged", owners=[]), BEGAN + 1)
+    track.observe(build.pod(0), BEGAN + 1, deleted=True)
+    assert track.stopped
+
+
+def test_jobs_found_by_a_list_are_all_there_are() -> None:
+    track = tracker(make(build.snapshot(build.jobset(pods=1)), Request(via="jobs"), "op1"))
+    track.sent_all(BEGAN)
+    track.observe(build.pod(0, name="new", job_uid="made-anew", created=LATER), BEGAN + 1)
+    track.relist([build.pod(0, name="new", job_uid="made-anew", created=LATER)], BEGAN + 2)
+    assert not track.done
+    track.relist_jobs([a_job(pods=1, uid="made-anew")], BEGAN + 3)
+    assert track.done
+
+
+# ---------------------------------------------------------------- what keeps a Pod from being Ready
+
+
+def with_a_container_that_completed(restarts: int = 0, *, ready: bool = True) -> Pod:
+    ended = build.status("notify", state={"terminated": {"exitCode": 0, "reason": "Completed"}}, ready=False)
+    containers = [build.container("worker"), build.container("notify")]
+    return build.pod(
+        0, ready=False, containers=containers, statuses=[build.status("worker", restarts, ready=ready), ended]
+    )
+
+
+def test_where_the_pod_could_not_be_ready_before_the_restarted_containers_are_judged() -> None:
+    snapshot = build.snapshot(build.jobset(pods=1), [with_a_container_that_completed()])
+    plan = make(snapshot, Request(via="image", containers=("worker",)), "op1")
+    assert not plan.refused
+    track = tracker(plan)
+    track.sent(slot(0), BEGAN)
+    assert kinds(track.observe(with_a_container_that_completed(1, ready=False), BEGAN + 1)) == ["Starting"]
+    (event,) = track.observe(with_a_container_that_completed(1), BEGAN + 2)
+    assert isinstance(event, Ready)
+    assert "notify" in event.reason
+
+
+def test_where_the_pod_was_ready_before_its_condition_counts() -> None:
+    snapshot = build.snapshot(build.jobset(pods=1), [two_containers()])
+    track = tracker(make(snapshot, Request(via="image", containers=("worker",)), "op1"))
+    track.sent(slot(0), BEGAN)
+    pod = two_containers(worker=1)
+    pod.status.conditions[0].status = "False"
+    assert kinds(track.observe(pod, BEGAN + 1)) == ["Starting"]
+
+
 # ---------------------------------------------------------------- whatever the order
 
+
+def marked(pod: Pod) -> Pod:
+    """The Pod as every Pod is that was PATCHed by this operation."""
+    pod.metadata.annotations.operation = '{"id":"op1","before":{"worker":0}}'
+    return pod
+
+
+STOPPED = build.pod(0, ready=False, statuses=[build.status(state={"terminated": {"exitCode": 143}})])
 HISTORIES = [
-    [
-        build.pod(0),
-        build.pod(0, ready=False, statuses=[build.status(state={"terminated": {"exitCode": 143}})]),
-        restarted(0),
-    ],
-    [restarted(0, ready=False), restarted(0)],
-    [restarted(0)],
+    [build.pod(0), marked(build.pod(0)), marked(STOPPED), marked(restarted(0))],
+    [marked(build.pod(0)), marked(restarted(0, ready=False)), marked(restarted(0))],
+    [marked(build.pod(0)), marked(restarted(0))],
 ]
 
 
-@given(st.sampled_from(HISTORIES), st.integers(0, 3), st.booleans())
-def test_a_relist_finds_what_the_watch_missed(history: list[Pod], seen: int, sent_first: bool) -> None:
+@given(st.sampled_from(HISTORIES), st.integers(0, 4), st.lists(st.integers(0, 3), max_size=3), st.booleans())
+def test_a_list_finds_what_the_watch_missed(history: list[Pod], seen: int, listed: list[int], sent_first: bool) -> None:
+    """The watch tells of the first few changes, lists come between them, and the last one finds the end."""
     track = in_place(pods=1)
     if sent_first:
         track.sent(slot(0), BEGAN)
     for number, pod in enumerate(history[:seen]):
+        if number in listed:
+            track.relist([pod], BEGAN + number)
         track.observe(pod, BEGAN + number)
     if not sent_first:
         track.sent(slot(0), BEGAN + 5)
     track.relist([history[-1]], BEGAN + 10)
+    track.observe(history[-1], BEGAN + 11)
     assert track.done
     assert track.outcome(slot(0), timed_out=False) == "restarted"
+
+
+def test_a_list_between_the_patch_and_the_restart_freezes_nothing() -> None:
+    track = in_place(pods=1)
+    track.sent(slot(0), BEGAN)
+    track.relist([marked(build.pod(0))], BEGAN + 1)
+    assert kinds(track.observe(marked(restarted(0)), BEGAN + 2)) == ["Ready"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), max_size=30))
