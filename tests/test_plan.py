@@ -497,6 +497,89 @@ def test_permissions_cover_every_action_the_claim_and_the_watch() -> None:
     }
 
 
+def ended(index: int, phase: str, at: str, **fields: Any) -> Pod:
+    state = {"terminated": {"exitCode": 3 if phase == "Failed" else 0, "finishedAt": at}}
+    return build.pod(
+        index, name=f"{phase}-{at}", phase=phase, ready=False, statuses=[build.status(state=state)], **fields
+    )
+
+
+def waits(snapshot: Snapshot, **request: Any) -> str:
+    found = plan(snapshot, allow=("JSR202", "JSR401"), **request)
+    return next((f.summary for f in found.findings if f.id == "JSR208"), "")
+
+
+ONE_POD = Selection(pods=frozenset({"train-workers-0-0"}))
+
+
+def test_failures_before_the_restart_lengthen_its_wait() -> None:
+    jobset = build.jobset(backoff_limit=60)
+    failed_before = build.snapshot(jobset, jobs=[build.job(jobset, status={"failed": 3})])
+    assert waits(build.snapshot(jobset), via="pods", selection=ONE_POD) == "up to 10 s without a new Pod"
+    assert waits(failed_before, via="pods", selection=ONE_POD) == "up to 80 s without a new Pod"
+    assert plan(failed_before, via="pods", selection=ONE_POD).predicted > 80
+
+
+def test_a_success_ends_the_row_of_failures_that_a_job_waits_for() -> None:
+    jobset = build.jobset(backoff_limit=60, job_spec={"parallelism": 2, "completions": 9})
+    job = build.job(jobset, status={"failed": 3, "succeeded": 1, "completedIndexes": "2"})
+    kept = [
+        ended(0, "Failed", "2026-01-01T00:10:00Z"),
+        ended(2, "Succeeded", "2026-01-01T00:20:00Z"),
+        ended(1, "Failed", "2026-01-01T00:30:00Z"),
+    ]
+    snapshot = build.snapshot(jobset, [build.pod(0), build.pod(1), *kept], [job])
+    assert waits(snapshot, via="pods", selection=ONE_POD) == "up to 20 s without a new Pod"
+
+
+def test_an_index_with_a_limit_of_its_own_waits_for_itself() -> None:
+    jobset = build.jobset(backoff_limit=60, job_spec={"backoffLimitPerIndex": 9})
+    counts = {
+        "batch.kubernetes.io/job-index-failure-count": "1",
+        "batch.kubernetes.io/job-index-ignored-failure-count": "1",
+    }
+    snapshot = build.snapshot(jobset, [build.pod(0, annotations=counts), build.pod(1)])
+    assert waits(snapshot, via="pods") == "up to 40 s without a new Pod"
+
+
+@pytest.mark.parametrize("via", ["image", "signal"])
+def test_pods_of_lost_machines_make_their_job_wait_whatever_restarts_the_others(via: str) -> None:
+    """The Pods there failed, for their Job, when they stopped being Ready."""
+    jobset = build.jobset(pods=6, backoff_limit=60, restart_policy="OnFailure")
+    spec = {"restartPolicy": "OnFailure"}
+    pods = [build.pod(i, spec=spec, node="node-0" if i else "node-1", ready=not i) for i in range(6)]
+    for pod in pods[1:]:
+        pod.status.conditions[0].status = "False"
+        pod.status.conditions[0].last_transition_time = "2026-01-01T00:59:30Z"
+    snapshot = build.snapshot(jobset, pods, nodes=[DEAD, build.node("node-1")])
+    request: dict[str, Any] = {"via": via, "node_down": ("node-0",), "allow": ("JSR202", "JSR401", "JSR107")}
+    found = make(snapshot, Request(**request), "op1", Evidence(probes=TERM_HANDLED))
+    (hit,) = (f for f in found.findings if f.id == "JSR208")
+    assert hit.summary == "up to 130 s without a new Pod"
+    assert found.predicted > 130
+
+
+def test_a_suspended_or_deleted_job_waits_for_nothing() -> None:
+    jobset = build.jobset(backoff_limit=60)
+    snapshot = build.snapshot(jobset, jobs=[build.job(jobset, status={"failed": 3})])
+    assert not waits(snapshot, via="suspend")
+    assert not waits(snapshot, via="jobs")
+
+
+def test_a_pod_that_spends_the_last_failure_of_its_index_is_not_deleted() -> None:
+    jobset = build.jobset(backoff_limit=60, job_spec={"backoffLimitPerIndex": 1})
+    counts = {"batch.kubernetes.io/job-index-failure-count": "1"}
+    spent = build.snapshot(jobset, [build.pod(0, annotations=counts), build.pod(1)])
+    assert "JSR202" in {f.id for f in plan(spent, via="pods").blockers()}
+    assert "JSR202" not in ids(plan(build.snapshot(jobset), via="pods"))
+
+
+def test_a_policy_that_fails_the_job_for_the_exit_code_of_a_stopped_pod_forbids_its_deletion() -> None:
+    rule = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [143]}}
+    jobset = build.jobset(backoff_limit=60, job_spec={"podFailurePolicy": {"rules": [rule]}})
+    assert "JSR202" in {f.id for f in plan(build.snapshot(jobset), via="pods").blockers()}
+
+
 @given(
     limit=st.integers(0, 40),
     restarts=st.lists(st.integers(0, 8), min_size=1, max_size=8),
