@@ -311,7 +311,7 @@ class Tracker:
         if track.refusal and (state in ("waiting", "triggered", "stopping") or (self.halted and state == "starting")):
             state, reason = "failed", track.refusal
         if state not in ("ready", "failed"):
-            reason = self.machines.why(track.pods.values()) or reason
+            reason = self.machines.why(pod for pod in track.pods.values() if not ended(pod)) or reason
         if track.vacant and state not in ("ready", "failed"):
             self._vacant[place][track.slot] = track
         else:
