@@ -67,7 +67,7 @@ class World:
             self.kubelet,
             GarbageController(profile),
             QuotaController(profile),
-            *((OwnerController(),) if owners else ()),
+            *((OwnerController(profile),) if owners else ()),
             _Switch(self),
         )
         self._queue: list[tuple[float, int, int, Key]] = []

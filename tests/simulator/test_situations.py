@@ -263,7 +263,7 @@ def test_an_owner_takes_a_suspension_back_before_anybody_says_suspended(profile:
         )
     )
     cluster.change("jobsets", cluster.store.get("jobsets", "default", "train"), suspend=True)
-    cluster.wait(0.1)
+    cluster.wait(0.2)
     assert cluster.store.get("jobsets", "default", "train")["spec"]["suspend"] is False
     cluster.wait(60)
     assert ("Suspended", "True") not in said

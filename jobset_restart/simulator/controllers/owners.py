@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Key, Obj, Store, controller_of, key_of
 
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
@@ -25,11 +26,14 @@ def is_owned(jobset: Obj) -> bool:
 
 
 class OwnerController:
-    """Resumes JobSets that are owned."""
+    """Resumes JobSets that are owned; where controllers are slow, as soon as their Pods were told to go."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._delay = max(DELAY, profile.jobset_sync + profile.job_start + 0.01)
 
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
         if resource == "jobsets" and obj["spec"].get("suspend") and is_owned(obj):
-            yield key_of(obj), DELAY
+            yield key_of(obj), self._delay
 
     def reconcile(self, store: Store, key: Key, now: float) -> float | None:
         jobset = store.find("jobsets", *key)
