@@ -286,7 +286,11 @@ def test_pods_are_replaced_only_when_failed_where_there_is_a_failure_policy(stor
             {"podReplacementPolicy": "Always"},
             'spec.podReplacementPolicy: Unsupported value: "Always": supported values: "Failed", "TerminatingOrFailed"',
         ),
-        ({"backoffLimitPerIndex": 1}, "spec.backoffLimitPerIndex: Forbidden: the embedded cluster does not model"),
+        ({"backoffLimitPerIndex": 1}, "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"),
+        (
+            {"completionMode": "Indexed", "completions": 2, "maxFailedIndexes": 1},
+            "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+        ),
         ({"successPolicy": {"rules": []}}, "spec.successPolicy: Forbidden: the embedded cluster does not model"),
         ({"managedBy": "kueue.x-k8s.io/multikueue"}, "spec.managedBy: Forbidden: the embedded cluster does not model"),
     ],

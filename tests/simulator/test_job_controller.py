@@ -493,3 +493,59 @@ def test_a_thousand_pods_of_one_job_take_little_time() -> None:
     world.start_all()
     assert world.counts() == {"active": 1000, "ready": 1000}
     assert time.process_time() - begin < 2.5
+
+
+def failures(pod: Obj) -> str:
+    return str(pod["metadata"]["annotations"]["batch.kubernetes.io/job-index-failure-count"])
+
+
+def test_each_index_backs_off_and_fails_by_itself() -> None:
+    world = Jobs(backoffLimitPerIndex=1)
+    assert world.job["spec"]["backoffLimit"] == 2**31 - 1
+    world.end(world.at(0))
+    world.run(9)
+    assert (len(world.alive()), world.counts().get("failed")) == (3, None)  # the failed one waits for its successor
+    world.run(3)
+    world.start_all()
+    assert (failures(world.at(0)), failures(world.at(1))) == ("1", "0")
+    assert world.counts() == {"active": 3, "ready": 3, "failed": 1}
+    world.end(world.at(0))
+    world.run(60)
+    assert world.job["status"]["failedIndexes"] == "0"
+    assert world.counts() == {"active": 2, "ready": 2, "failed": 2}
+    assert world.ended() is None
+    for index in (1, 2):
+        world.end(world.at(index), code=0)
+    world.run(5)
+    assert world.ended() == ("Failed", "FailedIndexes")
+
+
+def test_more_failed_indexes_than_allowed_fail_the_job_at_once() -> None:
+    world = Jobs(backoffLimitPerIndex=0, maxFailedIndexes=1)
+    world.end(world.at(0))
+    world.run(5)
+    assert (world.ended(), world.job["status"]["failedIndexes"]) == (None, "0")
+    world.end(world.at(1))
+    world.run(5)
+    world.stop_deleted()
+    world.run(5)
+    assert world.ended() == ("Failed", "MaxFailedIndexesExceeded")
+    assert world.job["status"]["failedIndexes"] == "0,1"
+
+
+def test_a_rule_can_fail_an_index_at_once() -> None:
+    rules = [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}]
+    world = Jobs(backoffLimitPerIndex=5, podFailurePolicy={"rules": rules})
+    world.end(world.at(2), code=42)
+    world.run(5)
+    assert world.job["status"]["failedIndexes"] == "2"
+    world.end(world.at(1), code=1)
+    world.run(5)
+    assert world.job["status"]["failedIndexes"] == "2"
+
+
+def test_deleting_the_pod_of_an_index_counts_against_its_limit() -> None:
+    world = Jobs(backoffLimitPerIndex=0)
+    world.delete(world.at(1))
+    world.run(5)
+    assert world.job["status"]["failedIndexes"] == "1"

@@ -293,7 +293,7 @@ def test_restart_policy_always_is_taken() -> None:
     [
         manifest(volumeClaimPolicies=[{"templates": []}]),
         changed(("metadata", "annotations"), {"alpha.jobset.sigs.k8s.io/exclusive-topology": "rack"}),
-        changed((*JOB, "backoffLimitPerIndex"), 1),
+        changed((*JOB, "successPolicy"), {"rules": [{"succeededCount": 1}]}),
     ],
 )
 def test_what_is_not_modelled_is_refused(new: Obj) -> None:

@@ -1,14 +1,19 @@
 """The Job controller: ``syncJob`` and ``trackJobStatusAndRemoveFinalizers`` of pkg/controller/job.
 
-Not modelled, and refused by validation: backoffLimitPerIndex, successPolicy, managedBy.
+Not modelled, and refused by validation: successPolicy, managedBy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from math import inf
 
+from jobset_restart.simulator.controllers.job_indexes import (
+    count_failed_indexes,
+    failure_of_indexes,
+    indexes_to_add,
+    with_failures,
+)
 from jobset_restart.simulator.controllers.job_pods import (
     Backoff,
     failure_rule,
@@ -23,7 +28,6 @@ from jobset_restart.simulator.controllers.job_pods import (
     past_backoff_limit_on_failure,
     phase,
     pod_from_template,
-    render_indexes,
     tracked,
     untracked,
 )
@@ -31,8 +35,8 @@ from jobset_restart.simulator.controllers.job_status import (
     condition,
     ensure_condition,
     make_condition,
-    settled,
 )
+from jobset_restart.simulator.controllers.job_tracking import Sync, track
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.record import record
 from jobset_restart.simulator.store import (
@@ -49,38 +53,11 @@ from jobset_restart.simulator.store import (
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 MAX_PODS_PER_SYNC = 500
-"""MaxPodCreateDeletePerSync and MaxUncountedPods."""
+"""MaxPodCreateDeletePerSync."""
 BURST = 20
 """Pods created at once, at least, where a rate has to be kept."""
 RETRY, MAX_RETRY = 1.0, 60.0
 """Until it tries again when a Pod could not be created: doubled each time (DefaultJobApiBackOff, MaxJobApiBackOff)."""
-
-
-@dataclass
-class Sync:
-    """What one look at a Job works on (``syncJobCtx``)."""
-
-    job: Obj
-    pods: Objs
-    status: Obj
-    active: Objs
-    rest: Objs
-    """Pods that have ended or are being deleted: all that there is to count."""
-    ready: int
-    terminating: int
-    backoff: Backoff
-    succeeded: int = 0
-    failed: int = 0
-    indexes: set[int] = field(default_factory=set)
-    finished: Obj | None = None
-    due: float | None = None
-
-    @property
-    def suspended(self) -> bool:
-        return bool(self.job["spec"].get("suspend"))
-
-    def look_again(self, due: float) -> None:
-        self.due = due if self.due is None else min(self.due, due)
 
 
 class JobController:
@@ -136,7 +113,7 @@ class JobController:
                 return sync.due
             count = managed
             _complete_or_suspend(store, sync, count, now)
-        _track(store, key, sync, count, now)
+        track(store, key, sync, count, now)
         self._backoff[key] = sync.backoff
         return sync.due
 
@@ -147,14 +124,8 @@ class JobController:
 
     def _manage(self, store: Store, key: Key, sync: Sync, now: float) -> int | None:
         """Create or delete Pods; returns how many are active then (``manageJob``), None while it waits for its turn."""
-        spec, active = sync.job["spec"], len(sync.active)
-        completions = spec.get("completions")
-        if completions is None:
-            want = active if sync.succeeded else spec["parallelism"]
-        else:
-            want = max(0, min(completions - sync.succeeded, spec["parallelism"]))
-        if sync.suspended:
-            want = 0
+        active = len(sync.active)
+        want = 0 if sync.suspended else _wanted(sync)
         surplus = active - want
         if surplus > 0 or sync.suspended:
             for pod in sorted(sync.active, key=_removal_rank)[:surplus]:
@@ -164,19 +135,28 @@ class JobController:
                 _delete(store, sync, pod, now)
             return active - surplus
         missing = want - active - (sync.terminating if only_replace_failed(sync.job) else 0)
-        if missing <= 0:
-            return active
-        if sync.backoff.until() > now:
-            sync.look_again(max(sync.backoff.until(), now + self._profile.job_sync))
+        return active if missing <= 0 else self._add(store, key, sync, missing, now)
+
+    def _add(self, store: Store, key: Key, sync: Sync, missing: int, now: float) -> int | None:
+        """The part of ``manageJob`` that creates Pods."""
+        active, missing = len(sync.active), min(missing, MAX_PODS_PER_SYNC)
+        until, pending = sync.backoff.until(), list[int | None]([None] * missing)
+        if is_indexed(sync.job):
+            pending = _first_pending(sync, missing)
+            if sync.failed_indexes is not None:
+                pending, until = indexes_to_add(sync, pending, now)
+        if until > now:
+            sync.look_again(max(until, now + self._profile.job_sync))
             return 0
-        missing = min(missing, MAX_PODS_PER_SYNC)
+        if not pending:
+            return active
+        missing = len(pending)
         allowed = self._allowance(key, missing, now)
         if allowed < missing:
             sync.look_again(self._turns[key])
         if not allowed:
             return None
-        indexes = _first_pending(sync, allowed) if is_indexed(sync.job) else list[int | None]([None] * allowed)
-        created, refused = _create(store, sync, indexes, now)
+        created, refused = _create(store, sync, pending[:allowed], now)
         if refused:
             self._refused[key] = self._refused.get(key, 0) + 1
             sync.look_again(now + min(RETRY * 2.0 ** min(self._refused[key] - 1, 30), MAX_RETRY))
@@ -197,6 +177,14 @@ class JobController:
         return granted
 
 
+def _wanted(sync: Sync) -> int:
+    """How many active Pods a Job that is not suspended should have."""
+    spec, completions = sync.job["spec"], sync.job["spec"].get("completions")
+    if completions is None:
+        return len(sync.active) if sync.succeeded else int(spec["parallelism"])
+    return int(max(0, min(completions - sync.succeeded, spec["parallelism"])))
+
+
 def _create(store: Store, sync: Sync, indexes: list[int | None], now: float) -> tuple[int, bool]:
     """Create Pods, and say so (``RealPodControl.createPods``); returns how many, and whether some were refused.
 
@@ -205,7 +193,7 @@ def _create(store: Store, sync: Sync, indexes: list[int | None], now: float) -> 
     while rest and not refused:
         for index in rest[:batch]:
             try:
-                pod = store.create("pods", pod_from_template(sync.job, index), now)
+                pod = store.create("pods", with_failures(sync, index, pod_from_template(sync.job, index)), now)
             except StoreError as error:
                 if any(each.get("reason") == NAMESPACE_TERMINATING for each in error.details.get("causes") or ()):
                     return created, False  # the Job goes with its namespace
@@ -259,6 +247,7 @@ def _begin(job: Obj, pods: Objs, backoff: Backoff, now: float) -> Sync:
         }
         sync.indexes = within | {index_of(pod) for pod in succeeded}
         sync.succeeded = len(sync.indexes)
+    count_failed_indexes(sync)
     if "startTime" not in status and not sync.suspended:
         status["startTime"] = timestamp(now)
     return sync
@@ -281,7 +270,15 @@ def _decide(sync: Sync, now: float) -> None:
         message = "Job has reached the specified backoff limit"
         sync.finished = make_condition("FailureTarget", "BackoffLimitExceeded", message, now)
         return
-    deadline = spec.get("activeDeadlineSeconds")
+    _check_deadline(sync, now)
+    if not sync.finished:
+        failed = failure_of_indexes(sync)
+        sync.finished = failed and make_condition("FailureTarget", *failed, now)
+
+
+def _check_deadline(sync: Sync, now: float) -> None:
+    """``pastActiveDeadline``."""
+    deadline, status = sync.job["spec"].get("activeDeadlineSeconds"), sync.status
     if deadline is not None and not sync.suspended:
         end = seconds(status["startTime"]) + deadline
         if now >= end:
@@ -314,75 +311,10 @@ def _complete_or_suspend(store: Store, sync: Sync, active: int, now: float) -> N
         sync.status["startTime"] = timestamp(now)
 
 
-def _track(store: Store, key: Key, sync: Sync, active: int, now: float) -> None:
-    """Count finished Pods and let them go (``trackJobStatusAndRemoveFinalizers``): status, finalizers, status."""
-    status, job = sync.status, sync.job
-    if status["uncountedTerminatedPods"]:
-        status = settled(status, {pod["metadata"]["uid"] for pod in sync.pods if tracked(pod)})
-    status.update(active=active, ready=sync.ready, terminating=sync.terminating)
-    if not active:
-        status.pop("active")
-    uncounted = {name: list(uids) for name, uids in status["uncountedTerminatedPods"].items()}
-    released, full = _releasable(sync, uncounted)
-    if full:
-        sync.look_again(now)
-    status["uncountedTerminatedPods"] = uncounted
-    if is_indexed(job):
-        status["succeeded"] = len(sync.indexes)
-        status["completedIndexes"] = render_indexes(sync.indexes)
-        for name in ("succeeded", "completedIndexes"):
-            if not status[name]:
-                del status[name]
-    if sync.finished:
-        ensure_condition(status, sync.finished)
-    job = store.update("jobs", {**job, "status": status}, now, subresource="status")
-    for pod in released:
-        fresh = store.find("pods", key[0], pod["metadata"]["name"])
-        if fresh and fresh["metadata"]["uid"] == pod["metadata"]["uid"] and tracked(fresh):
-            store.update("pods", untracked(fresh), now)
-    status = settled(status, set())
-    if sync.finished and not sync.terminating and not full:
-        _finish(store, sync, status, now)
-    store.update("jobs", {**job, "status": status}, now, subresource="status")
-
-
-def _releasable(sync: Sync, uncounted: dict[str, list[str]]) -> tuple[Objs, bool]:
-    """Pods to let go of (``canRemoveFinalizer``), their UIDs added to ``uncounted``; whether there are too many."""
-    job, released = sync.job, list[Obj]()
-    over = "deletionTimestamp" in job["metadata"] or sync.finished is not None
-    failing = sync.finished is not None and sync.finished["type"] == "FailureTarget"
-    pods = sync.pods if over else sync.rest
-    for pod in sorted(pods, key=index_of) if is_indexed(job) else pods:
-        gone, uid = is_failed(pod, job), pod["metadata"]["uid"]
-        if not tracked(pod) or not (over or gone or phase(pod) == "Succeeded"):
-            continue
-        released.append(pod)
-        if phase(pod) == "Succeeded":
-            if not is_indexed(job):
-                uncounted.setdefault("succeeded", []).append(uid)
-        elif (gone or failing) and uid not in uncounted.get("failed", ()) and failure_rule(job, pod)[0] != "Ignore":
-            uncounted.setdefault("failed", []).append(uid)
-        if sum(map(len, uncounted.values())) >= MAX_PODS_PER_SYNC:
-            return released, True
-    return released, False
-
-
-def _finish(store: Store, sync: Sync, status: Obj, now: float) -> None:
-    """The final condition, once no Pod is left terminating (``enactJobFinished``)."""
-    assert sync.finished is not None
-    kind = {"FailureTarget": "Failed", "SuccessCriteriaMet": "Complete"}[sync.finished["type"]]
-    ensure_condition(status, make_condition(kind, sync.finished["reason"], sync.finished["message"], now))
-    if kind == "Complete":
-        status["completionTime"] = timestamp(now)
-        record(store, sync.job, "Normal", "Completed", "Job completed", "job-controller", now)
-    else:
-        reason, message = sync.finished["reason"], sync.finished["message"]
-        record(store, sync.job, "Warning", reason, message, "job-controller", now)
-
-
 def _first_pending(sync: Sync, count: int) -> list[int | None]:
     """The lowest indexes without a Pod (``firstPendingIndexes``)."""
     taken = sync.indexes | {index_of(pod) for pod in sync.active}
+    taken |= sync.failed_indexes or set()
     if only_replace_failed(sync.job):
         taken |= {index_of(pod) for pod in sync.rest if is_terminating(pod)}
     found: list[int | None] = []

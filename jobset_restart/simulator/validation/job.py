@@ -20,11 +20,8 @@ from jobset_restart.simulator.validation.problems import (
 _MAX_INDEXED = 100_000
 """maxParallelismForIndexedJob."""
 _UID_LABEL = "batch.kubernetes.io/controller-uid"
-_MISSING = {
-    "backoffLimitPerIndex": "back-off limits per index",
-    "maxFailedIndexes": "back-off limits per index",
-    "successPolicy": "success policies",
-}
+_MISSING = {"successPolicy": "success policies"}
+_UNLIMITED = 2**31 - 1
 _SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
 
 
@@ -51,7 +48,7 @@ def _defaults(spec: Obj) -> Obj:
     if "completions" not in filled and "parallelism" not in filled:
         filled["completions"] = 1
     filled.setdefault("parallelism", 1)
-    filled.setdefault("backoffLimit", 6)
+    filled.setdefault("backoffLimit", _UNLIMITED if "backoffLimitPerIndex" in filled else 6)
     filled.setdefault("completionMode", "NonIndexed")
     filled.setdefault("suspend", False)
     filled.setdefault("manualSelector", False)
@@ -98,7 +95,7 @@ def _problems(job: Obj, spec: Obj) -> Problems:
     if spec.get("manualSelector"):
         problems.append(not_modelled("spec.manualSelector", "the adoption of Pods"))
     numbers = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-    for field in numbers:
+    for field in (*numbers, "backoffLimitPerIndex", "maxFailedIndexes"):
         value = spec.get(field)
         if value is not None and value < 0:
             problems.append(invalid(f"spec.{field}", value, "must be greater than or equal to 0"))
@@ -119,11 +116,17 @@ def _mode_problems(job: Obj, spec: Obj) -> Problems:
     mode, completions = spec["completionMode"], spec.get("completions")
     if mode not in ("Indexed", "NonIndexed"):
         return [unsupported("spec.completionMode", mode, ("NonIndexed", "Indexed"))]
+    limits = [field for field in ("backoffLimitPerIndex", "maxFailedIndexes") if field in spec]
     if mode != "Indexed":
-        return []
+        return [invalid(f"spec.{field}", spec[field], "requires indexed completion mode") for field in limits]
     problems: Problems = []
     if completions is None:
         problems.append(required("spec.completions", "when completion mode is Indexed"))
+    elif spec.get("maxFailedIndexes", 0) > completions:
+        detail = "must be less than or equal to completions"
+        problems.append(invalid("spec.maxFailedIndexes", spec["maxFailedIndexes"], detail))
+    if limits == ["maxFailedIndexes"]:
+        problems.append(required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
     if spec["parallelism"] > _MAX_INDEXED:
         detail = f"must be less than or equal to {_MAX_INDEXED} when completion mode is Indexed"
         problems.append(invalid("spec.parallelism", spec["parallelism"], detail))
@@ -152,10 +155,10 @@ def _policy_problems(spec: Obj) -> Problems:
     problems: Problems = []
     for index, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
         path = f"spec.podFailurePolicy.rules[{index}]"
-        if rule.get("action") == "FailIndex":
-            problems.append(not_modelled(f"{path}.action", "back-off limits per index"))
-        elif rule.get("action") not in ("Count", "FailJob", "Ignore"):
-            actions = ("Count", "FailIndex", "FailJob", "Ignore")
+        if rule.get("action") == "FailIndex" and "backoffLimitPerIndex" not in spec:
+            detail = "requires the backoffLimitPerIndex to be set"
+            problems.append(invalid(f"{path}.action", "FailIndex", detail))
+        elif rule.get("action") not in (actions := ("Count", "FailIndex", "FailJob", "Ignore")):
             problems.append(unsupported(f"{path}.action", rule.get("action"), actions))
         codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
         if codes and conditions:
@@ -192,7 +195,7 @@ def _update_problems(spec: Obj, old: Obj) -> Problems:
     template = _masked(spec["template"], before["template"]) if _mutable(old) else spec["template"]
     if template != before["template"]:
         problems.append(invalid("spec.template", spec["template"], "field is immutable"))
-    for field in ("selector", "completionMode", "podFailurePolicy"):
+    for field in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
         problems += immutable(f"spec.{field}", spec.get(field), before.get(field))
     return problems
 

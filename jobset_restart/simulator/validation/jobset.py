@@ -1,7 +1,7 @@
 """Admission of JobSets: the CRD's schema, then the webhooks mjobset.kb.io and vjobset.kb.io (pkg/webhooks).
 
 Refused because it is not modelled: volumeClaimPolicies, exclusive placement other than by node selector, and in Job
-templates backoffLimitPerIndex, successPolicy and managedBy.
+templates successPolicy and managedBy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobset_restart.simulator.validation.jobset_webhook import creation_problems
 from jobset_restart.simulator.validation.problems import Problem, Problems, not_modelled, refuse
 
 _IMMUTABLE = ("network", "successPolicy", "failurePolicy", "startupPolicy", "volumeClaimPolicies")
-_NOT_MODELLED_OF_JOBS = ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy", "managedBy", "manualSelector")
+_NOT_MODELLED_OF_JOBS = ("successPolicy", "managedBy", "manualSelector")
 
 _GO = {"boolean": "bool", "integer": "int32"}
 _STRUCTS = {
