@@ -24,6 +24,7 @@ from jobset_restart.track import Tracker
 from jobset_restart.triggers.signal import Probe
 from jobset_restart.writes import Exec, Permission, Write
 from tests import build
+from tests.probes import answer
 from tests.small_cluster import SmallCluster
 from tests.test_plan import native_snapshot
 
@@ -291,8 +292,7 @@ def test_only_what_is_still_to_be_signalled_is_looked_into_and_another_one_where
         asked.append(exec_.path.rpartition("/")[2])
         if len(asked) == 1:
             raise ExecFailed("container not found")
-        stdout = b"jsr-probe caught=0000000000004000 ticks=1 children=0 prlimit=0 name=python"
-        return ExecResult(exit_code=0, stdout=stdout.decode(), stderr="")
+        return ExecResult(exit_code=0, stdout=answer(), stderr="")
 
     cluster.execute = execute  # type: ignore[method-assign]
     plan = asyncio.run(decide(cluster, lambda found: carry_on(snapshot, record("signal"), found)))

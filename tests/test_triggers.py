@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobset_restart.triggers import jobs, mark_of, native, pods, release, suspend
 from jobset_restart.triggers.image import Forms, fresh, image, parse, plain, running_digest, takes_tag_and_digest
-from jobset_restart.triggers.signal import Means, Probe, command, means, number, read_probe
+from jobset_restart.triggers.signal import Means, Probe, means, number
 from jobset_restart.writes import Exec, Permission, Write, permission, pod_path
 from tests import build
 
@@ -259,21 +259,6 @@ TERM, INT = 1 << 14, 1 << 1
 )
 def test_the_means_is_what_pid_1_can_be_made_to_die_of(probe: Probe, wanted: str, chosen: Means | None) -> None:
     assert means(probe, wanted) == chosen
-
-
-def test_the_command_looks_again_before_it_sends() -> None:
-    script = command(Means("TERM", 143))[-1]
-    assert "SigCgt" in script
-    assert "exit 97" in script
-    assert "kill -15 1" in script
-
-
-def test_a_probe_is_read_and_anything_else_is_an_error() -> None:
-    line = "noise\njsr-probe caught=0000000000014002 ticks=150 children=2 prlimit=1 name=my app\n"
-    found = read_probe(line)
-    assert (found.catches("TERM"), found.catches("HUP"), found.cpu, found.children) == (True, False, 1.5, 2)
-    for text in ("", "jsr-probe caught=zz", "hello"):
-        assert read_probe(text).error
 
 
 @given(st.text())

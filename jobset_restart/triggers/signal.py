@@ -7,6 +7,7 @@ sends it looks again before it does.
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,17 +22,24 @@ NOT_CAUGHT = 97
 REFUSALS = ((NOT_CAUGHT, "PID 1 does not handle the signal"),)
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"})
 CLOCK_TICKS = 100
+UTIME, STIME = 11, 12
+"""Where user and system time stand in /proc/PID/stat after the name (proc_pid_stat(5): fields 14 and 15)."""
 
 PROBE_COMMAND = (
     "sh",
     "-c",
-    'while read -r k v; do case "$k" in Name:) n=$v;; SigCgt:) c=$v;; esac; done </proc/1/status; '
-    "read -r s </proc/1/stat; set -- ${s##*) }; t=$((${12} + ${13})); m=0; "
-    'for f in /proc/[0-9]*/stat; do read -r s <"$f" 2>/dev/null || continue; set -- ${s##*) }; '
-    '[ "$2" = 1 ] && m=$((m + 1)); done; '
-    "command -v prlimit >/dev/null 2>&1 && p=1 || p=0; "
-    'echo "jsr-probe caught=$c ticks=$t children=$m prlimit=$p name=$n"',
+    "cat /proc/1/status /proc/1/stat /proc/1/task/1/children; command -v prlimit || :",
 )
+"""Prints what the kernel tells of PID 1 (proc(5)), its children's PIDs, and the path of prlimit if there is one."""
+
+MOST_TEXT = 64 * 1024
+"""Characters of an answer that are looked at: the three files have about 2,000."""
+NAME_LENGTH = 64
+"""Characters of a name that are kept: the kernel has 15, and 63 of its own threads (proc_task_name)."""
+_NAME = re.compile(r"^Name:\t(.*)$", re.MULTILINE)
+_CAUGHT = re.compile(r"^SigCgt:\t([0-9a-f]{1,32})$", re.MULTILINE)
+_STAT = re.compile(r"^1 \(", re.MULTILINE)
+_TICKS = re.compile(r"\d{1,20}", re.ASCII)
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -70,19 +78,32 @@ def number(signal: str) -> int:
 
 
 def read_probe(stdout: str) -> Probe:
-    """What the probe command printed. An answer that is not its own becomes a Probe with an error."""
-    line = next((line for line in stdout.splitlines() if line.startswith("jsr-probe ")), "")
-    fields = dict(word.partition("=")[::2] for word in line.split()[1:])
-    try:
-        return Probe(
-            name=fields["name"],
-            caught=int(fields["caught"], 16),
-            cpu=int(fields["ticks"]) / CLOCK_TICKS,
-            children=int(fields["children"]),
-            prlimit=fields["prlimit"] == "1",
-        )
-    except (KeyError, ValueError):
-        return Probe(error="the container's shell did not answer the probe")
+    """What the probe command printed: /proc/1/status, /proc/1/stat, /proc/1/task/1/children, and the path of prlimit.
+
+    A process names itself as it likes: the name in `stat` ends with the last parenthesis. An answer in which
+    something is missing becomes a Probe with an error.
+    """
+    status, _, rest = _parted(stdout[:MOST_TEXT])
+    name, caught = _NAME.search(status), _CAUGHT.search(status)
+    line, _, after = rest.rpartition(")")[2].partition("\n")
+    ticks = line.split()[UTIME : STIME + 1]
+    if name is None or caught is None or len(ticks) < 2 or not all(map(_TICKS.fullmatch, ticks)):
+        return Probe(error="the container's shell does not tell what PID 1 is")
+    words = after.split()
+    return Probe(
+        name=name[1][:NAME_LENGTH],
+        caught=int(caught[1], 16),
+        cpu=sum(map(int, ticks)) / CLOCK_TICKS,
+        children=sum(1 for word in words if _TICKS.fullmatch(word)),
+        prlimit=any(word.rpartition("/")[2] == "prlimit" for word in words),
+    )
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    """The text before the line of `stat`, that line's beginning, and what follows it."""
+    caught = _CAUGHT.search(text)
+    found = _STAT.search(text, caught.end()) if caught else None
+    return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
 
 
 def means(probe: Probe, wanted: str = "") -> Means | None:
@@ -107,20 +128,22 @@ def means(probe: Probe, wanted: str = "") -> Means | None:
     return None
 
 
-def command(chosen: Means) -> tuple[str, ...]:
-    """The command that applies the means. It exits with NOT_CAUGHT, having done nothing, where PID 1 no longer
-    catches the signal."""
+def command(chosen: Means, process: int = 1) -> tuple[str, ...]:
+    """The command that applies the means to PID 1 (a test's: to another process). It exits with NOT_CAUGHT, having
+    done nothing, where the signal is no longer caught.
+
+    It is made of what every POSIX shell has built in. Whether a signal is caught stands in one hexadecimal digit of
+    SigCgt, which a pattern of the shell can tell.
+    """
     if chosen.how == "children":
         return ("sh", "-c", "kill -9 -1")
     if chosen.how == "cpu":
         return ("prlimit", "--pid", "1", "--cpu=1:1")
-    bit = number(chosen.how) - 1
-    return (
-        "sh",
-        "-c",
-        'while read -r k v; do [ "$k" = SigCgt: ] && c=$v; done </proc/1/status; '
-        f"[ $((0x$c >> {bit} & 1)) = 1 ] || exit {NOT_CAUGHT}; kill -{number(chosen.how)} 1",
-    )
+    place, bit = divmod(number(chosen.how) - 1, 4)
+    digits = "".join(f"{digit:x}" for digit in range(16) if digit >> bit & 1)
+    send = f"kill -{number(chosen.how)} {process}; exit"
+    looked = f'while read -r l; do case "$l" in SigCgt:*[{digits}]{"?" * place}) {send};; esac; done'
+    return ("sh", "-c", f"{looked} </proc/{process}/status; exit {NOT_CAUGHT}")
 
 
 def probe(pod: Pod, container: str) -> Exec:

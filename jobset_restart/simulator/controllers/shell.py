@@ -1,10 +1,10 @@
 """What ``exec`` runs in a container.
 
-Known commands: ``sh -c`` (``bash`` where the image has it), ``echo``, ``true``, ``false``, ``sleep`` (which takes no
-time), ``cat /proc/1/status``, ``hostname``, ``env``, ``printenv``, ``ps``, ``id``, ``pwd``, ``date``, ``kill``,
-``prlimit --pid 1 --cpu=N``. Scripts are these, ``exit``, and ``;``, ``&&``, ``||`` between them; besides, two are known
-whole: the one that looks at PID 1 and answers ``jsr-probe``, and the one that sends PID 1 a signal if it catches it.
-Syntax beyond that, other well-known commands, and those that would do something to other processes are refused (501).
+Known programs: ``sh`` (``bash`` where the image has it; ``sh.py`` says how far it goes), ``echo``, ``true``, ``false``,
+``sleep`` (which takes no time), ``cat`` of what the kernel tells of PID 1 (status, stat and children), ``hostname``,
+``env``, ``printenv``, ``ps``, ``id``, ``pwd``, ``date``, ``kill``, ``prlimit --pid 1 --cpu=N``, ``touch``, ``rm`` and
+``test``. Other well-known programs, and what would do something to other processes, are refused in words (501); what
+nobody knows is not found (127).
 
 Images called ``distroless``, ``scratch``, ``pause`` or ``in-place-restart-agent`` have no programs but their own.
 Busybox and alpine have neither ``bash`` nor ``prlimit``.
@@ -19,23 +19,22 @@ from hashlib import sha256
 
 from jobset_restart.simulator.controllers.containers import Container
 from jobset_restart.simulator.controllers.environment import environment, hostname
+from jobset_restart.simulator.controllers.files import Act
 from jobset_restart.simulator.controllers.images import last_part
-from jobset_restart.simulator.controllers.programs import SHELLS, number, statements
+from jobset_restart.simulator.controllers.programs import SHELLS, Program, number
 from jobset_restart.simulator.controllers.runtime import Runtime
+from jobset_restart.simulator.controllers.sh import Interpreter, Output, Unsupported
 from jobset_restart.simulator.store import Obj, StoreError
 
-Output = tuple[str, str, int]
-"""stdout, stderr, exit code."""
 _BARE = frozenset({"scratch", "pause", "in-place-restart-agent"})
 _SMALL = frozenset({"busybox", "alpine", "agent"})
 _OTHERS = (
-    "pkill killall killall5 nsenter reboot poweroff halt strace gdb timeout nohup ls tar cp mv rm mkdir touch grep sed "
-    "awk head tail wc find top df du free mount which test stat ln dd nc wget curl vi nvidia-smi python python3"
+    "pkill killall killall5 nsenter reboot poweroff halt strace gdb timeout nohup ls tar cp mv mkdir grep sed "
+    "awk head tail wc find top df du free mount which stat ln dd nc wget curl vi nvidia-smi python python3"
 )
 _ELSEWHERE = frozenset(_OTHERS.split())
-_SYNTAX = re.compile(r"[`<>(){}]|(?<!\|)\|(?!\|)|\$[\w({?]|(?:^|[;\s])(?:if|for|while|until|case|function)\s")
-_SEND = re.compile(r"\[ \$\(\(0x\$c >> (\d+) & 1\)\) = 1 \] \|\| exit (\d+); kill -(\d+) 1$")
-_PROBE = "jsr-probe caught="
+_BUILTINS = frozenset({":", "[", "exit", "read", "command"})
+"""What a shell has and no directory of programs need have."""
 
 
 def has_bash(reference: str) -> bool:
@@ -60,6 +59,10 @@ class Shell:
             "env": self._env,
             "printenv": self._env,
             "cat": self._cat,
+            "touch": lambda rest: self._files(rest, "touch"),
+            "rm": self._files,
+            "test": self._test,
+            "[": self._test,
             "ps": self._ps,
             "kill": self._kill,
         }
@@ -81,38 +84,68 @@ class Shell:
     def _known(self, name: str) -> bool:
         if name in _ELSEWHERE:
             raise _unknown(name)
-        return name in self._commands and name != ":"
+        return name in self._commands and name not in _BUILTINS
 
     def _script(self, shell: str, text: str) -> Output:
-        process, child = self._runtime.process(self._container, self._now)
-        if _PROBE in text:
-            ticks = int(self._runtime.cpu(self._container, self._now) * 100)
-            known = int("prlimit" in self._commands)
-            facts = f"caught={process.mask():016x} ticks={ticks} children={int(child)} prlimit={known}"
-            return f"jsr-probe {facts} name={process.name}\n", "", 0
-        send = _SEND.search(text)
-        if send:
-            if not process.mask() >> int(send[1]) & 1:
-                return "", "", int(send[2])
-            self._runtime.signal(self._container, int(send[3]), self._now)
-            return "", "", 0
-        if _SYNTAX.search(text):
-            raise _unknown(text)
-        return self._sequence(shell, statements(text))
+        def simple(words: list[str]) -> Output:
+            name = words[0].rpartition("/")[2]
+            if words[0] in _BUILTINS or self._known(name):
+                return self._commands[name](tuple(words[1:]))
+            return "", f"{shell}: {words[0]}: not found\n", 127
 
-    def _sequence(self, shell: str, commands: list[tuple[tuple[str, ...], str]]) -> Output:
-        stdout, stderr, code, skip = "", "", 0, False
-        for words, separator in commands:
-            if not skip:
-                if words[0] == "exit":
-                    return stdout, stderr, int(words[1]) if words[1:] and words[1].isdigit() else code
-                if self._known(words[0].rpartition("/")[2]) or words[0] == ":":
-                    out, err, code = self._commands[words[0].rpartition("/")[2]](words[1:])
-                else:
-                    out, err, code = "", f"{shell}: {words[0]}: not found\n", 127
-                stdout, stderr = stdout + out, stderr + err
-            skip = (separator == "&&" and code != 0) or (separator == "||" and code == 0)
-        return stdout, stderr, code
+        try:
+            return Interpreter(simple, self._proc, self._path, shell).script(text)
+        except Unsupported as error:
+            raise _unknown(f"{error} in {text}") from None
+
+    def _path(self, name: str) -> str | None:
+        if name in _BUILTINS:
+            return name
+        return f"/usr/bin/{name}" if name in self._commands else None
+
+    def _proc(self, path: str) -> str | None:
+        """The text of a file, as far as there is any that is known."""
+        process, child = self._runtime.process(self._container, self._now)
+        if path == "/proc/1/status":
+            return _status(process)
+        if path == "/proc/1/stat":
+            ticks = int(self._runtime.cpu(self._container, self._now) * 100)
+            numbers = [0, 1, 1, 0, -1, 4194560, 120, 0, 0, 0, ticks, *[0] * 38]
+            return f"1 ({process.name}) S {' '.join(map(str, numbers))}\n"
+        if path == "/proc/1/task/1/children":
+            return "7 " if child else ""
+        return hostname(self._pod) + "\n" if path == "/etc/hostname" else None
+
+    def _cat(self, rest: tuple[str, ...]) -> Output:
+        texts = [self._proc(path) for path in rest]
+        if not texts or None in texts:
+            raise _unknown(" ".join(("cat", *rest)))
+        return "".join(text or "" for text in texts), "", 0
+
+    def _files(self, rest: tuple[str, ...], verb: str = "rm") -> Output:
+        done = self._runtime.files.do(
+            Act(verb, tuple(word for word in rest if word[:1] != "-")), self._container.mounts
+        )
+        return "", "", int(not done)
+
+    def _test(self, rest: tuple[str, ...]) -> Output:
+        """``test`` of strings and files."""
+        words = rest[:-1] if rest[-1:] == ("]",) else rest
+        match words:
+            case ("-f" | "-e", path):
+                known = self._proc(path) is not None
+                return (
+                    "",
+                    "",
+                    int(not known and not self._runtime.files.do(Act("test", (path,)), self._container.mounts)),
+                )
+            case ("-n" | "-z" as flag, text):
+                return "", "", int((flag == "-z") == bool(text))
+            case (left, "=" | "!=" as operator, right):
+                return "", "", int((left == right) != (operator == "="))
+            case (text,):
+                return "", "", int(not text)
+        raise _unknown(" ".join(("test", *words)))
 
     def _env(self, rest: tuple[str, ...]) -> Output:
         own = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": hostname(self._pod)}
@@ -120,24 +153,6 @@ class Shell:
         if rest:
             return (values[rest[0]] + "\n", "", 0) if rest[0] in values else ("", "", 1)
         return "".join(f"{name}={value}\n" for name, value in values.items()), "", 0
-
-    def _cat(self, rest: tuple[str, ...]) -> Output:
-        if rest == ("/proc/1/status",):
-            process, _ = self._runtime.process(self._container, self._now)
-            lines = {
-                "Name": process.name,
-                "State": "S (sleeping)",
-                "Tgid": "1",
-                "Pid": "1",
-                "PPid": "0",
-                "Threads": "1",
-            }
-            lines |= dict.fromkeys(("SigPnd", "ShdPnd", "SigBlk", "SigIgn"), "0" * 16)
-            lines["SigCgt"] = f"{process.mask():016x}"
-            return "".join(f"{name}:\t{value}\n" for name, value in lines.items()), "", 0
-        if rest == ("/etc/hostname",):
-            return hostname(self._pod) + "\n", "", 0
-        raise _unknown(" ".join(("cat", *rest)))
 
     def _ps(self, rest: tuple[str, ...]) -> Output:
         process, child = self._runtime.process(self._container, self._now)
@@ -173,6 +188,15 @@ class Shell:
             raise _unknown(" ".join(("prlimit", *rest)))
         self._runtime.limit_cpu(self._container, float(found[1]), self._now)
         return "", "", 0
+
+
+def _status(process: Program) -> str:
+    """/proc/PID/status, the lines that do not change; the kernel escapes a name there (proc_task_name)."""
+    name = process.name.replace("\\", "\\\\").replace("\n", "\\n")
+    lines = {"Name": name, "State": "S (sleeping)", "Tgid": "1", "Pid": "1", "PPid": "0", "Threads": "1"}
+    lines |= dict.fromkeys(("SigPnd", "ShdPnd", "SigBlk", "SigIgn"), "0" * 16)
+    lines["SigCgt"] = f"{process.mask():016x}"
+    return "".join(f"{key}:\t{value}\n" for key, value in lines.items())
 
 
 def date(now: float) -> str:
