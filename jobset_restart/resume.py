@@ -104,24 +104,27 @@ DONE_WITH = frozenset({"JSR104", "JSR106", "JSR505"})
 """What was to be restarted, and how far the trigger may reach, was decided when the operation began."""
 ALWAYS = ("JSR101", "JSR103", "JSR105", "JSR4", "JSR601")
 """What concerns an operation that has nothing left to send, too."""
+WAITED_FOR = ("JSR309", "JSR4")
+"""What keeps a slot from coming back after its trigger, too: agents that restart nobody else, and dead machines."""
 
 
 def _findings(rest: Case, record: Record, slots: list[SlotPlan], allow: frozenset[str]) -> list[Finding]:
-    """The findings for what is still to be sent; and for the machines, those for every slot that is waited for."""
+    """The findings for what is still to be sent; and, of what makes a wait hopeless, for every slot that is waited
+    for."""
     snapshot = rest.snapshot
     suspended = rest.trigger == "suspend" and record.phase == "suspending" and snapshot.jobset.spec.suspend
     if suspended:
         # To leave it suspended would be worse than anything that speaks against a suspend.
         rest = structs.replace(rest, finishes=record.id)
-    found = [f for f in look(rest, allow) if f.id not in DONE_WITH and not f.id.startswith("JSR4")]
+    found = [f for f in look(rest, allow) if f.id not in DONE_WITH and not f.id.startswith(WAITED_FOR)]
     lost = [state for state in rest.lost if state.pod]
     to_send = rest.scope or lost if rest.trigger in IN_PLACE else _stages(rest, record, slots)
     if suspended or not to_send:
         found = [f for f in found if f.id.startswith(ALWAYS) or f.id == "JSR108"]
     since = int(seconds(record.started))
     waited_for = [_where_it_was(snapshot, s.state, since) for s in slots if not s.lost]
-    nodes = look(structs.replace(rest, scope=waited_for, lost=lost), allow)
-    found += [_for_resume(f, waited_for, record) for f in nodes if f.id.startswith("JSR4")]
+    hanging = look(structs.replace(rest, scope=waited_for, lost=lost), allow)
+    found += [_for_resume(f, waited_for, record) for f in hanging if f.id.startswith(WAITED_FOR)]
     order = {"blocker": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda f: (order[f.severity], f.id))
 

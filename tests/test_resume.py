@@ -75,6 +75,14 @@ def test_native_is_not_sent_again_when_a_pod_carries_the_attempt() -> None:
     assert len(carry_on(untouched, record("native", attempt=3)).actions) == 1
 
 
+def test_a_native_restart_that_reached_the_agents_alone_is_not_waited_for() -> None:
+    """All attempts have advanced, and no container but the agents': nothing more will happen."""
+    dropped = {**build.AGENT, "restartPolicyRules": []}
+    snapshot = native_snapshot(attempts=("3", "3"), current=3, agent=dropped)
+    refused = carry_on(snapshot, record("native", attempt=3))
+    assert (refused.refused, [f.id for f in refused.findings if f.severity == "blocker"]) == (True, ["JSR309"])
+
+
 def test_a_native_restart_that_went_through_meanwhile_is_done() -> None:
     snapshot = native_snapshot(attempts=("3", "3"))
     snapshot.jobset.status.current_in_place_restart_attempt = 3
