@@ -217,7 +217,7 @@ def _chosen(
         reason=_reason(case, passed_over),
         slots=slots,
         stages=[] if unprobed or draft else stages(case, operation),
-        drafted=number_of_actions(case) if draft else 0,
+        drafted=number_of_actions(case, operation) if draft else 0,
         findings=found,
         budgets=budgets(case),
         needs_probes=unprobed,

@@ -156,19 +156,11 @@ def _filled(wanted: list[Stage]) -> list[Stage]:
     return [stage for stage in wanted if stage.actions]
 
 
-def number_of_actions(case: Case) -> int:
-    """How many actions `stages` would make, releases included."""
-    released = 2 * len(case.lost) if case.trigger != "suspend" else 0
-    match case.trigger:
-        case "native":
-            return 1 + released
-        case "signal":
-            return sum(1 for _ in case.targets()) + released
-        case "suspend":
-            return 2
-        case "jobs":
-            return len([job for job, _ in case.touched_jobs() if not job_complete(job)]) + released
-    return len(case.scope) + released
+def number_of_actions(case: Case, operation: str) -> int:
+    """How many actions `stages` makes. Of a signal there will be one for each container, once it is known which."""
+    unprobed = case.trigger == "signal" and case.evidence.probes is None
+    found = sum(len(stage.actions) for stage in stages(case, operation))
+    return found + (sum(1 for _ in case.targets()) if unprobed else 0)
 
 
 # ---------------------------------------------------------------- how long it takes

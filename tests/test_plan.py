@@ -593,12 +593,18 @@ def test_no_plan_for_on_failure_ever_reaches_the_backoff_limit(limit: int, resta
     assert found.refused == (after > 0 if limit == 0 else after >= limit)
 
 
-@pytest.mark.parametrize("via", ["native", "image", "suspend", "jobs", "pods"])
-def test_a_draft_counts_what_the_plan_sends(via: Any) -> None:
-    snapshot = build.native() if via == "native" else build.snapshot(build.jobset(replicas=2, pods=3, backoff_limit=9))
-    draft = make(snapshot, Request(via=via), "op1", draft=True)
-    assert draft.actions == []
-    assert draft.writes == len(make(snapshot, Request(via=via), "op1").actions) > 0
+@pytest.mark.parametrize("via", ["native", "image", "signal", "suspend", "jobs", "pods"])
+@pytest.mark.parametrize("node_down", [(), ("node-1",)])
+def test_a_draft_counts_what_the_plan_sends(via: Any, node_down: tuple[str, ...]) -> None:
+    snapshot = native_snapshot(attempts=("2", "2", "2")) if via == "native" else on_failure(100, 0)
+    (first, *_), nodes = snapshot.slots.values(), [build.node("node-0"), build.node("node-1", ready=False)]
+    if node_down and first.pod:
+        first.pod.spec.node_name, first.node = "node-1", nodes[1]
+    probed = make(snapshot, Request(via=via, node_down=node_down), "op1", Evidence(probes=TERM_HANDLED))
+    for evidence in (Evidence(), Evidence(probes=TERM_HANDLED)):
+        draft = make(snapshot, Request(via=via, node_down=node_down), "op1", evidence, draft=True)
+        assert draft.actions == []
+        assert draft.writes == len(probed.actions) > 0
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(["image", "suspend", "jobs", "pods"]))
