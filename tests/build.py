@@ -246,10 +246,10 @@ def native(
     current: int | None = 2,
     agent: Any = AGENT,
     annotations: dict[str, str] | None = None,
-    job_status: dict[str, Any] | None = None,
+    done: tuple[int, ...] = (),
     **about_node: Any,
 ) -> Snapshot:
-    """An InPlaceRestart JobSet with a Pod for each of `attempts`; `job_status` is the status of its Job."""
+    """An InPlaceRestart JobSet with a Pod for each of `attempts`; the indexes in `done` have completed."""
     policy = {"maxRestarts": max_restarts, "restartStrategy": "InPlaceRestart"}
     of = jobset(
         failure_policy=policy,
@@ -262,6 +262,8 @@ def native(
     pods = [
         pod(
             index,
+            phase="Succeeded" if index in done else "Running",
+            ready=index not in done,
             annotations={ATTEMPT: value} if value else {},
             spec={"initContainers": [agent]},
             containers=[container(restartPolicyRules=rules)],
@@ -270,7 +272,7 @@ def native(
         for index, value in enumerate(attempts)
     ]
     features = about_node.pop("features", ["RestartAllContainersOnContainerExits"])
-    jobs = [job(of, status=job_status)]
+    jobs = [job(of, status={"completedIndexes": ",".join(map(str, done))})]
     return snapshot(of, pods, jobs, nodes=[node(features=features, **about_node)])
 
 

@@ -144,7 +144,7 @@ def test_only_an_in_place_jobset_counts_attempts() -> None:
 
 @pytest.mark.parametrize(("via", "holds"), [("native", True), ("suspend", True), ("pods", True), ("jobs", False)])
 def test_a_completed_index_holds_the_barrier_unless_its_job_runs_again(via: Any, holds: bool) -> None:
-    snapshot = build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"})
+    snapshot = build.native(attempts=("2", "2", "2"), done=(1,))
     found = plan(snapshot, via=via, allow=("JSR503",))
     assert ("JSR210" in standing(found)) == holds
     assert not plan(snapshot, via="image").refused
@@ -159,10 +159,15 @@ def test_a_completed_job_holds_the_barrier_when_the_others_are_deleted() -> None
     assert standing(plan(again, via="jobs")) == ["JSR210"]
 
 
+def test_a_completed_pod_that_was_removed_is_missing_at_the_barrier() -> None:
+    whole = build.native(attempts=("2", "2", "2"), done=(1,))
+    snapshot = build.snapshot(whole.jobset, [p for p in whole.pods() if p.status.phase == "Running"], whole.jobs)
+    (finding,) = (f for f in plan(snapshot, via="suspend", allow=("JSR503",)).blockers())
+    assert (finding.id, finding.summary) == ("JSR210", "1 Pod of Job train-workers-0 completed")
+
+
 def test_nothing_holds_a_barrier_that_the_agents_do_not_wait_at() -> None:
-    snapshot = build.native(
-        attempts=("", "", ""), annotations=DISABLED, current=None, job_status={"completedIndexes": "1"}
-    )
+    snapshot = build.native(attempts=("", "", ""), annotations=DISABLED, current=None, done=(1,))
     assert standing(plan(snapshot, via="suspend", allow=("JSR503",))) == []
 
 
@@ -216,7 +221,7 @@ def test_a_container_that_never_ran_has_no_count() -> None:
 
 
 def test_completed_pods_hold_the_barrier_beside_a_lost_machine() -> None:
-    snapshot = build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"}, ready=False)
+    snapshot = build.native(attempts=("2", "2", "2"), done=(1,), ready=False)
     assert "JSR210" in standing(plan(snapshot, via="image", node_down=("node-0",)))
 
 
@@ -239,6 +244,64 @@ def test_the_remedy_is_one_that_is_left(via: Any, attempt: int, restarts: int, r
     assert finding.id == "JSR203"
     assert finding.todo.startswith(("use ", "create "))
     assert remedy in finding.todo.partition(";")[0]
+
+
+def test_the_remedy_for_image_is_not_image() -> None:
+    """Attempts are used up by the Pods of a lost machine beside it."""
+    snapshot = build.native(max_restarts=2, restarts=0, ready=False)
+    found = plan(snapshot, via="image", node_down=("node-0",))
+    (todo,) = (finding.todo for finding in found.blockers() if finding.id == "JSR203")
+    assert "--via image" not in todo
+
+
+@pytest.mark.parametrize("finding", ["JSR210", "JSR309"])
+def test_what_nothing_would_come_of_cannot_be_let_through(finding: str) -> None:
+    snapshot = build.native(
+        attempts=("2", "2", "2"),
+        done=(1,) if finding == "JSR210" else (),
+        agent=build.AGENT if finding == "JSR210" else {**build.AGENT, "restartPolicyRules": []},
+    )
+    assert standing(plan(snapshot, via="native", allow=(finding,))) == [finding]
+
+
+@pytest.mark.parametrize("via", ["image", "signal"])
+def test_pods_of_a_lost_machine_send_the_others_round(via: Any) -> None:
+    snapshot = on_two_nodes()
+    found = plan(snapshot, via=via, node_down=("node-1",))
+    (hit,) = (finding for finding in found.blockers() if finding.id == "JSR211")
+    assert hit.objects == ["Pod train-workers-0-0", "Pod train-workers-0-1"]
+    assert "JSR211" not in ids_of(plan(snapshot, via="native", node_down=("node-1",)))
+
+
+def on_two_nodes() -> Snapshot:
+    """Two Pods; the machine of the second is off."""
+    whole = build.native()
+    pods = [*whole.pods()]
+    pods[1].spec.node_name = "node-1"
+    features = ["RestartAllContainersOnContainerExits"]
+    nodes = [build.node("node-0", features=features), build.node("node-1", ready=False, features=features)]
+    return build.snapshot(whole.jobset, pods, whole.jobs, nodes)
+
+
+def test_one_job_of_several_sends_the_others_round() -> None:
+    whole = build.native(attempts=("2", "2"))
+    whole.jobset.spec.replicated_jobs[0].replicas = 2
+    jobs = [build.job(whole.jobset, n) for n in (0, 1)]
+    pods = [build.pod(i, job=j, annotations={build.ATTEMPT: "2"}) for j in (0, 1) for i in (0, 1)]
+    snapshot = build.snapshot(whole.jobset, pods, jobs)
+    found = plan(snapshot, via="jobs", selection=Selection(job_indexes=(0,)))
+    (hit,) = found.blockers()
+    assert (hit.id, hit.objects) == ("JSR211", ["Pod train-workers-1-0", "Pod train-workers-1-1"])
+
+
+def test_slots_without_a_pod_and_completed_ones_have_no_round_to_go() -> None:
+    snapshot = build.native(attempts=("2", "2", "2"), done=(2,))
+    for slot, state in snapshot.slots.items():
+        if slot.completion_index == 0:
+            state.pod = None
+    found = plan(snapshot, via="pods", selection=ONE)
+    assert "JSR211" not in ids_of(found)
+    assert "JSR210" in standing(found)
 
 
 def ids_of(found: Plan) -> set[str]:

@@ -123,6 +123,42 @@ def test_a_suspended_or_deleted_job_counts_no_failure(via: Any) -> None:
     assert (standing(found), found.budgets) == ([], [])
 
 
+def test_a_deletion_that_does_not_take_place_is_no_failure() -> None:
+    jobset = build.jobset(pods=3, backoff_limit=9)
+    found = plan(build.snapshot(jobset, [build.pod(0), build.pod(1)]), via="pods")
+    assert [(b.before, b.after) for b in found.budgets] == [(0, 2)]
+    (refused,) = plan(build.snapshot(build.jobset(backoff_limit=1)), via="pods").blockers()
+    assert refused.objects == ["Job train-workers-0"]
+    assert refused.summary == "Job train-workers-0 backoffLimit 1: 0 failures now, 2 after; the Job would fail"
+
+
+@pytest.mark.parametrize("via", ["suspend", "jobs"])
+def test_a_lost_machine_costs_no_failure_where_the_job_is_suspended_or_gone(via: Any) -> None:
+    snapshot = build.snapshot(build.jobset(backoff_limit=0), nodes=[DEAD])
+    found = plan(snapshot, via=via, node_down=("node-0",))
+    assert (standing(found), found.budgets) == ([], [])
+
+
+def test_a_failure_policy_counts_beside_a_native_restart_too() -> None:
+    whole = build.native()
+    whole.jobs[0].spec.pod_failure_policy = policy("FailJob", "In", 137)
+    pods = [*whole.pods()]
+    pods[1].spec.node_name = "node-1"
+    features = ["RestartAllContainersOnContainerExits"]
+    nodes = [build.node("node-0", features=features), build.node("node-1", ready=False, features=features)]
+    lost = build.snapshot(whole.jobset, pods, whole.jobs, nodes)
+    assert standing(plan(lost, via="native", node_down=("node-1",))) == ["JSR202"]
+
+
+def test_the_job_s_back_off_is_that_of_the_worst_job() -> None:
+    jobset = build.jobset(replicas=2, pods=3, backoff_limit=9)
+    pods = [build.pod(0, job=0), *(build.pod(i, job=1) for i in range(3))]
+    found = plan(build.snapshot(jobset, pods), via="pods")
+    (waits,) = (f for f in found.findings if f.id == "JSR208")
+    assert waits.summary == "up to 40 s without a new Pod"
+    assert found.predicted > 40
+
+
 # ---------------------------------------------------------------- restarts in place and their Job (JSR201)
 
 
@@ -203,6 +239,33 @@ def test_restarts_of_a_never_pod_count_nowhere() -> None:
     assert standing(plan(build.snapshot(build.jobset(backoff_limit=0)), via="image")) == []
 
 
+def test_what_is_spent_is_what_is_refused_for() -> None:
+    found = plan(on_failure(100, 3), via="image")
+    assert [(b.name, b.limit, b.before, b.after) for b in found.budgets] == [
+        ("Job train-workers-0 backoffLimit", 100, 6, 8)
+    ]
+    (finding,) = plan(on_failure(8, 3), via="image").blockers()
+    assert finding.objects == ["Job train-workers-0"]
+    assert finding.summary == "Job train-workers-0 backoffLimit 8: 6 restarts now, 8 after; the Job would fail"
+
+
+def test_two_jobs_at_their_limits_are_both_named() -> None:
+    jobset = build.jobset(replicas=2, pods=1, restart_policy="OnFailure", backoff_limit=1)
+    (finding,) = plan(build.snapshot(jobset), via="image").blockers()
+    assert finding.objects == ["Job train-workers-0", "Job train-workers-1"]
+    assert finding.summary.endswith("(and 1 other Job)")
+
+
+def test_pods_that_are_not_restarted_add_no_restart() -> None:
+    """One Pod is on a lost machine, the slot of another is empty."""
+    jobset = build.jobset(pods=3, restart_policy="OnFailure", backoff_limit=6)
+    spec = {"restartPolicy": "OnFailure"}
+    pods = [build.pod(0, spec=spec), build.pod(1, spec=spec, node="node-1")]
+    nodes = [build.node("node-0"), build.node("node-1", ready=False)]
+    found = plan(build.snapshot(jobset, pods, nodes=nodes), via="image", node_down=("node-1",), allow=("JSR107",))
+    assert [(b.before, b.after) for b in found.budgets] == [(0, 1), (0, 1)], "a restart, and a failure"
+
+
 # ---------------------------------------------------------------- what follows an exit (JSR204, JSR206, JSR207)
 
 
@@ -260,6 +323,35 @@ def test_a_container_that_has_ended_for_good_is_not_restarted_in_place(
     assert ("JSR206" in standing(found)) == refused
     alone = plan(build.snapshot(jobset, [pod]), evidence, via=via, containers=("worker",), allow=("JSR204",))
     assert "JSR206" not in standing(alone)
+
+
+@pytest.mark.parametrize(
+    ("restarts", "ended", "waits"),
+    [
+        ((1, 3), "2026-01-01T00:59:50Z", "2 containers would wait up to 40 s"),
+        ((0, 1), "2026-01-01T00:59:50Z", "1 container would wait up to 10 s"),
+        ((12, 12), "2026-01-01T00:59:50Z", "2 containers would wait up to 300 s"),
+        ((1, 1), "2026-01-01T00:50:00Z", "2 containers would wait up to 10 s"),
+        ((1, 1), "2026-01-01T00:49:59Z", ""),
+    ],
+)
+def test_a_signal_waits_in_back_off_where_there_was_a_crash_in_the_last_ten_minutes(
+    restarts: tuple[int, int], ended: str, waits: str
+) -> None:
+    jobset = build.jobset(restart_policy="OnFailure", backoff_limit=100)
+    last = {"terminated": {"exitCode": 1, "finishedAt": ended}}
+    pods = [
+        build.pod(i, spec={"restartPolicy": "OnFailure"}, statuses=[build.status(restarts=n, lastState=last)])
+        for i, n in enumerate(restarts)
+    ]
+    found = plan(build.snapshot(jobset, pods), TERM_CAUGHT, via="signal")
+    assert [f.summary for f in found.findings if f.id == "JSR205"] == ([waits] if waits else [])
+
+
+def test_a_container_that_has_no_status_yet_has_no_back_off() -> None:
+    jobset = build.jobset(pods=1, restart_policy="OnFailure", backoff_limit=100)
+    pod = build.pod(0, spec={"restartPolicy": "OnFailure"}, statuses=[])
+    assert standing(plan(build.snapshot(jobset, [pod]), TERM_CAUGHT, via="signal")) == []
 
 
 @pytest.mark.parametrize(("replacement", "warned"), [("Failed", True), ("TerminatingOrFailed", False)])

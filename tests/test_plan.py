@@ -265,7 +265,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     ),
     "JSR208": (build.snapshot(build.jobset(backoff_limit=6)), Request(via="pods"), Evidence(), "warning"),
     "JSR210": (
-        build.native(attempts=("2", "2", "2"), job_status={"completedIndexes": "1"}),
+        build.native(attempts=("2", "2", "2"), done=(1,)),
         Request(via="native"),
         Evidence(),
         "blocker",

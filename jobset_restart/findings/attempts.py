@@ -131,11 +131,12 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     if not restarts_agents(case):
         return None
     renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger == "jobs" else set()
-    completed = {job.metadata.name: indexes_over(job) for job in case.snapshot.jobs if job.metadata.uid not in renewed}
-    stay = [f"Job {name}" for name, number in completed.items() if number]
+    over = [(job, indexes_over(job)) for job in case.snapshot.jobs if job.metadata.uid not in renewed]
+    stay = [(job, number) for job, number in over if number]
     if not stay:
         return None
-    return Hit(stay, f"{count(sum(completed.values()), 'slot')} completed: {some(stay)}")
+    jobs = [f"Job {job.metadata.name}" for job, _ in stay]
+    return Hit(jobs, f"{count(sum(number for _, number in stay), 'Pod')} of {some(jobs)} completed")
 
 
 @finding(
