@@ -79,11 +79,13 @@ def embedded(folder: Path, profile: str = "realtime") -> Iterator[Cluster]:
     """An embedded cluster of two nodes, for this process alone; it ends with it, however that may be.
 
     The scenarios count in seconds of their own clock, so the cluster's runs as fast, and unless ``profile`` says
-    otherwise things take what they take on a real one.
+    otherwise things take what they take on a real one. JSR_TEST_KUBE names the version of Kubernetes it stands for.
     """
     simulator = [sys.executable, "-m", "jobset_restart.simulator"]
     home = folder / "cluster"
     settings = ["--nodes", "2", "--empty", "--profile", profile, "--speed", "1", "--home", str(home)]
+    if kube := os.environ.get("JSR_TEST_KUBE"):
+        settings += ["--kube", kube]
     log = folder / "cluster.log"
     with (
         log.open("wb") as errors,
