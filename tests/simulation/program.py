@@ -23,6 +23,7 @@ from tests.simulation.cluster import VirtualCluster
 _process: contextvars.ContextVar[_Process | None] = contextvars.ContextVar("process", default=None)
 _command = functools.cache(typer.main.get_command)
 BURIED_AFTER = 50
+FAULT = "a fault of the program's own"
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -180,7 +181,7 @@ class _Process:
             return None
         if death.kind == "fault":
             self.struck = True
-            return KeyError("a fault of the program's own")
+            return KeyError(FAULT)
         self._strike()
         return None
 

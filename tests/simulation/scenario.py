@@ -18,7 +18,18 @@ LASTS = 60.0
 """Everything that goes wrong is over so many seconds after the first client began."""
 TIMEOUT = 900
 
-REQUEST_FAULTS = ("unauthorized", "throttled", "error", "unavailable", "reset", "lost", "hang", "slow", "stale")
+REQUEST_FAULTS = (
+    "unauthorized",
+    "forbidden",
+    "throttled",
+    "error",
+    "unavailable",
+    "reset",
+    "lost",
+    "hang",
+    "slow",
+    "stale",
+)
 WATCH_FAULTS = ("watch-cut", "watch-stall", "watch-expired", "watch-error", "watch-doubled")
 EXEC_FAULTS = ("exec-refused", "exec-cut", "exec-hang")
 POD_FAULTS = ("exit", "crash", "stuck", "pull", "pull-error")
@@ -59,6 +70,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
         """Whether only the way to the API server, or the client itself, was disturbed."""
         return not self.touches_pods and not self.deeds
 
+    @property
+    def moves(self) -> bool:
+        """Whether Pods come and go by themselves."""
+        return self.kind == "waves"
+
     def title(self) -> str:
         faults = [f"{f.kind} {f.target} x{f.share:g} at {f.at:.1f}s for {f.lasts:.1f}s" for f in self.faults]
         deeds = [f"somebody {deed.what} it at {deed.at:.1f}s" for deed in self.deeds]
@@ -72,30 +88,37 @@ class Scenario(Struct, frozen=True, kw_only=True):
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
     draw = random.Random(f"scenario {seed}")
-    kind = draw.choice(["never", "never", "onfailure", "native", "ordered", "groups"])
+    kind = draw.choice(["never", "never", "onfailure", "native", "ordered", "groups", "waves"])
     manifest = _manifest(draw, kind)
     faults, deeds, death, rotates, skew = list[Fault](), list[Deed](), None, None, 0.0
     troubles = draw.choices(
         ["requests", "watch", "exec", "away", "node", "pods", "deeds", "death", "token", "skew"],
         weights=[5, 5, 2, 2, 1, 2, 2, 5, 1, 1],
-        k=draw.choice([0, 1, 1, 1, 2, 2, 3]),
+        k=draw.choice([0, 1, 1, 2, 2, 3, 4]),
     )
     for trouble in dict.fromkeys(troubles):
         match trouble:
             case "requests":
-                faults += [_request_fault(draw) for _ in range(draw.randint(1, 3))]
+                faults += [_request_fault(draw) for _ in range(draw.randint(1, 4))]
             case "watch":
                 faults += [_fault(draw, draw.choice(WATCH_FAULTS)) for _ in range(draw.randint(1, 2))]
             case "exec":
                 faults.append(_fault(draw, draw.choice(EXEC_FAULTS)))
             case "away":
-                faults.append(Fault(kind="apiserver", at=draw.uniform(0.0, 6.0), lasts=draw.choice([3.0, 10.0, 30.0])))
+                faults.append(Fault(kind="apiserver", at=draw.uniform(0.0, 4.0), lasts=draw.choice([3.0, 10.0, 30.0])))
             case "node":
-                faults.append(Fault(kind="node", at=draw.uniform(0.0, 6.0), lasts=draw.uniform(5, 50), target="node-1"))
+                faults.append(
+                    Fault(
+                        kind="node",
+                        at=draw.uniform(0.0, 4.0),
+                        lasts=draw.uniform(5, 50),
+                        target=draw.choice(["node-0", "node-1"]),
+                    )
+                )
             case "pods":
                 faults.append(_fault(draw, draw.choice(POD_FAULTS), share=draw.choice([0.3, 1.0])))
             case "deeds":
-                deeds.append(Deed(draw.uniform(0.0, 8.0), draw.choice(sorted(DEEDS))))
+                deeds.append(Deed(draw.uniform(0.0, 5.0), draw.choice(sorted(DEEDS))))
             case "death":
                 death = _death(draw)
             case "token":
@@ -124,7 +147,7 @@ def _manifest(draw: random.Random, kind: str) -> Obj:
     command = draw.choice([make.handles_term(), make.handles_term(1), make.IGNORES_TERM, ["python", "train.py"]])
     policy = "OnFailure" if kind == "onfailure" else "Never"
     backoff = draw.choice([6, 100, make.UNLIMITED]) if policy == "OnFailure" else draw.choice([0, 0, 6])
-    job = {"podReplacementPolicy": draw.choice(["Failed", "TerminatingOrFailed"])}
+    job: dict[str, Any] = {"podReplacementPolicy": draw.choice(["Failed", "TerminatingOrFailed"])}
     common: dict[str, Any] = {
         "restart_policy": policy,
         "backoff_limit": backoff,
@@ -137,6 +160,11 @@ def _manifest(draw: random.Random, kind: str) -> Obj:
             name, make.container(command=command), pods=draw.randint(1, most), jobs=jobs, **common
         )
 
+    if kind == "waves":
+        at_once, after = draw.randint(1, 3), draw.choice([20, 45, 90])
+        job["completions"] = at_once * draw.randint(2, 3)
+        ends = make.container(command=make.exits(0, after))
+        return make.jobset(NAME, make.replicated_job("workers", ends, pods=at_once, **common))
     if kind == "ordered":
         order = {"startupPolicyOrder": "InOrder"}
         return make.jobset(NAME, part("broker", 1), part("workers", 4), startupPolicy=order)
@@ -179,7 +207,7 @@ def _options(draw: random.Random, kind: str) -> tuple[str, ...]:
 
 
 def _fault(draw: random.Random, kind: str, share: float | None = None) -> Fault:
-    at = draw.uniform(0.0, 10.0) if draw.random() < 0.8 else 0.0
+    at = draw.choice([0.0, draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0), draw.uniform(0.0, 10.0)])
     lasts = draw.choice([0.5, 3.0, 10.0, 30.0])
     return Fault(
         kind=kind, at=at, lasts=min(lasts, LASTS - at), share=draw.choice([0.3, 1.0]) if share is None else share
@@ -189,14 +217,14 @@ def _fault(draw: random.Random, kind: str, share: float | None = None) -> Fault:
 def _request_fault(draw: random.Random) -> Fault:
     kind = draw.choice(REQUEST_FAULTS)
     target = draw.choice(["*", "*", "patch *", "delete *", "get *", "list *", "patch jobsets*", "create *", "watch *"])
-    at = draw.uniform(0.0, 8.0)
+    at = draw.choice([0.0, draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0), draw.uniform(0.0, 8.0)])
     lasts = draw.choice([0.5, 2.0, 10.0, 25.0])
     share = draw.choice([0.2, 0.5, 1.0]) if kind != "unauthorized" else draw.choice([0.1, 0.3])
     return Fault(kind=kind, at=at, lasts=lasts, target=target, share=share, seconds=draw.choice([1.0, 3.0]))
 
 
 def _death(draw: random.Random) -> Death:
-    kind = draw.choice(["kill", "kill", "kill", "interrupt", "twice"])
-    if draw.random() < 0.5:
-        return Death(kind=kind, at=draw.uniform(0.0, 12.0))
+    kind = draw.choice(["kill", "kill", "kill", "interrupt", "twice", "fault"])
+    if kind != "fault" and draw.random() < 0.4:
+        return Death(kind=kind, at=draw.choice([draw.uniform(0.0, 3.0), draw.uniform(0.0, 12.0)]))
     return Death(kind=kind, step=int(draw.lognormvariate(4.5, 1.0)) + 1)
