@@ -324,6 +324,7 @@ def test_a_jobset_whose_pods_would_be_refused_is_refused(sim: Sim) -> None:
         (["--nodes", "0"], "--nodes"),
         (["--port", "70000"], "--port"),
         (["--empty", "--jobset", "x.yaml"], "contradict"),
+        (["--faults", "missing.yaml"], "missing.yaml: No such file"),
         (["--bogus"], "--bogus"),
     ],
 )
@@ -391,6 +392,61 @@ def test_the_api_server_goes_and_comes_back_while_the_world_runs_on(sim: Sim) ->
     sim.fine("apiserver", "--start")
     assert sim.status()["server"] == server
     assert json.loads(sim.jsr("status", "demo", "-o", "json").stdout)["ready"] == 5
+
+
+def test_faults_from_a_file_come_and_go(sim: Sim) -> None:
+    faults = [{"kind": "node", "target": "node-1", "at": 1, "lasts": 60}, {"kind": "slow", "share": 0.5}]
+    path = sim.folder / "faults.yaml"
+    path.write_text(yaml.safe_dump(faults), encoding="utf-8")
+    sim.fine("up", "--speed", "50", "--faults", str(path))
+    _until(lambda: sim.status()["readyNodes"] == 4)
+    _until(lambda: sim.status()["readyNodes"] == 5)
+
+
+def test_one_fault_now(sim: Sim) -> None:
+    sim.fine("up")
+    sim.fine("fault", "forbidden", "--for", "600", "--target", "get jobsets default/*")
+    assert "is forbidden" in sim.jsr("status", "demo").stderr
+    assert sim.jsr("status").returncode == 0
+    sim.fine("fault", "apiserver", "--for", "600")
+    _until(lambda: not sim.status()["serving"])
+
+
+def test_the_api_server_is_away_for_a_while(sim: Sim) -> None:
+    sim.fine("up", "--speed", "10")
+    sim.fine("fault", "apiserver", "--for", "40")
+    _until(lambda: not sim.status()["serving"])
+    _until(lambda: sim.status()["serving"])
+    assert sim.jsr("status", "demo").returncode == 0
+
+
+def test_every_kind_of_fault_is_listed(sim: Sim) -> None:
+    listed = [line.split()[0] for line in sim.fine("fault").splitlines()]
+    assert {"node", "apiserver", "watch-stall", "crash", "throttled"} <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- kind: eror", "there is no fault 'eror'"),
+        ("kind: error", "faults are a list of mappings"),
+        ("- {kind: error, share: 2}", "share of 'error' is above 1"),
+        ("- {kind: error", "expected ',' or '}'"),
+    ],
+)
+def test_faults_that_are_refused(sim: Sim, text: str, says: str) -> None:
+    path = sim.folder / "faults.yaml"
+    path.write_text(text, encoding="utf-8")
+    done = sim("up", "--faults", str(path))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert sim.left() == []
+
+
+def test_a_fault_that_is_refused(sim: Sim) -> None:
+    assert sim("fault", "eror").returncode == 2
+    assert sim("fault", "error", "--share", "2").returncode == 2
+    assert "no embedded cluster runs" in sim("fault", "error").stderr
 
 
 def watching(kubeconfig: Path) -> http.client.HTTPResponse:

@@ -17,6 +17,7 @@ from jobset_restart.simulator.errors import SimulatorError
 
 if TYPE_CHECKING:
     from jobset_restart.simulator import running
+    from jobset_restart.simulator.faults import Fault
 
 app = typer.Typer(
     name="jsr sim",
@@ -107,6 +108,14 @@ Owners = Annotated[
         "--owners", help="Somebody resumes JobSets with a queue name or a TrainJob, as Kueue and Trainer would."
     ),
 ]
+FaultsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--faults",
+        metavar="FILE",
+        help="What goes wrong and when, as YAML, counted from when it serves. `jsr sim fault` lists the kinds.",
+    ),
+]
 Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
 
@@ -123,12 +132,13 @@ def up(
     cold: Cold = False,
     kube: Kube = VersionName.v1_36,
     owners: Owners = False,
+    faults: FaultsOption = None,
     home: HomeOption = None,
     output: Output = Form.table,
 ) -> None:
     """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up)."""
     where = _home(home)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners, faults)
     from jobset_restart.simulator import starting
 
     _say_ready(starting.background(where, settings), output)
@@ -147,6 +157,7 @@ def run(
     cold: Cold = False,
     kube: Kube = VersionName.v1_36,
     owners: Owners = False,
+    faults: FaultsOption = None,
     home: HomeOption = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="End with standard input too: with whoever started it.")
@@ -156,7 +167,7 @@ def run(
     """Run it in the foreground until Ctrl-C. Leaves nothing behind."""
     if until_eof and "-" in jobset:
         raise SimulatorError("--until-eof and --jobset - both want standard input", exit_code=2)
-    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners)
+    settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners, faults)
     from jobset_restart.simulator import starting
 
     starting.foreground(home.absolute() if home else None, settings, lambda found: _say_ready(found, output), until_eof)
@@ -202,6 +213,37 @@ def apiserver(
     """Stop or start the API server while everything behind it runs on."""
     homes.ask(_home(home), {"do": "apiserver", "on": not off})
     _say(f"the API server {'refuses connections' if off else 'serves'}")
+
+
+@app.command(short_help="Have something go wrong for a while; without a kind, list what can.")
+def fault(
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="What goes wrong; all kinds without.")] = None,
+    lasts: Annotated[float, typer.Option("--for", metavar="SECONDS", help="How long.")] = 30.0,
+    at: Annotated[float, typer.Option("--in", metavar="SECONDS", help="In how many seconds it begins.")] = 0.0,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help='What it hits, with "*": "VERB RESOURCE NAMESPACE/NAME", a node, or "NAMESPACE/POD".',
+        ),
+    ] = "*",
+    share: Annotated[float, typer.Option(metavar="PART", help="The part of those that it hits, 0 to 1.")] = 1.0,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="The delay of slow, the wait of throttled.")] = 1.0,
+    home: HomeOption = None,
+) -> None:
+    """Have something go wrong in the running cluster for a while. Without KIND: list what can go wrong."""
+    from jobset_restart.simulator.faults import KINDS, read
+
+    if kind is None:
+        print("\n".join(f"{name:<14} {about}" for name, (_, about) in KINDS.items()))
+        return
+    document = {"kind": kind, "at": at, "lasts": lasts, "target": target, "share": share, "seconds": seconds}
+    try:
+        read([document])
+    except ValueError as error:
+        raise SimulatorError(str(error), exit_code=2) from None
+    homes.ask(_home(home), {"do": "fault", "fault": document})
+    _say(f"{kind}, {f'in {at:g} s' if at else 'now'} and for {lasts:g} s: {KINDS[kind][1]}")
 
 
 @app.command()
@@ -300,6 +342,7 @@ def _settings(
     cold: bool,
     kube: VersionName,
     owners: bool,
+    faults: str | None,
 ) -> running.Settings:
     """The options, checked; the files read. Raises SimulatorError."""
     if not (math.isfinite(speed) and 0.01 <= speed <= 1000):
@@ -319,7 +362,22 @@ def _settings(
         warm=not cold,
         kubernetes=kube.value,
         owners=owners,
+        faults=_faults(faults) if faults is not None else (),
     )
+
+
+def _faults(file: str) -> list[Fault]:
+    """What a file says goes wrong. Raises SimulatorError."""
+    import yaml
+
+    from jobset_restart.simulator.faults import read
+
+    try:
+        return read(yaml.safe_load(sys.stdin if file == "-" else Path(file).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SimulatorError(f"--faults {file}: {error.strerror}", exit_code=2) from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise SimulatorError(f"--faults {file}: {' '.join(str(error).split())}", exit_code=2) from None
 
 
 def _workers_for(nodes: int | None) -> int:

@@ -22,6 +22,7 @@ from jobset_restart.simulator import home as homes
 from jobset_restart.simulator import manifests
 from jobset_restart.simulator.clock import wall_time
 from jobset_restart.simulator.errors import SimulatorError
+from jobset_restart.simulator.faults import Fault
 from jobset_restart.simulator.home import Document
 from jobset_restart.simulator.profile import PROFILES
 from jobset_restart.simulator.server import Server
@@ -49,6 +50,7 @@ class Settings:
     warm: bool
     kubernetes: str = DEFAULT
     owners: bool = False
+    faults: Sequence[Fault] = ()
 
 
 def build(settings: Settings) -> World:
@@ -132,6 +134,8 @@ class _Host:
             homes.write_private(self._home / homes.KUBECONFIG, text)
             with contextlib.chdir(self._home):  # a socket's address has about 100 bytes
                 control = await asyncio.start_unix_server(self._control, homes.CONTROL)
+            for fault in self._settings.faults:
+                self._server.add_fault(fault)
             ready(self._status())
             await self._over.wait()
             control.close()
@@ -186,6 +190,9 @@ class _Host:
                 return {}
             case {"do": "apiserver", "on": False}:
                 await self._server.withdraw()
+                return {}
+            case {"do": "fault", "fault": dict(document)}:
+                self._server.add_fault(Fault(**document))
                 return {}
         return {"error": f"the embedded cluster does not understand {request}; is it of another version?"}
 

@@ -17,7 +17,7 @@ from jobset_restart.simulator.authorization import Attributes, User, bootstrap_p
 from jobset_restart.simulator.clock import Clock
 from jobset_restart.simulator.encoding import JSON, Encoded, decode, encode, form_of, status_of
 from jobset_restart.simulator.exec import execute
-from jobset_restart.simulator.faults import Scheduled
+from jobset_restart.simulator.faults import Fault, Scheduled
 from jobset_restart.simulator.logs import print_log
 from jobset_restart.simulator.reading import Reader
 from jobset_restart.simulator.reviews import review
@@ -95,6 +95,11 @@ class Server:
             raise
         self._runner = runner
         self.url = f"{'https' if self._context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+
+    def add_fault(self, fault: Fault) -> None:
+        """Puts a fault on the clock, ``fault.at`` seconds from now."""
+        self._clock.writing()
+        self._world.add_fault(fault)
 
     def _turned(self, scheduled: Scheduled, begins: bool) -> None:
         """A fault begins or ends: that of the API server itself is carried out here."""

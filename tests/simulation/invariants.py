@@ -46,7 +46,7 @@ def ends_well(played: Played) -> Broken:
     for client in played.clients:
         if client.crash is not None and not _our_fault(played, client):
             yield f"{client.crash!r}"
-        replaced = not played.witness.same_jobset and client is not played.clients[0]
+        replaced = played.scenario.deeds and client is not played.clients[0]
         if client.code is not None and client.code not in CODES and not (client.code == 2 and replaced):
             yield f"exit code {client.code}: {client.stderr[-300:]}"
     yield from (said for said in played.complaints if FAULT not in said)

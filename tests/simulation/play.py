@@ -64,8 +64,7 @@ def _play(scenario: Scenario, loop: VirtualLoop, folder: Path, log: _Log) -> Pla
     cluster.serve()
     witness = Witness(cluster)
     for fault in scenario.faults:
-        cluster.world.add_fault(fault)
-    cluster.server.look()
+        cluster.server.add_fault(fault)
     for deed in scenario.deeds:
         loop.call_later(deed.at, cluster.somebody, deed.what)
     if scenario.rotates is not None:
