@@ -115,6 +115,17 @@ class VirtualCluster:
         (self.folder / "token").write_text(token)
         self.server.rotate(token)
 
+    def impersonate(self, user: str, rules: list[Obj]) -> None:
+        """From here on the kubeconfig is that of a user who may do what the rules of RBAC say, and no more."""
+        meta, now = {"name": user}, self.now()
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
+        self.store.create("clusterroles", {"metadata": meta, "rules": rules}, now)
+        self.store.create("clusterrolebindings", {"metadata": meta, "roleRef": role, "subjects": [subject]}, now)
+        config = yaml.safe_load(Path(self.kubeconfig).read_text())
+        config["users"][0]["user"]["as"] = user
+        Path(self.kubeconfig).write_text(yaml.safe_dump(config))
+
     # What there is
 
     def jobset(self) -> Obj | None:

@@ -93,6 +93,17 @@ def _recorded(file: Path, size: int | None) -> list[events.Event]:
     return [events.decode(line) for line in content[:size].splitlines()]
 
 
+@contextlib.contextmanager
+def the_time_of(cluster: VirtualCluster, skew: float = 0.0) -> Iterator[None]:
+    """The loop's time is everybody's, on the wall `skew` seconds ahead of the cluster's."""
+
+    def wall() -> float:
+        return cluster.now() + skew
+
+    with mock.patch.object(time, "time", wall), mock.patch.object(time, "monotonic", cluster.loop.time):
+        yield
+
+
 class _Process:
     """What is the client's own: its tasks, its awaits, its end."""
 
@@ -109,18 +120,13 @@ class _Process:
     @contextlib.contextmanager
     def alive(self, skew: float) -> Iterator[None]:
         """For as long as the process lives, the loop's time is everybody's."""
-        loop, now = self._loop, self._cluster.now
+        loop = self._loop
         timers = [loop.call_later(self._death.at, self._strike)] if self._death and self._death.at is not None else []
         state = random.getstate()
         random.seed(loop.latency())
         loop.set_task_factory(_task)
-
-        def wall() -> float:
-            return now() + skew
-
         with (
-            mock.patch.object(time, "time", wall),
-            mock.patch.object(time, "monotonic", loop.time),
+            the_time_of(self._cluster, skew),
             mock.patch.object(asyncio, "run", self._run),
             mock.patch.object(typer.main, "get_command", _command),
         ):

@@ -1,0 +1,1 @@
+"""Operations against the embedded cluster, in virtual time."""

@@ -1,0 +1,252 @@
+"""What the README promises of a restart, each promise once: the store tells whether it was kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from jobset_restart.cluster import connect
+from jobset_restart.errors import Superseded
+from jobset_restart.events import Claimed, Detached, Event, Finished, Noticed, Phase, Planned, Ready
+from jobset_restart.plan import Request, Selection
+from jobset_restart.restart import Operation, Options
+from tests.e2e import manifests as make
+from tests.restart.stage import ANN, Stage, stage, workers
+from tests.simulation.cluster import NAME, NAMESPACE
+
+IN_PLACE = Request(strategy="in-place")
+SUSPEND = Request(strategy="recreate", via="suspend")
+
+
+def reasons(stage: Stage) -> list[str]:
+    return [each["reason"] for each in stage.cluster.store.all("events") if each["source"].get("component") == "jsr"]
+
+
+# ---------------------------------------------------------------- the two ways, undisturbed
+
+
+def test_in_place_every_container_is_started_once_in_its_pod(four: Stage) -> None:
+    came = four.restart(IN_PLACE)
+    assert (came.result.exit_code, came.result.outcomes) == (0, {"restarted": 4})
+    after = four.witness.now()
+    for slot, was in four.witness.before.items():
+        assert after[slot].uid == was.uid
+        assert after[slot].ready
+        assert four.witness.starts(was.uid) == {"worker": 1}
+    assert isinstance(came.events[0], Planned)
+    assert isinstance(came.events[1], Claimed)
+    assert len(came.of(Ready)) == 4
+    assert isinstance(came.events[-1], Finished)
+    assert (four.record["state"], four.record["exitCode"]) == ("finished", 0)
+    assert reasons(four) == ["Restarted"]
+
+
+def test_recreate_every_slot_gets_one_new_pod_and_nothing_is_spent(four: Stage) -> None:
+    came = four.restart(SUSPEND)
+    assert (came.result.exit_code, came.result.outcomes) == (0, {"recreated": 4})
+    after = four.witness.now()
+    assert all(after[slot].uid != was.uid and after[slot].ready for slot, was in four.witness.before.items())
+    assert {len(created) for created in four.witness.created.values()} == {1}
+    assert four.witness.counters() == four.witness.counters_before
+    assert [suspended for _, suspended in four.witness.suspended] == [True, False]
+
+
+# ---------------------------------------------------------------- never left suspended
+
+
+def test_interrupted_while_suspended_it_resumes_before_it_leaves(four: Stage) -> None:
+    came = four.restart(SUSPEND, meanwhile=lambda operation: four.loop.call_later(1.0, operation.interrupt))
+    assert came.result.exit_code == 130
+    assert not four.suspended
+    assert "before leaving" in [event.reason for event in came.of(Phase)]
+
+
+def test_the_deadline_passes_while_suspended(tmp_path: Path) -> None:
+    with stage(tmp_path, workers(grace=60)) as slow:
+        came = slow.restart(SUSPEND, timeout=10.0)
+        assert came.result.exit_code == 124
+        assert not slow.suspended
+        assert slow.record["state"] == "detached"
+
+
+def test_the_watch_is_forbidden_while_suspended(four: Stage) -> None:
+    four.fault("forbidden", target="watch pods *", at=0.5, lasts=60)
+    four.fault("watch-cut", at=1.0, lasts=5)
+    came = four.restart(SUSPEND)
+    assert came.result.exit_code == 1
+    assert "forbidden" in came.result.reason
+    assert not four.suspended
+
+
+def test_a_fault_of_the_program_while_suspended(four: Stage) -> None:
+    def fails(event: Event) -> None:
+        if isinstance(event, Phase) and event.phase == "resuming" and not event.reason:
+            raise KeyError("workers")
+
+    came = four.restart(SUSPEND, emit=fails)
+    assert came.result.exit_code == 1
+    assert "KeyError" in came.result.reason
+    assert not four.suspended
+
+
+def test_the_api_server_goes_away_for_good_while_suspended_and_the_record_says_so(four: Stage) -> None:
+    four.fault("apiserver", at=1.0, lasts=200)
+    came = four.restart(SUSPEND, timeout=20.0)
+    assert came.result.exit_code in (1, 124)
+    assert "may stay suspended" in " ".join(event.message for event in came.of(Noticed))
+    assert four.suspended
+    assert (four.record["phase"], four.record.get("state", "running")) == ("suspending", "running")
+
+
+# ---------------------------------------------------------------- the claim
+
+
+def test_a_second_client_is_refused_and_changes_nothing(four: Stage) -> None:
+    refused: list[Superseded] = []
+
+    async def second() -> None:
+        async with await connect(four.cluster.kubeconfig) as api:
+            plan = await four.plan(api, SUSPEND, "op2")
+            with pytest.raises(Superseded) as raised:
+                await Operation(plan, api, lambda event: None, Options(owner="bob", timeout=60.0)).run()
+            refused.append(raised.value)
+
+    tasks: list[asyncio.Task[None]] = []
+    came = four.restart(IN_PLACE, meanwhile=lambda _: tasks.append(four.loop.create_task(_after(0.5, second))))
+    assert came.result.exit_code == 0
+    assert ANN in refused[0].message
+    assert "nothing was changed" in refused[0].message
+    assert four.witness.suspended == []
+
+
+def test_a_claim_that_lapsed_is_taken_over(four: Stage) -> None:
+    jobset = four.cluster.jobset()
+    assert jobset
+    four.cluster.claim(jobset)
+    with pytest.raises(Superseded):
+        four.restart(IN_PLACE)
+    four.wait(31.0)
+    came = four.restart(IN_PLACE)
+    assert came.result.exit_code == 0
+    assert came.of(Claimed)[0].took_over == "0ther000"
+
+
+def test_the_heartbeat_keeps_the_claim_alive(tmp_path: Path) -> None:
+    with stage(tmp_path, workers(grace=45)) as slow:
+        beats: set[str] = set()
+
+        def look(resource: str, change: str, obj: object, old: object) -> None:
+            if resource == "jobsets":
+                beats.add(slow.record.get("heartbeat", ""))
+
+        slow.cluster.store.subscribe(look)
+        assert slow.restart(IN_PLACE).result.exit_code == 0
+        assert len(beats - {""}) >= 4
+
+
+def test_a_client_that_loses_its_claim_triggers_nothing_more(tmp_path: Path) -> None:
+    with stage(tmp_path, workers(pods=12)) as many:
+        many.fault("slow", target="patch pods *", lasts=100, seconds=1.0)
+        many.loop.call_later(2.5, many.cluster.somebody, "claims")
+        came = many.restart(IN_PLACE, concurrency=1)
+        assert came.result.exit_code == 6
+        assert "somebody@else" in came.result.reason
+        assert many.marked() < 6
+        assert many.record["owner"] == "somebody@else"
+
+
+# ---------------------------------------------------------------- leaving early
+
+
+def test_ctrl_c_leaves_what_was_triggered_and_triggers_nothing_more(tmp_path: Path) -> None:
+    with stage(tmp_path, workers(pods=12)) as many:
+        many.fault("slow", target="patch pods *", lasts=100, seconds=1.0)
+        came = many.restart(
+            IN_PLACE, concurrency=1, meanwhile=lambda operation: many.loop.call_later(2.5, operation.interrupt)
+        )
+        assert came.result.exit_code == 130
+        assert "--resume op1" in came.result.follow
+        sent = many.marked()
+        assert 0 < sent < 6
+        assert came.of(Detached)[0].not_triggered == 12 - sent
+        assert many.record["state"] == "detached"
+        many.wait(30.0)
+        assert many.marked() == sent
+
+
+def test_without_waiting_it_leaves_when_all_is_sent(four: Stage) -> None:
+    came = four.restart(IN_PLACE, wait=False)
+    assert (came.result.exit_code, came.result.reason) == (0, "triggered, not waited for")
+    assert came.result.seconds < 2.0
+    four.wait(10.0)
+    assert all(four.witness.starts(was.uid) == {"worker": 1} for was in four.witness.before.values())
+
+
+def test_the_deadline_names_who_is_not_back(four: Stage) -> None:
+    four.fault("stuck", lasts=600, target=f"{NAMESPACE}/{NAME}-workers-0-2-*")
+    came = four.restart(IN_PLACE, timeout=20.0)
+    assert came.result.exit_code == 124
+    assert "workers/0/2" in came.result.reason
+    assert came.result.outcomes == {"restarted": 3, "timed out": 1}
+    assert 20.0 <= came.result.seconds < 21.0
+
+
+# ---------------------------------------------------------------- what the cluster does
+
+
+def test_writes_that_are_refused_fail_their_slots_and_no_others(four: Stage) -> None:
+    four.fault("forbidden", target=f"patch pods */{NAME}-workers-0-1-*", lasts=600)
+    came = four.restart(IN_PLACE)
+    assert came.result.exit_code == 4
+    assert came.result.outcomes == {"restarted": 3, "failed": 1}
+    failed = next(slot for slot in came.result.slots if slot.outcome == "failed")
+    assert failed.slot == "workers/0/1"
+    assert "forbidden" in failed.reason
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"), [("deletes", "deleted"), ("recreates", "deleted"), ("claims", "claimed by")]
+)
+def test_it_stops_when_the_jobset_is_no_longer_its_own(tmp_path: Path, deed: str, words: str) -> None:
+    with stage(tmp_path, workers(grace=20)) as slow:
+        slow.loop.call_later(5.0, slow.cluster.somebody, deed)
+        came = slow.restart(IN_PLACE)
+        assert came.result.exit_code == 6
+        assert words in came.result.reason
+        assert came.result.seconds < 10.0
+
+
+def test_it_stops_when_the_jobset_fails(tmp_path: Path) -> None:
+    manifest = workers(grace=20)
+    manifest["spec"]["failurePolicy"]["maxRestarts"] = 0
+    manifest["spec"]["replicatedJobs"].append(make.replicated_job("driver", pods=1))
+    with stage(tmp_path, manifest) as slow:
+        slow.fault("exit", at=5.0, lasts=1, target=f"{NAMESPACE}/{NAME}-driver-*")
+        came = slow.restart(Request(strategy="in-place", selection=Selection(replicated_jobs=("workers",))))
+        assert came.result.exit_code == 5
+        assert "failed" in came.result.reason
+
+
+def test_others_may_change_the_jobset_meanwhile_and_their_changes_stay(four: Stage) -> None:
+    for at in (0.02, 0.3, 0.8, 1.5):
+        four.loop.call_later(at, four.cluster.somebody, "annotates")
+    assert four.restart(SUSPEND).result.exit_code == 0
+    jobset = four.cluster.jobset()
+    assert jobset
+    assert "example.com/touched" in jobset["metadata"]["annotations"]
+    assert four.record["state"] == "finished"
+
+
+def test_a_connection_that_is_lost_after_each_write_restarts_nothing_twice(four: Stage) -> None:
+    four.fault("lost", target="patch *", share=0.7, lasts=3)
+    came = four.restart(IN_PLACE)
+    assert (came.result.exit_code, came.result.outcomes) == (0, {"restarted": 4})
+    assert all(four.witness.starts(was.uid) == {"worker": 1} for was in four.witness.before.values())
+
+
+async def _after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.sleep(seconds)
+    await work()
