@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from jobset_restart.events import Budget
 from jobset_restart.findings import Case, Evidence, Finding, look
 from jobset_restart.findings.budgets import budgets
+from jobset_restart.findings.crashing import min_ready_seconds
 from jobset_restart.findings.nodes import dead
 from jobset_restart.findings.state import running
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_index
@@ -99,7 +100,8 @@ class Plan(Struct, kw_only=True):
     """The decision. `refused`: a blocker stands, nothing may be sent. `needs_probes`: the containers must be looked
     into before the choice is final. `finishes`: the id of a dead client's suspend that this run completes. `attempt`:
     the in-place attempt that a native restart leads to. `predicted` are the seconds it should take, `predicted_most`
-    those where a container uses its whole grace period."""
+    those where a container uses its whole grace period. `min_ready_seconds` is how long a slot must stay Ready to
+    count, where that was not asked for."""
 
     operation: str
     snapshot: Snapshot
@@ -115,6 +117,7 @@ class Plan(Struct, kw_only=True):
     needs_probes: bool = False
     predicted: float = 0.0
     predicted_most: float = 0.0
+    min_ready_seconds: float = 0.0
     finishes: str = ""
     attempt: int = 0
     drafted: int = 0
@@ -223,6 +226,7 @@ def _chosen(
         needs_probes=unprobed,
         predicted=predicted(case),
         predicted_most=predicted_most(case),
+        min_ready_seconds=min_ready_seconds(case),
         attempt=next_attempt(case.snapshot.jobset),
     )
 
@@ -342,6 +346,7 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         refused=refused,
         predicted=predicted(case),
         predicted_most=predicted_most(case),
+        min_ready_seconds=min_ready_seconds(case),
         finishes=finishes,
     )
 

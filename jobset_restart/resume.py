@@ -12,6 +12,7 @@ from msgspec import structs
 
 from jobset_restart.claim import Record, unusable
 from jobset_restart.findings import Case, Evidence, Finding, look
+from jobset_restart.findings.crashing import min_ready_seconds
 from jobset_restart.findings.nodes import dead
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
@@ -72,6 +73,7 @@ def carry_on(
         needs_probes=unprobed and not refused,
         predicted=predicted(rest),
         predicted_most=predicted_most(rest),
+        min_ready_seconds=min_ready_seconds(case),
         attempt=record.attempt or next_attempt(snapshot.jobset),
     )
 

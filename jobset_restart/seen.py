@@ -30,9 +30,9 @@ class SlotTrack(Struct):
     """One slot in scope. `before` is the identity to judge by, `pods` the Pods seen in the slot, by UID, `old` the UIDs
     of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
     reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final. `unattainable`
-    names the containers that had ended for good before and keep the Pod from being Ready. `broken`: the
-    Pod that was to be restarted failed, and its Job has to replace it. `over`: the slot
-    needs no Pod any more, because its index completed or its Job does without it."""
+    names the containers that had ended for good before and keep the Pod from being Ready. `ready_as` are the containers
+    it is Ready with since `ready_since`. `broken`: the Pod that was to be restarted failed, and its Job has to replace
+    it. `over`: the slot needs no Pod any more, because its index completed or its Job does without it."""
 
     slot: Slot
     before: Identity | None
@@ -50,6 +50,7 @@ class SlotTrack(Struct):
     over: Literal["", "completed", "gone"] = ""
     since: float = 0.0
     ready_since: float | None = None
+    ready_as: frozenset[str] = frozenset()
     reason: str = ""
     pod: str = ""
     node: str = ""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from jobset_restart.findings import Case
 from jobset_restart.findings.budgets import longest_back_off
 from jobset_restart.findings.canary import canaries
+from jobset_restart.findings.crashing import min_ready_seconds
 from jobset_restart.order import Step, steps
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.slots import Slot
@@ -176,8 +177,13 @@ def predicted(case: Case) -> float:
 
     Rates: PATCHes per second of a real API server (355-400/s); the JobSet prototype's published 130 s to recreate and
     10 s to restart in place 5,000 nodes; 2.8 s (native), 0.5 s (image) and 5.4 s (suspend) for four Pods. Steps and
-    canaries take that each. Where Pods are deleted, their Jobs' back-off is waited for.
+    canaries take that each, and so does the time for which a slot has to stay Ready. Where Pods are deleted, their
+    Jobs' back-off is waited for.
     """
+    return _until_ready(case) + turns(case) * min_ready_seconds(case)
+
+
+def _until_ready(case: Case) -> float:
     number = len(case.scope) + len(case.lost)
     waits = longest_back_off(case)
     match case.trigger:

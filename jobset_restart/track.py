@@ -299,8 +299,9 @@ class Tracker:
         if state != "ready" and place in self._doomed and (failure := self.members.failure(place)):
             state, reason = "failed", failure
         if state == "ready":
-            if track.ready_since is None:
-                track.ready_since = now
+            running = _running(track)
+            if track.ready_since is None or track.ready_as != running:
+                track.ready_since, track.ready_as = now, running
             if now - track.ready_since < self.min_ready_seconds:
                 self._pausing.add(track.slot)
                 state, reason = "starting", "ready, to be seen staying so"
@@ -409,3 +410,8 @@ class Tracker:
         if timed_out:
             return "timed out" if track.pods else "gone"
         return "triggered"
+
+
+def _running(track: SlotTrack) -> frozenset[str]:
+    """The containers of the slot. One that crashed and was started anew at once may never have been seen down."""
+    return frozenset(status.container_id for pod in track.pods.values() for status in statuses(pod))

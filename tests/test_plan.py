@@ -276,6 +276,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "blocker",
     ),
+    "JSR212": (one(crashed_lately(), restart_policy="OnFailure", backoff_limit=6), Request(), Evidence(), "note"),
     "JSR301": (
         one(build.pod(0, statuses=[build.status(imageID=build.DIGEST)])),
         Request(via="image"),

@@ -158,8 +158,11 @@ def restart(
         str, typer.Option(metavar="DURATION", help="Deadline for everything, such as 90s or 10m.")
     ] = "10m",
     min_ready_seconds: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long a Pod must stay Ready to count.")
-    ] = 0,
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="How long a Pod must stay Ready to count. Default: 0, longer after a crash."
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Carry on this operation.")] = None,
     concurrency: Annotated[

@@ -56,7 +56,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     dry_run: str
     yes: bool
     timeout: str
-    min_ready_seconds: float
+    min_ready_seconds: float | None
     wait: bool
     resume: str | None
     concurrency: int | None
@@ -85,7 +85,7 @@ class Wish(Struct, frozen=True, kw_only=True):
         for wanted in self.allow:
             if wanted.upper() not in {kind.id for kind in kinds()}:
                 raise UsageError(f"--allow {wanted}: no finding has this id", "`jsr explain` lists all")
-        if not 0 <= self.min_ready_seconds <= MOST_SECONDS:
+        if self.min_ready_seconds is not None and not 0 <= self.min_ready_seconds <= MOST_SECONDS:
             raise UsageError(f"--min-ready-seconds {self.min_ready_seconds:g} is not between 0 and a year")
         if self.wait is False and self.min_ready_seconds:
             raise UsageError("--min-ready-seconds needs --wait")

@@ -174,7 +174,7 @@ def finding(
 
 def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
     """Every finding for this case, blockers first. `allow` lets blockers through by id."""
-    from jobset_restart.findings import attempts, budgets, canary, means, neighbours, nodes, startup, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, canary, crashing, means, neighbours, nodes, startup, state  # noqa: F401
 
     found = []
     for kind in KINDS.values():
@@ -198,7 +198,7 @@ def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
 
 def kinds() -> list[Kind]:
     """Every registered finding, by id."""
-    from jobset_restart.findings import attempts, budgets, canary, means, neighbours, nodes, startup, state  # noqa: F401
+    from jobset_restart.findings import attempts, budgets, canary, crashing, means, neighbours, nodes, startup, state  # noqa: F401
 
     return sorted(KINDS.values(), key=lambda kind: kind.id)
 

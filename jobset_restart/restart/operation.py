@@ -50,11 +50,12 @@ PHASES = {
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How to carry a plan out. `timeout` and `min_ready_seconds` are seconds; `owner` names the person and machine."""
+    """How to carry a plan out. `timeout` and `min_ready_seconds` are seconds, None: as long as the plan says; `owner`
+    names the person and machine."""
 
     owner: str
     timeout: float
-    min_ready_seconds: float = 0.0
+    min_ready_seconds: float | None = None
     wait: bool = True
     concurrency: int | None = None
 
@@ -67,7 +68,8 @@ class Operation:
         self.plan, self.cluster, self.emit, self.options = plan, cluster, emit, options
         self.began = cluster.now()
         self.deadline = self.began + options.timeout
-        self.tracker = Tracker(plan, self.began, options.min_ready_seconds)
+        asked = options.min_ready_seconds
+        self.tracker = Tracker(plan, self.began, plan.min_ready_seconds if asked is None else asked)
         plan.let_go_of_pods()
         self.slots = {str(p.state.slot): p.state.slot for p in plan.slots}
         self.hold = Hold(cluster, plan.snapshot.jobset, self._record(), self._lost, self._contradicted)

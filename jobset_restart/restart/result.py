@@ -43,13 +43,19 @@ def exit_code(
         return DEADLINE, f"the deadline passed with {len(open_slots):,} slots not back: {slowest}{more}{way_out}"
     if tracker.resumed_by and (failed or tracker.done):
         return _interfered(tracker, failed)
-    if failed:
-        reasons = Counter(t.reason for t in failed).most_common(2)
-        told = f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
-        return 4, f"{told}; {tracker.left_alone:,} others were {tracker.halted}" if tracker.halted else told
+    if failed or tracker.halted:
+        return 4, _not_back(tracker, failed)
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
     return 0, "every slot is back"
+
+
+def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
+    """Which slots did not come back, and which were left alone for that reason."""
+    reasons = Counter(t.reason for t in failed).most_common(2)
+    told = f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
+    left = f"{tracker.left_alone:,} others were {tracker.halted}"
+    return "; ".join(part for part, there in ((told, failed), (left, tracker.halted)) if there)
 
 
 def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:

@@ -141,7 +141,7 @@ def test_crash_looping_container_is_freed(place: Place, jsr: Jsr) -> None:
     (slot,) = status["notReady"]
     assert (slot["slot"], slot["container"], slot["restarts"]) == ("workers/0/0", "loop", 2)
     assert "Error" in slot["reason"] or slot["reason"] == "CrashLoopBackOff"
-    result = jsr.restart("train", "--in-place").exited(0).document
+    result = jsr.restart("train", "--in-place", "--min-ready-seconds", "0").exited(0).document
     after = place.picture("train")
     assert result["outcomes"] == {"restarted": 1}
     assert result["seconds"] < 6, "it did not wait for the back-off"
@@ -150,6 +150,18 @@ def test_crash_looping_container_is_freed(place: Place, jsr: Jsr) -> None:
     assert new.containers["loop"].id != old.containers["loop"].id
     assert new.containers["loop"].restarts == 3
     assert_nothing_counted(before, after)
+
+
+def test_crash_looping_container_is_judged_over_time(place: Place, jsr: Jsr) -> None:
+    """It is Ready for the seconds before it crashes again."""
+    loop = container("loop", exits(1, after=6))
+    place.create(jobset("train", replicated_job("workers", loop, pods=1, restart_policy="OnFailure", backoff_limit=99)))
+    place.until_pods("train", lambda pods: [*map(_fallen, pods)] == [1], "the first back-off")
+    plan = jsr.run("restart", "train", "--dry-run=client", "-o", "json").exited(0).document
+    (note,) = (finding for finding in plan["findings"] if finding["id"] == "JSR212")
+    assert "loop of workers/0/0 after 6 s" in note["summary"] or "after 7 s" in note["summary"]
+    result = jsr.restart("train", "--in-place", "--timeout", "25s").exited(124).document
+    assert result["outcomes"] == {"timed out": 1}
 
 
 def _fallen(pod: Object) -> int:
