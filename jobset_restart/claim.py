@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field, structs
 
+from jobset_restart.commands import jsr
 from jobset_restart.objects import JobSet, seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, folded
@@ -212,10 +213,11 @@ def lapses_in(found: Lock, now: float) -> float | None:
     return None if heard is None else max(0.0, heard + LEASE_SECONDS - now)
 
 
-def held(jobset: JobSet, found: Lock, now: float) -> tuple[str, str]:
-    """What to tell somebody who wants a JobSet that another client holds: who has it, and how to follow."""
+def held(jobset: JobSet, found: Lock, now: float, context: str = "") -> tuple[str, str]:
+    """What to tell somebody who wants a JobSet that another client holds: who has it, and how to follow it in this
+    context of the kubeconfig."""
     name, namespace = jobset.metadata.name, jobset.metadata.namespace
-    follow, lapses = f"`jsr status {name} -n {namespace} --watch`", lapses_in(found, now)
+    follow, lapses = f"`{jsr('status', name, namespace, context, '--watch')}`", lapses_in(found, now)
     if found.record is not None and lapses is not None:
         record = found.record
         return (

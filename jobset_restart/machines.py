@@ -72,7 +72,7 @@ class Machines:
             return ""
         options = " ".join(f"--node-down {name}" for name in names)
         down = f"Node{'s' if len(names) > 1 else ''} {', '.join(names)} {'are' if len(names) > 1 else 'is'} down"
-        return f"; {down}: mend what is only cut off; if the machine is really off, `{resume} {options}`"
+        return f"; {down}: repair what is only cut off; if the machine is really off, `{resume} {options}`"
 
 
 def _for_long(node: Node, now: float) -> bool:

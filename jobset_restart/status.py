@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from jobset_restart import claim
+from jobset_restart.commands import jsr
 from jobset_restart.errors import DeadlineExceeded, Forbidden, JobSetOver, JsrError, NotFound, Superseded
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Request, make
@@ -177,7 +178,7 @@ async def until_well(
                     return report
                 tell(report)
     except TimeoutError:
-        raise _not_in_time(name, namespace, within, seen) from None
+        raise _not_in_time(jsr("status", name, namespace, cluster.context), name, within, seen) from None
     except NotFound as error:
         if first is None:
             raise
@@ -185,10 +186,8 @@ async def until_well(
     raise JsrError(f"the watch of JobSet {name} ended")
 
 
-def _not_in_time(name: str, namespace: str, within: float, seen: JobSetReport | None) -> DeadlineExceeded:
+def _not_in_time(look: str, name: str, within: float, seen: JobSetReport | None) -> DeadlineExceeded:
     if seen is None:
         return DeadlineExceeded(f"JobSet {name} could not be read within {within:g} s")
     counts = f"{seen.state}, {seen.ready:,}/{seen.expected:,} Pods ready"
-    return DeadlineExceeded(
-        f"JobSet {name} is not ready after {within:g} s: {counts}", f"`jsr status {name} -n {namespace}` says why"
-    )
+    return DeadlineExceeded(f"JobSet {name} is not ready after {within:g} s: {counts}", f"`{look}` says why")

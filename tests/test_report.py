@@ -183,14 +183,14 @@ def test_times_that_are_none_are_long_ago(started: str, created: str) -> None:
 def test_during_a_restart_no_other_is_advised() -> None:
     jobset = build.jobset(annotations=record(heartbeat="2026-01-01T00:59:55Z"))
     text = shown(build.snapshot(jobset))
-    assert "jsr restart train -n ns would be refused: ann@laptop is restarting it, operation op1" in text
-    assert "follow it: jsr status train -n ns --watch" in text
+    assert "jsr restart train -n ns --context test would be refused: ann@laptop is restarting it, operation op1" in text
+    assert "follow it: jsr status train -n ns --context test --watch" in text
 
 
 @pytest.mark.parametrize(("state", "words"), [("running", "its client is gone"), ("detached", "its client left it")])
 def test_an_unfinished_operation_is_told_of_with_the_way_to_carry_it_on(state: str, words: str) -> None:
     snapshot = build.snapshot(build.jobset(annotations=record(state=state)))
-    assert "carry on what was left unfinished: jsr restart train -n ns --resume op1" in shown(snapshot)
+    assert "carry on what was left unfinished: jsr restart train -n ns --context test --resume op1" in shown(snapshot)
     report = plan_report(make(snapshot, Request(), "op2"))
     assert report.unfinished is not None
     assert (report.unfinished.id, report.unfinished.done, report.unfinished.total) == ("op1", 0, 2)

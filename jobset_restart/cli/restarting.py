@@ -25,6 +25,7 @@ from jobset_restart.cli.showing import (
 )
 from jobset_restart.cli.sinks import Sinks, check_event_file, event_file
 from jobset_restart.cli.wish import Where, Wish, check_names, owner
+from jobset_restart.commands import jsr
 from jobset_restart.errors import Interrupted, Invalid, Refused, Superseded, UsageError
 from jobset_restart.events import Noticed
 from jobset_restart.findings import Evidence
@@ -131,9 +132,8 @@ async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str, request: R
     found = claim.lock(snapshot.jobset)
     if found is None or found.id != wanted:
         known = f"the last one recorded is {found.id}" if found else "none is recorded"
-        raise UsageError(
-            f"JobSet {snapshot.name} has no operation {wanted}: {known}", f"see `jsr status {snapshot.name}`"
-        )
+        look = jsr("status", snapshot.name, snapshot.namespace, snapshot.context)
+        raise UsageError(f"JobSet {snapshot.name} has no operation {wanted}: {known}", f"see `{look}`")
     record = found.record
     if record is None:
         raise UsageError(f"the record of operation {wanted} cannot be read: {found.flaw}", "start a new one")
@@ -155,7 +155,7 @@ async def _resumed(cluster: Cluster, snapshot: Snapshot, wanted: str, request: R
 def _refuse_if_held(snapshot: Snapshot) -> None:
     found = claim.lock(snapshot.jobset)
     if found is not None and claim.live(found, snapshot.time):
-        raise Superseded(*claim.held(snapshot.jobset, found, snapshot.time))
+        raise Superseded(*claim.held(snapshot.jobset, found, snapshot.time, snapshot.context))
 
 
 def _check_names(snapshot: Snapshot, request: Request) -> None:

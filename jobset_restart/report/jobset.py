@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from jobset_restart import claim, creation
+from jobset_restart.commands import jsr
 from jobset_restart.objects import Job, JobSet, Pod, ReplicatedJob
 from jobset_restart.owners import is_child
 from jobset_restart.places import at_once, wanted
@@ -190,7 +191,7 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
     if left:
         notes.append(
             f"suspended by operation {left.id} of {left.owner}, whose client is gone; "
-            f"`jsr restart {jobset.metadata.name}` resumes it"
+            f"`{jsr('restart', jobset.metadata.name, jobset.metadata.namespace, snapshot.context)}` resumes it"
         )
     return notes
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from jobset_restart.commands import jsr
 from jobset_restart.findings import Finding
 from jobset_restart.plan import Plan
 from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, SlotPlanReport
@@ -98,14 +99,15 @@ def described(action: Action) -> dict[str, Any]:
 def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
     """What `jsr restart` would do, for `jsr status`: it would be refused as long as a client holds the JobSet."""
     name, namespace = plan.snapshot.name, plan.snapshot.namespace
-    command = f"jsr restart {name} -n {namespace}"
+    context = plan.snapshot.context
+    command = jsr("restart", name, namespace, context)
     if operation is not None and operation.state == "running":
         return Advice(
             strategy="",
             trigger="",
             reason=f"refused: {operation.owner} is restarting it, operation {operation.id}",
             command=command,
-            follow=f"jsr status {name} -n {namespace} --watch",
+            follow=jsr("status", name, namespace, context, "--watch"),
         )
     return Advice(
         strategy=plan.strategy,

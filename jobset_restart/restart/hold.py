@@ -76,7 +76,7 @@ class Hold:
         now = self.cluster.now()
         if found is None or not claim.live(found, now) or self._mine(found):
             return
-        raise Superseded(*claim.held(self.jobset, found, now))
+        raise Superseded(*claim.held(self.jobset, found, now, self.cluster.context))
 
     def _mine(self, found: claim.Lock) -> bool:
         return found.id == self.record.id and found.owner == self.record.owner[: claim.MOST_WORDS]

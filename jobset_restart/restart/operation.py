@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from jobset_restart import claim
+from jobset_restart.commands import jsr
 from jobset_restart.errors import Conflict, ExecFailed, JsrError, NotFound, OwnFault, Unreachable, told
 from jobset_restart.events import (
     Claimed,
@@ -265,7 +266,7 @@ class Operation:
         if self.suspended:
             self._notice(
                 f"JobSet {name} could not be resumed ({failed.message}) and may stay suspended; its record says so, "
-                f"and the next `jsr restart {name} -n {namespace}` resumes it"
+                f"and the next `{jsr('restart', name, namespace, self.plan.snapshot.context)}` resumes it"
             )
 
     async def _end(self, driver: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from jobset_restart import claim
+from jobset_restart.commands import jsr
 from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Planned, PlannedSlot
 from jobset_restart.findings import some
@@ -86,10 +87,10 @@ def leaves(tracker: Tracker, code: int) -> bool:
 
 def carry_on_command(plan: Plan) -> str:
     """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
-    said = [f"--node-down {node}" for node in plan.request.node_down]
-    said += [f"--allow {finding.id}" for finding in plan.findings if finding.allowed]
-    command = f"jsr restart {plan.snapshot.name} -n {plan.snapshot.namespace} --resume {plan.operation}"
-    return " ".join([command, *said])
+    said = [word for node in plan.request.node_down for word in ("--node-down", node)]
+    said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
+    seen = plan.snapshot
+    return jsr("restart", seen.name, seen.namespace, seen.context, "--resume", plan.operation, *said)
 
 
 def planned(plan: Plan, began: float, deadline: float) -> Planned:

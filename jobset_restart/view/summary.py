@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from jobset_restart.commands import jsr
 from jobset_restart.progress import Progress
 from jobset_restart.view.columns import rows, say
 from jobset_restart.view.table import SHOWN, SHOWN_BUDGETS, SHOWN_REASONS
@@ -29,7 +30,7 @@ def show_summary(console: Console, progress: Progress) -> None:
         say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
     if progress.planned and progress.finished and not progress.detached:
         planned = progress.planned
-        say(console, f"more: jsr status {planned.jobset} -n {planned.namespace}")
+        say(console, f"more: {jsr('status', planned.jobset, planned.namespace, planned.context)}")
 
 
 def show_end(console: Console, progress: Progress) -> None:

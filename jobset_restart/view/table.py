@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from jobset_restart.commands import jsr
 from jobset_restart.report import (
     Advice,
     FindingReport,
@@ -259,7 +260,7 @@ def show_unfinished(console: Console, plan: PlanReport) -> None:
     say(console, f"  unfinished: {who}: {gone}, {before.done:,} of {before.total:,} slots are back")
     if any(finding.id == FINISHES for finding in plan.findings):
         return
-    carry_on = f"jsr restart {plan.jobset} -n {plan.namespace} --resume {before.id}"
+    carry_on = jsr("restart", plan.jobset, plan.namespace, plan.context, "--resume", before.id)
     say(console, f"    this restart begins anew with every slot in scope; to carry that one on instead: {carry_on}")
 
 

@@ -39,7 +39,8 @@ def test_ctrl_c_in_the_middle_and_on_again(place: Place, jsr: Jsr) -> None:
     place.until_pods("train", lambda pods: marked(pods, record["id"]), "the mark on every Pod")
     running.interrupt()
     ended = running.wait().exited(130)
-    assert ended.document["follow"] == f"jsr restart train -n {place.namespace} --resume {record['id']}"
+    where = f"-n {place.namespace} --context {ended.document['context']}"
+    assert ended.document["follow"] == f"jsr restart train {where} --resume {record['id']}"
     assert ended.stderr.splitlines()[-1].endswith(ended.document["follow"])
     assert place.record("train")["state"] == "detached"
     assert jsr.status("train")["operation"]["state"] == "detached"

@@ -137,15 +137,16 @@ def test_of_a_restart_under_way_and_left(place: Place, jsr: Jsr) -> None:
     place.settled("train")
     restarting = jsr.start_restart("train", "--in-place")
     operation = place.until_claimed("train")["id"]
-    advice = jsr.status("train")["advice"]
+    status = jsr.status("train")
+    where, advice = f"-n {place.namespace} --context {status['context']}", status["advice"]
     assert advice["trigger"] == ""
     assert advice["reason"].startswith("refused: ")
     assert operation in advice["reason"]
-    assert advice["follow"] == f"jsr status train -n {place.namespace} --watch"
+    assert advice["follow"] == f"jsr status train {where} --watch"
     assert operation in jsr.restart("train", "--in-place").exited(6).stderr
     restarting.interrupt()
     restarting.wait().exited(130)
-    carry_on = f"jsr restart train -n {place.namespace} --resume {operation}"
+    carry_on = f"jsr restart train {where} --resume {operation}"
     assert jsr.status("train")["advice"]["follow"] == carry_on
     plan = jsr.run("restart", "train", "--recreate", "--dry-run=client", "-o", "json").exited(0).document
     assert (plan["unfinished"]["id"], plan["unfinished"]["total"]) == (operation, 2)
