@@ -1,5 +1,5 @@
-"""`python -m tests.benchmarks.planning [PODS ...]`: what planning, tracking, carrying on and showing cost per Pod, without
-a cluster. Linear: the time per Pod stays about the same as the number of Pods grows."""
+"""`python -m tests.benchmarks.planning [PODS ...]`: what planning, tracking, carrying on and showing cost per Pod,
+without a cluster. Linear: the time per Pod stays about the same as the number of Pods grows."""
 
 from __future__ import annotations
 
