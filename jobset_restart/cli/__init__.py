@@ -98,7 +98,7 @@ def _root(
     as_: As = None,
     output: Output = None,
     verbose: Verbose = False,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:

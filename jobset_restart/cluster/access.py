@@ -112,14 +112,12 @@ class Access:
             namespace = ""
         if namespace:
             kubeconfig.check_namespace(namespace, where)
-        self._settle(
-            server, where, "in-cluster", namespace or "default", "the Pod's service account", Cluster(), User()
-        )
+        self._settle(server, where, "in-cluster", namespace or "default", "the Pod's service account", Cluster())
         self._use(Credential(token=token), Tls(authority=authority), User())
 
     async def _load_context(self, chosen: Chosen) -> None:
         cluster, user, where = chosen.cluster, chosen.user, chosen.where
-        self._settle((cluster.server or ""), where, chosen.name, chosen.namespace, chosen.user_name, cluster, user)
+        self._settle((cluster.server or ""), where, chosen.name, chosen.namespace, chosen.user_name, cluster)
         authority = await asyncio.to_thread(self._authority, cluster, where)
         credential = await self._credential(chosen, authority)
         self._use(
@@ -134,9 +132,7 @@ class Access:
             user,
         )
 
-    def _settle(
-        self, server: str, where: str, context: str, namespace: str, user_name: str, cluster: Cluster, user: User
-    ) -> None:
+    def _settle(self, server: str, where: str, context: str, namespace: str, user_name: str, cluster: Cluster) -> None:
         """What the first load fixes. A kubeconfig that is rewritten meanwhile must not turn us to another cluster."""
         server = server.rstrip("/")
         check_server(server, where)

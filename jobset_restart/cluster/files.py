@@ -19,7 +19,7 @@ def read(path: str, most: int, what: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            content = _all(descriptor, most, what)
+            content = _all(descriptor, most)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def read(path: str, most: int, what: str) -> bytes:
     return content
 
 
-def _all(descriptor: int, most: int, what: str) -> bytes:
+def _all(descriptor: int, most: int) -> bytes:
     content = b""
     while len(content) <= most:
         try:

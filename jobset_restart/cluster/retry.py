@@ -55,8 +55,8 @@ async def retried(
     attempt: Callable[[], Awaitable[R]],
     *,
     seconds: float,
-    told: Told = lambda error, delay: None,
-    settled: Callable[[JsrError], bool] = lambda error: False,
+    told: Told = lambda _error, _delay: None,
+    settled: Callable[[JsrError], bool] = lambda _error: False,
 ) -> R | None:
     """Repeats `attempt` while it fails in a way that may pass and no more than `seconds` have gone by, waits included.
 

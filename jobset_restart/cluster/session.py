@@ -245,7 +245,7 @@ class Session:
         attempt: Callable[[], Awaitable[R]],
         request: str,
         deadline: float | None = None,
-        settled: Callable[[JsrError], bool] = lambda error: False,
+        settled: Callable[[JsrError], bool] = lambda _error: False,
     ) -> R | None:
         """Repeats `attempt` by the one policy (retry.retried) until `deadline` (seconds since the epoch), or for as
         long as patience lasts."""

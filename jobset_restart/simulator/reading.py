@@ -227,7 +227,7 @@ class Reader:
             )
         return not version, version or 0
 
-    def _changed(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
+    def _changed(self, resource: str, _change: str, _obj: Obj, _old: Obj | None) -> None:
         for watcher in self._watchers[resource]:
             watcher.set()
 

@@ -124,7 +124,7 @@ class Server:
             "current-context": NAME,
         }
 
-    async def _dated(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _dated(self, _request: web.Request, response: web.StreamResponse) -> None:
         """Clients measure the cluster's clock by the Date header: it has to be the World's."""
         response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
 

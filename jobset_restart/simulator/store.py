@@ -255,7 +255,7 @@ class Store:
             self._guard(self, resource, new, now, dry_run)
         return new if dry_run else self._commit(resource, "ADDED", new, None)
 
-    def update(self, resource: str, obj: Obj, now: float, *, subresource: str = "", dry_run: bool = False) -> Obj:
+    def update(self, resource: str, obj: Obj, _now: float, *, subresource: str = "", dry_run: bool = False) -> Obj:
         """Replace an object, or with ``subresource="status"`` its status; compare-and-swap on resourceVersion if set.
 
         An update that changes nothing keeps the resourceVersion. Generation rises when the spec changes. An object

@@ -317,7 +317,7 @@ def _quota(obj: Obj, now: float) -> Cells:
     return [obj["metadata"]["name"], shown, "", _created(obj, now)]
 
 
-def _dated(obj: Obj, now: float) -> Cells:
+def _dated(obj: Obj, _now: float) -> Cells:
     return [obj["metadata"]["name"], obj["metadata"]["creationTimestamp"]]
 
 

@@ -54,7 +54,7 @@ class World:
         self.version = VERSIONS[kubernetes]
         self.store = Store(partial(admit, version=self.version), seed=seed, window=window, guard=QuotaController.guard)
         self.faults = Faults(seed)
-        self.on_fault: Callable[[Scheduled, bool], None] = lambda scheduled, begins: None
+        self.on_fault: Callable[[Scheduled, bool], None] = lambda _scheduled, _begins: None
         """Told of every fault when it begins (True) and when it ends."""
         self.kubelet = Kubelet(profile, random.Random(seed + 1), self.faults)  # noqa: S311 - repeatable, not secret
         self._node_controller = NodeController(profile, self.kubelet.is_on)
@@ -196,9 +196,11 @@ class _Switch:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterable[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, _resource: str, _change: str, _obj: Obj, _old: Obj | None
+    ) -> Iterable[tuple[Key, float]]:
         return ()
 
-    def reconcile(self, store: Store, key: Key, now: float) -> float | None:
+    def reconcile(self, _store: Store, key: Key, _now: float) -> float | None:
         self._world._turn(self._world.faults.get(int(key[1])), key[0] == "True")
         return None

@@ -65,7 +65,7 @@ def _term(pod: Obj, term: Obj) -> Term:
     return Term(namespaces, repr(selector), term["topologyKey"], match)
 
 
-def _nothing(obj: Obj) -> bool:
+def _nothing(_obj: Obj) -> bool:
     return False
 
 

@@ -25,7 +25,9 @@ class GarbageController:
         self._content: Counter[str] = Counter()
         """Objects per namespace, Events apart: they neither have dependents nor wait for anything."""
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, store: Store, resource: str, change: str, obj: Obj, _old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         """Deletions, beginnings of deletions, and objects that come with owners."""
         meta = obj["metadata"]
         if change != "MODIFIED" and RESOURCES[resource].namespaced:

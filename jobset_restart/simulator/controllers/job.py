@@ -71,7 +71,9 @@ class JobController:
         self._refused: dict[Key, int] = {}
         """Syncs in a row that could not create a Pod."""
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, resource: str, _change: str, obj: Obj, old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         """Its own Jobs soon when the spec changed, their Pods in batches (``enqueueSyncJobBatched``)."""
         if resource == "jobs":
             meta = obj["metadata"]

@@ -37,13 +37,13 @@ class JobSetController:
     """Keeps a JobSet's Jobs, Service and status. ``resumed`` says of which JobSets somebody else takes a suspension
     back while their Jobs are suspended (``owners``)."""
 
-    def __init__(self, profile: Profile, resumed: Callable[[Obj], bool] = lambda jobset: False) -> None:
+    def __init__(self, profile: Profile, resumed: Callable[[Obj], bool] = lambda _jobset: False) -> None:
         self._delay = profile.jobset_sync
         self._resumed = resumed
         self._children: dict[Key, Children] = {}
         self._errors: dict[Key, int] = {}
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Wakes:
+    def wakes(self, _store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Wakes:
         """JobSets; the Jobs and Services they own; Pods by label. Jobs and Pods only where a fact changed."""
         meta = obj["metadata"]
         if resource == "jobsets":

@@ -78,7 +78,9 @@ class NodeController:
         self._due: dict[str, set[Key]] = {}
         """By node, the Pods that will be evicted when their toleration has run out (``taintEvictionQueue``)."""
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, resource: str, change: str, obj: Obj, old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         """Nodes that changed, and those with NoExecute taints when a Pod comes to them, or one goes that was to be
         evicted."""
         if resource == "nodes":

@@ -31,7 +31,9 @@ class OwnerController:
     def __init__(self, profile: Profile) -> None:
         self._delay = max(DELAY, profile.jobset_sync + profile.job_start + 0.01)
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, resource: str, _change: str, obj: Obj, _old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         if resource == "jobsets" and obj["spec"].get("suspend") and is_owned(obj):
             yield key_of(obj), self._delay
 

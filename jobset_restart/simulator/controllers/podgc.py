@@ -23,7 +23,9 @@ class PodGC:
         self._quarantined: set[str] = set()
         self._out: set[str] = set()
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, resource: str, change: str, obj: Obj, _old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         """Nodes gone or out of service, with Pods; Pods that are told to go and have nobody to stop them."""
         if resource == "nodes":
             name = obj["metadata"]["name"]

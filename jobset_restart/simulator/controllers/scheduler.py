@@ -38,7 +38,9 @@ class Scheduler:
         """Which of them wait for other Pods to come or go; the others wait for nodes."""
         self._moved = self._pods_moved = False
 
-    def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterator[tuple[Key, float]]:
+    def wakes(
+        self, _store: Store, resource: str, change: str, obj: Obj, old: Obj | None
+    ) -> Iterator[tuple[Key, float]]:
         """Keeps the picture of nodes and Pods up to date; one look at the queue when there is something to do."""
         if resource == "nodes":
             name = obj["metadata"]["name"]
@@ -52,7 +54,7 @@ class Scheduler:
         if self._queue or ((self._moved or self._pods_moved) and self._waiting):
             yield QUEUE, 0.0
 
-    def reconcile(self, store: Store, key: Key, now: float) -> float | None:
+    def reconcile(self, store: Store, _key: Key, now: float) -> float | None:
         """Schedule the next Pods; returns when the one after them is due."""
         if now < self._free:
             return self._free

@@ -48,14 +48,14 @@ class Shell:
         self._runtime, self._pod, self._spec, self._container, self._now = runtime, pod, spec, container, now
         self._commands: dict[str, Callable[[tuple[str, ...]], Output]] = {
             "echo": lambda rest: (" ".join(word for word in rest if word != "-n") + "\n" * ("-n" not in rest), "", 0),
-            "true": lambda rest: ("", "", 0),
-            ":": lambda rest: ("", "", 0),
-            "sleep": lambda rest: ("", "", 0),
-            "false": lambda rest: ("", "", 1),
-            "hostname": lambda rest: (hostname(self._pod) + "\n", "", 0),
-            "id": lambda rest: ("uid=0(root) gid=0(root)\n", "", 0),
-            "pwd": lambda rest: ("/\n", "", 0),
-            "date": lambda rest: (date(self._now), "", 0),
+            "true": lambda _rest: ("", "", 0),
+            ":": lambda _rest: ("", "", 0),
+            "sleep": lambda _rest: ("", "", 0),
+            "false": lambda _rest: ("", "", 1),
+            "hostname": lambda _rest: (hostname(self._pod) + "\n", "", 0),
+            "id": lambda _rest: ("uid=0(root) gid=0(root)\n", "", 0),
+            "pwd": lambda _rest: ("/\n", "", 0),
+            "date": lambda _rest: (date(self._now), "", 0),
             "env": self._env,
             "printenv": self._env,
             "cat": self._cat,
@@ -154,7 +154,7 @@ class Shell:
             return (values[rest[0]] + "\n", "", 0) if rest[0] in values else ("", "", 1)
         return "".join(f"{name}={value}\n" for name, value in values.items()), "", 0
 
-    def _ps(self, rest: tuple[str, ...]) -> Output:
+    def _ps(self, _rest: tuple[str, ...]) -> Output:
         process, child = self._runtime.process(self._container, self._now)
         lines = ["PID   USER     TIME  COMMAND", f"    1 root      0:00 {process.name}"]
         return "\n".join([*lines, *(["    7 root      0:00 sleep"] if child else []), ""]), "", 0

@@ -34,7 +34,7 @@ def admit_namespace(new: Obj, old: Obj | None) -> Obj:
     return {**new, "metadata": meta, "spec": spec, "status": status}
 
 
-def admit_node(new: Obj, old: Obj | None) -> Obj:
+def admit_node(new: Obj, _old: Obj | None) -> Obj:
     """Taints as ``ValidateNode`` wants them; a cordoned node is tainted by the node lifecycle controller."""
     problems: Problems = []
     seen: set[tuple[str, str]] = set()
@@ -60,7 +60,7 @@ def admit_node(new: Obj, old: Obj | None) -> Obj:
 def admit_role(resource: str) -> Callable[[Obj, Obj | None], Obj]:
     """``ValidatePolicyRule`` for each rule."""
 
-    def check(new: Obj, old: Obj | None) -> Obj:
+    def check(new: Obj, _old: Obj | None) -> Obj:
         problems: Problems = []
         for index, rule in enumerate(new.get("rules") or ()):
             path = f"rules[{index}]"
@@ -129,7 +129,7 @@ def admit_service(new: Obj, old: Obj | None) -> Obj:
     return {**new, "spec": spec, "status": {"loadBalancer": {}}}
 
 
-def admit_service_account(new: Obj, old: Obj | None) -> Obj:
+def admit_service_account(new: Obj, _old: Obj | None) -> Obj:
     """Taken as it is, but for what would have to be looked up for every Pod."""
     if new.get("automountServiceAccountToken") is False:
         what = "ServiceAccounts that mount no token: say so in the Pods"
