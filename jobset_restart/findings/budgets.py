@@ -26,7 +26,7 @@ from jobset_restart.rules import (
 from jobset_restart.snapshot import SlotState
 from jobset_restart.triggers import containers_in_scope, status_of
 
-RECREATE_TODO = "use --recreate, which spends nothing of it"
+RECREATE_TODO = "use --recreate, which leaves backoffLimit alone"
 
 
 def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
@@ -104,12 +104,12 @@ def _counts(job: Job, state: SlotState) -> int:
     "blocker",
     "the deleted Pods would fail their Job",
     source="job controller, isPodFailed and syncJob (exceedsBackoffLimit)",
-    todo="recreate with --via suspend or --via jobs, which spend nothing of it",
+    todo="recreate with --via suspend or --via jobs, which count no failure",
     triggers=("image", "native", "signal", "pods"),
 )
 def deletion_fails_job(case: Case) -> Hit | None:
-    """A Pod that is deleted counts as failed: at once with podReplacementPolicy TerminatingOrFailed (the default),
-    when it has ended with exit code not 0 with Failed.
+    """A Pod that is deleted counts as failed: with podReplacementPolicy TerminatingOrFailed (the default) at once, with
+    Failed when it has ended, and then only if a container exited with another code than 0.
 
     When the failures exceed backoffLimit (or backoffLimitPerIndex, or a podFailurePolicy says FailJob), the Job
     fails, all its Pods are deleted, and the JobSet's failure policy fires. With backoffLimit 0 one deletion is
@@ -179,14 +179,14 @@ def crash_loop(case: Case) -> Hit | None:
     "blocker",
     "a container has ended for good",
     source="kubelet, ShouldContainerBeRestarted: a dead container goes by policy and rules, changed image or not",
-    todo="use --recreate; native restarts it too where the JobSet has it; -c leaves it out",
+    todo="use --recreate, or --via native where the JobSet restarts in place; or leave that container out with -c",
     triggers=("image", "signal"),
 )
 def ended(case: Case) -> Hit | None:
     """A container that has terminated and whose restart policy does not bring it back stays down, even if its image
     is changed: the kubelet restarts on a changed definition only what is running.
 
-    The Pod would come back with part of its containers.
+    The Pod would come back with only some of its containers.
     """
     dead = []
     for state, pod, container in case.targets():
@@ -209,7 +209,7 @@ def ended(case: Case) -> Hit | None:
 )
 def deletion_completes(case: Case) -> Hit | None:
     """With podReplacementPolicy Failed, the Job waits for the end of a deleted Pod and goes by its phase. Containers
-    that handle TERM and exit 0 make it Succeeded: the Job takes the index for completed and makes no new Pod."""
+    that handle TERM and exit 0 make it Succeeded: the Job considers the index completed and creates no new Pod."""
     states = [s for job, states in case.touched_jobs() if replaces_only_failed(job) for s in states]
     return Hit(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides") if states else None
 
@@ -217,9 +217,9 @@ def deletion_completes(case: Case) -> Hit | None:
 @finding(
     "JSR208",
     "warning",
-    "the Job would wait before it makes new Pods",
+    "the Job would wait before it creates new Pods",
     source="job controller, backoff_utils.go newBackoffRecord, getRemainingTimeForFailuresCount",
-    todo="use --via suspend or --via jobs, which make new Pods at once",
+    todo="use --via suspend or --via jobs, which create new Pods at once",
     triggers=("image", "native", "signal", "pods"),
 )
 def job_waits(case: Case) -> Hit | None:

@@ -240,7 +240,7 @@ def grace_period(case: Case) -> Hit | None:
     "blocker",
     "a signal to one Pod would restart the whole JobSet",
     source="KEP-5532 RestartAllContainers; JobSet, in_place_restart.go: Pods whose attempts differ are restarted",
-    todo="use --via native: one write, one round; or --via image, which no restart rule answers",
+    todo="use --via native: one write, one round; or --via image, which sets off no restart rule",
     triggers=("signal",),
 )
 def signal_sets_off_rounds(case: Case) -> Hit | None:

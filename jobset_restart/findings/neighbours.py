@@ -74,7 +74,7 @@ def completed_stay(case: Case) -> Hit | None:
     triggers=("jobs",),
 )
 def completed_rerun(case: Case) -> Hit | None:
-    """A deleted Job is made anew from the JobSet's template and runs all its indexes, those that were complete
+    """A deleted Job is created again from the JobSet's template and runs all its indexes, those that had completed
     included. Jobs that are complete as a whole are left alone."""
     return _hit(_completed(case))
 

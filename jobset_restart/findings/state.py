@@ -126,7 +126,7 @@ def selected_in_vain(case: Case) -> Hit | None:
     """--pod, --node or --job-index names what this JobSet does not have: a slip of the pen, a Pod that was replaced
     since its name was noted, or a node its Pods have left.
 
-    Restarting only the rest would pass for the whole of what was asked for.
+    Restarting only the rest would look as if all that was asked for had been done.
     """
     if not case.absent:
         return None
@@ -196,7 +196,7 @@ def unfinished_suspend(case: Case) -> Hit | None:
     "blocker",
     "the JobSet is restarting in place already",
     source="JobSet, in_place_restart.go; Pod condition AllContainersRestarting (KEP-5532)",
-    todo="wait for it (`jsr status NAME --watch`), or recreate the JobSet if it hangs",
+    todo="wait for it (`jsr status NAME --watch`), or use --recreate if it hangs",
     triggers=("native",),
 )
 def restarting(case: Case) -> Hit | None:
