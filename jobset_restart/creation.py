@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from jobset_restart.objects import Event, seconds
+from jobset_restart.objects import Event, JobSet, seconds
 
 POD_REFUSED = "involvedObject.kind=Job,reason=FailedCreate"
 """Field selector of the Events about Pods that a Job could not create (Kubernetes, controller_utils.go,
@@ -60,3 +60,18 @@ def reason(event: Event) -> str:
     texts = [" ".join(_NAMES.sub("", line).split()) for line in event.message.splitlines()]
     different = list(dict.fromkeys(filter(None, texts)))
     return "; ".join(different[:MOST_REASONS]) or event.reason
+
+
+def held_back(jobset: JobSet, replicated_job: str) -> str:
+    """Why the JobSet controller does not create the Jobs of this ReplicatedJob yet, "" where nothing holds them back
+    (JobSet, jobset_controller.go: dependencyReachedStatus, inOrderStartupPolicy)."""
+    names = [each.name for each in jobset.spec.replicated_jobs]
+    mine = next((each for each in jobset.spec.replicated_jobs if each.name == replicated_job), None)
+    if mine is None:
+        return ""
+    if mine.depends_on:
+        return "dependsOn: waits for " + ", ".join(f"{each.name} to be {each.status}" for each in mine.depends_on)
+    policy = jobset.spec.startup_policy
+    if policy is not None and policy.startup_policy_order == "InOrder" and names.index(replicated_job):
+        return f"startupPolicy InOrder: waits for {names[names.index(replicated_job) - 1]} to be ready"
+    return ""

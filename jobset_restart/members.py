@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from jobset_restart.objects import Job, Pod
+from jobset_restart.creation import held_back, reason
+from jobset_restart.objects import Event, Job, Pod
 from jobset_restart.owners import is_child, job_uid
 from jobset_restart.places import (
     Seats,
@@ -24,6 +25,8 @@ from jobset_restart.places import (
 )
 from jobset_restart.slots import Indexes, Slot
 from jobset_restart.snapshot import Snapshot, job_index
+
+ANOTHER = "waiting for a new Pod"
 
 Place = tuple[str, int]
 """Where a Job stands: ReplicatedJob and job index."""
@@ -44,6 +47,7 @@ class Members:
         self._said: dict[Place, object] = {}
         self._failed: dict[Place, float] = {}
         """When the Job there was first seen to have failed."""
+        self._refusals: dict[str, str] = {}
         for job in snapshot.jobs:
             self.see_job(job)
         for state in snapshot.slots.values():
@@ -155,6 +159,26 @@ class Members:
         if indexed(job) and slot.completion_index >= (job.spec.completions or 0):
             return f"Job {job.metadata.name} was scaled down"
         return f"Job {job.metadata.name} has all the Pods it wants without it"
+
+    def refused(self, event: Event) -> list[Place]:
+        """A controller could not create a Pod, or a Job. Returns where that is, nothing where it is not of this
+        JobSet."""
+        uid, why = event.involved_object.uid, f"{event.reason}: {reason(event)}"
+        places = [place for place, job in self._at.items() if job == uid]
+        if uid == self.jobset.metadata.uid or places:
+            self._refusals[uid] = why
+        return places
+
+    def awaited(self, slot: Slot) -> str:
+        """What the slot, which has no Pod, waits for: in the words of who could not create it, if it was tried."""
+        place = self.place(slot)
+        job = self.job_at(place)
+        if job is None:
+            refused = self._refusals.get(self.jobset.metadata.uid)
+            return refused or held_back(self.jobset, slot.replicated_job) or "waiting for its Job"
+        if job.spec.suspend:
+            return held_back(self.jobset, slot.replicated_job) or "its Job is suspended"
+        return self._refusals.get(job.metadata.uid) or ANOTHER
 
     def lost(self, slot: Slot) -> str:
         """Why the slot's index has failed for good, "" where it has not."""

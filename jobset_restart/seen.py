@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from jobset_restart.members import Members
+from jobset_restart.members import ANOTHER, Members
 from jobset_restart.objects import ContainerStatus, Pod
 from jobset_restart.places import ended
 from jobset_restart.rules import ended_at, ended_for_good
@@ -154,10 +154,13 @@ def _vacant(track: SlotTrack, members: Members) -> Seen:
     if reason := members.nothing_to_come(track.slot):
         track.over = "gone"
         return "ready", reason
+    awaited = members.awaited(track.slot)
+    if awaited != ANOTHER:
+        return "starting", awaited
     if since:
         return "starting", _failed(_youngest(since))
     failed = [pod for pod in track.pods.values() if pod.status.phase == "Failed" and track.in_place]
-    return "stopping", _failed(_youngest(failed)) if failed else "waiting for a new Pod"
+    return ("stopping", _failed(_youngest(failed))) if failed else ("starting", awaited)
 
 
 def _failed(pod: Pod) -> str:

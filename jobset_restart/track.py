@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from jobset_restart import seen
+from jobset_restart.creation import last_seen
 from jobset_restart.events import (
     Barrier,
     Event,
@@ -21,6 +22,7 @@ from jobset_restart.events import (
 )
 from jobset_restart.machines import Machines
 from jobset_restart.members import Members, Place
+from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
@@ -222,7 +224,9 @@ class Tracker:
         place = job.metadata.labels.replicated_job_name, job_index(job)
         current = self.members.job_at(place)
         events = [event for pod in held for event in self.observe(pod, now, live=False)]
-        if current is None or current.metadata.uid != job.metadata.uid:
+        if current is None:
+            return events + self._judge_vacant(place, now, always=True)
+        if current.metadata.uid != job.metadata.uid:
             return events
         if not self.members.failure(place):
             self._doomed.discard(place)
@@ -235,6 +239,20 @@ class Tracker:
         listed = list(jobs)
         gone = [event for job in self.members.missing(listed) for event in self.observe_job(job, now, deleted=True)]
         return gone + [event for job in listed for event in self.observe_job(job, now)]
+
+    def refused_creation(self, event: Refusal, now: float) -> list[Event]:
+        """A controller said that it could not create a Pod or Job. What it said before the operation began is over."""
+        if last_seen(event) < int(self.began):
+            return []
+        mine = event.involved_object.uid == self.plan.snapshot.jobset.metadata.uid
+        refused = self.members.refused(event)
+        places = [*self._vacant] if mine else refused
+        return [event for place in places for event in self._judge_vacant(place, now, always=True)]
+
+    @property
+    def misses_pods(self) -> bool:
+        """Whether a slot has no Pod, old or new."""
+        return any(self._vacant.values())
 
     def observe_jobset(self, jobset: JobSet | None, now: float) -> list[Event]:
         """The JobSet changed, or is gone (None)."""

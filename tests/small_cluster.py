@@ -14,7 +14,7 @@ from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.cluster.protocol import ActionResult, Listing
 from jobset_restart.cluster.watch import WatchBatch
 from jobset_restart.errors import Conflict, JsrError, NotFound
-from jobset_restart.objects import JobSet, Pod
+from jobset_restart.objects import Event, JobSet, Pod
 from jobset_restart.snapshot import OPERATION, Snapshot, take
 from jobset_restart.writes import Action, Exec, Permission, Write
 from tests import build
@@ -32,6 +32,7 @@ class SmallCluster:
         self.jobset = jobset
         self.pods = {pod.metadata.name: pod for pod in pods}
         self.sent: list[Action] = []
+        self.events: list[Event] = []
         self.point: Callable[[str], None] = lambda _: None
         self.on_suspend: Callable[[bool], None] = self._react
         self.restarts: Callable[[Write], None] = self._restart
@@ -64,7 +65,8 @@ class SmallCluster:
     async def list(self, path: str, item: type[Any], **_: Any) -> Listing[Any]:
         self.point(f"list {path}")
         await asyncio.sleep(0)
-        return Listing(list(self.pods.values()) if item is Pod else [], str(self._version))
+        held: dict[type[Any], list[Any]] = {Pod: list(self.pods.values()), Event: self.events}
+        return Listing(held.get(item, []), str(self._version))
 
     async def allowed(self, permission: Permission, namespace: str, name: str = "") -> bool:
         return True

@@ -11,7 +11,7 @@ import pytest
 
 from jobset_restart import claim
 from jobset_restart.errors import Forbidden, Invalid, JsrError, OwnFault, Unreachable, told
-from jobset_restart.events import Event, Noticed
+from jobset_restart.events import Event, Noticed, Starting
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import Operation, Options
@@ -262,6 +262,58 @@ def test_a_machine_that_dies_is_named_with_the_way_out() -> None:
     assert "jsr restart train -n ns --resume op1 --node-down node-0" in run.result.reason
     assert "--node-down" not in run.result.follow, "that the machine is off is for the person to say"
     assert {slot.reason for slot in run.result.slots} == {"node node-0 is down: NodeStatusUnknown"}
+
+
+# ---------------------------------------------------------------- Pods that cannot be created
+
+
+@pytest.mark.parametrize("when", ["before the watch", "after it"])
+def test_a_pod_that_cannot_be_created_is_told_in_the_job_s_own_words(when: str) -> None:
+    cluster = cluster_of()
+    cluster.speed = 4.0
+    react = cluster.on_suspend
+
+    def refuses(suspended: bool) -> None:
+        react(suspended)
+        if not suspended:
+            cluster.remove([name for name in cluster.pods if "-1-" in name])
+            said = build.event(
+                "job-0", "FailedCreate", 'Error creating: pods "train-x" is forbidden: exceeded quota: q'
+            )
+            said.last_timestamp = claim.timestamp(cluster.now() + 1)
+            if when == "before the watch":
+                cluster.events.append(said)
+            else:
+                asyncio.get_running_loop().call_later(3.0, cluster.tell, "ADDED", said)
+
+    cluster.on_suspend = refuses
+    run = Run(cluster, plan_for(cluster, "suspend"), timeout=20.0).go()
+    assert run.result is not None
+    assert run.result.exit_code == 124
+    assert "workers/0/1 (FailedCreate: exceeded quota: q)" in run.result.reason
+    assert run.result.outcomes == {"recreated": 1, "gone": 1}
+    told_of = [e for e in run.events if isinstance(e, Starting) and e.slot == "workers/0/1"]
+    assert told_of[-1].reason == "FailedCreate: exceeded quota: q"
+
+
+def test_events_that_cannot_be_watched_end_nothing() -> None:
+    cluster = cluster_of()
+
+    def point(what: str) -> None:
+        if what.startswith("list") and what.endswith("/events"):
+            raise Forbidden("events is forbidden")
+
+    def slow(suspended: bool) -> None:
+        if suspended:
+            cluster.remove(list(cluster.pods))
+        else:
+            asyncio.get_running_loop().call_later(2.5, cluster.refill)
+
+    cluster.point, cluster.on_suspend = point, slow
+    run = Run(cluster, plan_for(cluster, "suspend")).go()
+    assert run.result is not None
+    assert run.result.exit_code == 0
+    assert any(isinstance(e, Noticed) and "why Pods are missing cannot be told" in e.message for e in run.events)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -580,3 +580,52 @@ def test_events_always_lead_from_trigger_to_ready_and_never_back_to_waiting(step
         ready_now = next((r for i, _, r in reversed(steps) if i == index), False)
         if last > 0 and ready_now:
             assert came_back
+
+
+# ---------------------------------------------------------------- Pods that are missing
+
+
+def without_pods(of: JobSet, **job_spec: Any) -> Tracker:
+    """A recreate by suspend whose old Pods are gone, and whose Job is as given."""
+    snapshot = build.snapshot(of, [build.pod(0), build.pod(1)])
+    found = Tracker(make(snapshot, Request(via="suspend"), "op1"), build.NOW)
+    found.sent_all(build.NOW)
+    job = build.job(of)
+    for name, value in job_spec.items():
+        setattr(job.spec, name, value)
+    found.observe_job(job, build.NOW + 1)
+    for index in (0, 1):
+        found.observe(build.pod(index), build.NOW + 1, deleted=True)
+    return found
+
+
+def test_a_slot_whose_pod_is_long_gone_is_not_stopping() -> None:
+    found = without_pods(build.jobset())
+    assert (found.slots[slot(0)].state, found.slots[slot(0)].reason) == ("starting", "waiting for a new Pod")
+    held = without_pods(build.jobset(), suspend=True)
+    assert (held.slots[slot(0)].state, held.slots[slot(0)].reason) == ("starting", "its Job is suspended")
+
+
+def test_the_job_s_own_reason_is_told_where_a_pod_could_not_be_created() -> None:
+    found = without_pods(build.jobset())
+    at = build.NOW + 2
+    said = build.event("job-0", "FailedCreate", 'Error creating: pods "x" is forbidden: no room')
+    assert found.refused_creation(said, at) == [], "what was said before the operation began is over"
+    said.last_timestamp = "2026-01-01T01:00:01Z"
+    events = found.refused_creation(said, at)
+    assert [(event.slot, event.reason) for event in events if isinstance(event, Starting)] == [
+        ("workers/0/0", "FailedCreate: no room"),
+        ("workers/0/1", "FailedCreate: no room"),
+    ]
+    of_another = build.event("job-7", "FailedCreate", "other", said.last_timestamp)
+    assert found.refused_creation(of_another, at) == []
+
+
+def test_the_jobset_s_reason_is_told_where_its_jobs_could_not_be_created() -> None:
+    jobset = build.jobset()
+    found = without_pods(jobset)
+    found.observe_job(build.job(jobset), build.NOW + 2, deleted=True)
+    assert found.slots[slot(0)].reason == "waiting for its Job"
+    said = build.event(jobset.metadata.uid, "JobCreationFailed", "no such action", "2026-01-01T01:00:02Z")
+    found.refused_creation(said, build.NOW + 3)
+    assert found.slots[slot(0)].reason == "JobCreationFailed: no such action"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jobset_restart.creation import last_seen
+from jobset_restart.creation import held_back, last_seen
 from jobset_restart.creation import reason as reason_of
 from jobset_restart.findings.nodes import dead
-from jobset_restart.objects import ContainerStatus, JobSet, Pod
+from jobset_restart.objects import ContainerStatus, Pod
 from jobset_restart.report import NotReadyReport
 from jobset_restart.rules import back_off_left, ended_for_good
 from jobset_restart.snapshot import SlotState, Snapshot, age, condition, ready_condition, statuses, why
@@ -32,21 +32,6 @@ def _missing(snapshot: Snapshot, state: SlotState) -> NotReadyReport:
     elif state.job is None:
         row.message = held_back(snapshot.jobset, state.slot.replicated_job)
     return row
-
-
-def held_back(jobset: JobSet, replicated_job: str) -> str:
-    """Why the JobSet controller does not create the Jobs of this ReplicatedJob yet, "" where nothing holds them back
-    (JobSet, jobset_controller.go: dependencyReachedStatus, inOrderStartupPolicy)."""
-    names = [each.name for each in jobset.spec.replicated_jobs]
-    mine = next((each for each in jobset.spec.replicated_jobs if each.name == replicated_job), None)
-    if mine is None:
-        return ""
-    if mine.depends_on:
-        return "dependsOn: waits for " + ", ".join(f"{each.name} to be {each.status}" for each in mine.depends_on)
-    policy = jobset.spec.startup_policy
-    if policy is not None and policy.startup_policy_order == "InOrder" and names.index(replicated_job):
-        return f"startupPolicy InOrder: waits for {names[names.index(replicated_job) - 1]} to be ready"
-    return ""
 
 
 def not_ready(state: SlotState, now: float) -> NotReadyReport:

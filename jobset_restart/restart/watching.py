@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
+from jobset_restart.creation import JOB_REFUSED, POD_REFUSED
 from jobset_restart.errors import JsrError
 from jobset_restart.events import Disconnected, Event, Noticed, Reconnected
+from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Job, JobSet, Node, Pod
 from jobset_restart.snapshot import JOBSET_NAME, Snapshot
 from jobset_restart.track import Tracker
@@ -57,11 +59,12 @@ class Watching:
         self._pods_from, self._jobs_from = snapshot.resource_version, snapshot.jobs_version
         self._jobset_from = jobset_from
         self._nodes = snapshot.nodes
+        self._missing = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def during(self, *others: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
         """Watches, and does the `others`, for as long as the context lasts. The tasks end with what they died of."""
-        own = (self._pods(), self._jobs(), self._jobset(), self._machines(), self._time())
+        own = (self._pods(), self._jobs(), self._jobset(), self._machines(), self._refusals(), self._time())
         tasks = [self.task(each) for each in (*own, *others)]
         try:
             yield tasks
@@ -92,6 +95,8 @@ class Watching:
                 self._tell(self.tracker.relist(batch.relisted, now))
             for kind, pod in batch.changes:
                 self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
+            if self.tracker.misses_pods:
+                self._missing.set()
             self._changed.set()
 
     async def _jobs(self) -> None:
@@ -120,6 +125,43 @@ class Watching:
             if batch.relisted is not None:
                 self._see(batch.relisted[0] if batch.relisted else None)
             self._changed.set()
+
+    async def _refusals(self) -> None:
+        """Why Pods and Jobs cannot be created, once some are missing for a while. It is a help and no more."""
+        while True:
+            await self._missing.wait()
+            self._missing.clear()
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.tracker.misses_pods:
+                break
+        selectors = (POD_REFUSED, f"{JOB_REFUSED},involvedObject.name={self._name}")
+        tasks = [asyncio.ensure_future(self._events(selector)) for selector in selectors]
+        try:
+            await asyncio.gather(*tasks)
+        except JsrError as error:
+            message = f"Events cannot be watched ({error.message}): why Pods are missing cannot be told"
+            self._tell([Noticed(time=self.cluster.now(), message=message)])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _events(self, selector: str) -> None:
+        path = f"{CORE}/namespaces/{self._namespace}/events"
+        found = await self.cluster.list(path, Refusal, field_selector=selector, consistent=False)
+        self._take_refusals(found.items)
+        async for batch in self.cluster.watch(
+            path, Refusal, resource_version=found.resource_version, field_selector=selector
+        ):
+            self._take_refusals(
+                [*(event for kind, event in batch.changes if kind != "DELETED"), *(batch.relisted or ())]
+            )
+
+    def _take_refusals(self, said: Iterable[Refusal]) -> None:
+        now = self.cluster.now()
+        for event in said:
+            self._tell(self.tracker.refused_creation(event, now))
+        self._changed.set()
 
     async def _machines(self) -> None:
         """The Nodes that Pods are on: each by itself while they are few, else all of them in one watch. It is a help
