@@ -50,7 +50,7 @@ def steps(jobset: JobSet, chosen: Iterable[str]) -> list[Step]:
         if name in wanted:
             found.setdefault(depth.get(name, 0), []).append(name)
     return [
-        Step(tuple(names), tuple(dict.fromkeys(c for name in names for c in complete.get(name, ()) if c in wanted)))
+        Step(tuple(names), tuple(dict.fromkeys(c for name in names for c in complete.get(name, ()))))
         for _, names in sorted(found.items())
     ]
 

@@ -15,7 +15,7 @@ from jobset_restart.findings import Case
 from jobset_restart.findings.budgets import longest_back_off
 from jobset_restart.findings.canary import canaries
 from jobset_restart.findings.crashing import min_ready_seconds
-from jobset_restart.order import Step, steps
+from jobset_restart.order import Step, is_ordered, steps
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import SlotState, job_complete
@@ -94,7 +94,10 @@ def _by_image(case: Case, operation: str) -> list[Stage]:
         unsure = any(forms.known(state) is None for state in some)
         return [*image(some, case.containers, operation, bare)] if unsure else []
 
-    return _in_steps(case, "trigger", lambda some: [*image(some, case.containers, operation, forms.of)], otherwise)
+    def patches(some: list[SlotState]) -> list[Action]:
+        return [*image(some, case.containers, operation, forms.of)]
+
+    return _in_steps(case, "trigger", patches, otherwise, careful=forms.refused)
 
 
 def _deleted_jobs(case: Case, some: list[SlotState]) -> list[Action]:
@@ -121,11 +124,14 @@ def _also(case: Case) -> list[SlotState]:
     return case.lost if case.trigger == "jobs" else []
 
 
-def _in_steps(case: Case, name: str, make: Make, otherwise: Make = lambda _: []) -> list[Stage]:
-    """One stage for each step, and before it one for each of its canaries. Where there is more than one stage, each
-    waits for all that was triggered before it, by another client as well."""
+def _in_steps(
+    case: Case, name: str, make: Make, otherwise: Make = lambda _: [], *, careful: bool = False
+) -> list[Stage]:
+    """One stage for each step, and before it one for each of its canaries. Where there is an order or a canary, or
+    where to be `careful`, each waits for all that was triggered before it, by another client as well."""
     wanted, first = in_steps(case), {s.slot for s in canaries(case)}
     order = len(wanted) > 1
+    waits = bool(first) or careful or is_ordered(case.snapshot.jobset)
     found = []
     for number, step in enumerate(wanted, 1):
         mine = [s for s in (*case.scope, *_also(case)) if s.slot.replicated_job in step.replicated_jobs]
@@ -139,7 +145,7 @@ def _in_steps(case: Case, name: str, make: Make, otherwise: Make = lambda _: [])
                     name=name,
                     actions=make(part),
                     slots=_slots(part),
-                    after="ready" if order or first else "",
+                    after="ready" if waits else "",
                     complete=step.complete,
                     why=", ".join(filter(None, (told, why))) if canary else why,
                     canary=canary,

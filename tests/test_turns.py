@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobset_restart import claim
+from jobset_restart.claim import Record
 from jobset_restart.findings import Evidence
+from jobset_restart.objects import ContainerStatus
 from jobset_restart.order import steps
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart.result import exit_code, result_report
+from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
@@ -369,3 +374,73 @@ def test_mixed_runtimes_keep_what_is_known_of_each() -> None:
     run.waits("workers/0/0", "InvalidImageName")
     run.back("workers/0/0")
     assert [("jsr-" in image) for image in run.images] == [True, False, True, False]
+
+
+# ---------------------------------------------------------------- carried on by another client
+
+
+def carried_on(snapshot: Snapshot, *slots: str, request: Request | None = None, **status: Any) -> Walk:
+    """The same operation, of which a client that is gone had sent these slots; `status` is how their container is."""
+    for slot, state in snapshot.slots.items():
+        if str(slot) in slots and state.pod is not None:
+            state.pod.metadata.annotations.operation = '{"id":"op1","before":{"worker":0}}'
+            state.pod.status.container_statuses[0] = msgspec.convert(build.status(**status), ContainerStatus)
+    record = Record(
+        id="op1",
+        owner="ann",
+        trigger="image",
+        strategy="in-place",
+        state="detached",
+        started=claim.timestamp(build.NOW),
+        request=request or Request(),
+    )
+    return Walk(carry_on(snapshot, record))
+
+
+def test_a_step_under_way_is_waited_for_by_whoever_carries_on() -> None:
+    run = carried_on(build.several(BROKER, in_order=True), "broker/0/0")
+    assert run.sent == []
+    run.back("broker/0/0")
+    assert run.sent == NODES
+
+
+def test_a_step_that_is_back_already_is_not() -> None:
+    assert carried_on(build.several(BROKER, in_order=True), "broker/0/0", restarts=1).sent == NODES
+
+
+def test_whoever_carries_on_sends_nobody_after_a_slot_that_went_first_and_is_down() -> None:
+    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    snapshot = build.several({"workers": 3}, containers=ALWAYS)
+    run = carried_on(snapshot, "workers/0/0", restarts=1, state=ended)
+    assert run.sent == []
+    run.fails("workers/0/0")
+    assert run.sent == []
+    assert run.outcome[2] == {"failed": 1, "unchanged": 2}
+
+
+def test_whoever_carries_on_sends_one_first_as_well() -> None:
+    run = carried_on(build.several({"workers": 4}), "workers/0/0", restarts=1, request=Request(canary=1))
+    assert run.sent == ["workers/0/1"]
+    run.back("workers/0/1")
+    assert run.sent == ["workers/0/1", "workers/0/2", "workers/0/3"]
+
+
+def test_whoever_carries_on_waits_for_what_has_to_be_complete() -> None:
+    snapshot = build.several({"data": 1, "workers": 1}, depends={"workers": [("data", "Complete")]})
+    run = carried_on(snapshot, "data/0/0", restarts=1)
+    assert run.sent == []
+    done = build.status(restarts=1, state={"terminated": {"exitCode": 0}})
+    run.see("data/0/0", ready=False, phase="Succeeded", statuses=[done])
+    assert run.sent == ["workers/0/0"]
+
+
+def test_whoever_carries_on_after_a_refusal_sends_nothing_before_it_is_mended() -> None:
+    snapshot = build.several({"workers": 3}, nodes=[UNKNOWN])
+    for state in snapshot.slots.values():
+        if state.pod is not None and state.slot.completion_index == 0:
+            state.pod.spec.containers[0].image = f"docker.io/library/app:1-jsr-op1@{build.DIGEST}"
+    run = carried_on(snapshot, "workers/0/0", state={"waiting": {"reason": "InvalidImageName"}})
+    assert run.sent == []
+    run.back("workers/0/0")
+    assert run.sent == ["workers/0/1", "workers/0/2"]
+    assert not any("jsr-" in image for image in run.images)

@@ -156,6 +156,11 @@ class Forms:
             if shown is not None:
                 self._seen[runtime_of(state)] = shown or self._seen.get(runtime_of(state), False)
 
+    @property
+    def refused(self) -> bool:
+        """Whether a container waits that could not be started with tag and digest."""
+        return not all(self._seen.values())
+
     def known(self, state: SlotState) -> bool | None:
         """Whether the slot's runtime takes tag and digest together, None where nothing tells."""
         runtime = runtime_of(state)

@@ -11,7 +11,14 @@ import pytest
 from tests.e2e.api import Object
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import Manifest, container, jobset, replicated_job
-from tests.e2e.picture import assert_restarted_in_place, assert_same_jobset, assert_untouched, conditions, usable
+from tests.e2e.picture import (
+    assert_recreated,
+    assert_restarted_in_place,
+    assert_same_jobset,
+    assert_untouched,
+    conditions,
+    usable,
+)
 from tests.e2e.place import Place
 
 FOR_EVER = "while :; do sleep 1 & wait $!; done"
@@ -66,6 +73,14 @@ def test_workers_that_need_their_broker(place: Place, jsr: Jsr, order: dict[str,
 def _ready_since(pod: Object) -> str:
     since: str = next(c["lastTransitionTime"] for c in pod["status"]["conditions"] if c["type"] == "Ready")
     return since
+
+
+@pytest.mark.parametrize("via", ["jobs", "suspend"])
+def test_new_pods_in_order(place: Place, jsr: Jsr, via: str) -> None:
+    place.create(with_broker(place, startupPolicy={"startupPolicyOrder": "InOrder"}))
+    before = place.settled("train")
+    jsr.restart("train", "--via", via).exited(0)
+    assert_recreated(before, place.settled("train"), same_jobs=via == "suspend")
 
 
 def test_a_part_needs_no_order(place: Place, jsr: Jsr) -> None:
