@@ -6,6 +6,7 @@ recreating is allowed too, then suspend, jobs, pods. A candidate with a blocker 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -33,14 +34,17 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pods: frozenset[str] | None = None
     nodes: tuple[str, ...] = ()
 
-    def takes(self, state: SlotState) -> bool:
-        slot, pod = state.slot, state.pod
-        return (
-            (not self.replicated_jobs or slot.replicated_job in self.replicated_jobs)
-            and (not self.job_indexes or slot.job_index in self.job_indexes)
-            and (self.pods is None or (pod is not None and pod.metadata.name in self.pods))
-            and (not self.nodes or state.node_name in self.nodes)
-        )
+    def of(self, states: Iterable[SlotState]) -> list[SlotState]:
+        """Those of the slots that are meant."""
+        names, indexes, nodes = set(self.replicated_jobs), set(self.job_indexes), set(self.nodes)
+        return [
+            state
+            for state in states
+            if (not names or state.slot.replicated_job in names)
+            and (not indexes or state.slot.job_index in indexes)
+            and (self.pods is None or (state.pod is not None and state.pod.metadata.name in self.pods))
+            and (not nodes or state.node_name in nodes)
+        ]
 
     def absent(self, snapshot: Snapshot) -> list[str]:
         """The Jobs, Pods and Nodes named here of which this JobSet has none."""
@@ -176,15 +180,15 @@ def make(
 
 def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: Evidence) -> Case:
     """The slots this trigger would have to restart. Completed slots are never in scope."""
-    selected = [s for s in snapshot.slots.values() if s.expected and request.selection.takes(s)]
-    unselected = any(s.expected and not request.selection.takes(s) for s in snapshot.slots.values())
+    expected = [s for s in snapshot.slots.values() if s.expected]
+    selected = request.selection.of(expected)
     down = frozenset(request.node_down)
     return Case(
         snapshot=snapshot,
         trigger=trigger,
         scope=[s for s in selected if s.node_name not in down],
         lost=[s for s in selected if s.node_name in down],
-        whole=not unselected,
+        whole=len(selected) == len(expected),
         containers=request.containers,
         node_down=down,
         signal=request.signal,

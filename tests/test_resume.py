@@ -332,3 +332,28 @@ def test_a_signal_that_restarted_a_container_within_the_first_second_is_not_sent
     snapshot = build.snapshot(build.jobset(pods=2), [build.pod(0, statuses=[within]), build.pod(1, statuses=[earlier])])
     plan = carry_on(snapshot, began)
     assert [slot.sent for slot in plan.slots] == [True, False]
+
+
+def test_a_failed_pod_that_its_job_keeps_does_not_hold_a_restart_that_is_carried_on() -> None:
+    kept = build.pod(0, name="kept", phase="Failed", ready=False)
+    old = [build.pod(0), build.pod(1)]
+    plan = carry_on(build.snapshot(pods=[kept, *old]), record("suspend", phase="suspending"))
+    tracker = Tracker(plan, STARTED + 60)
+    tracker.begin(STARTED + 60)
+    for pod in old:
+        tracker.observe(pod, STARTED + 61, deleted=True)
+    assert tracker.stopped
+    for index in (0, 1):
+        tracker.observe(build.pod(index, name=f"new-{index}", created=LATER), STARTED + 62)
+    assert tracker.done
+
+
+def test_a_pod_that_came_since_for_a_slot_of_a_later_wave_is_not_restarted_again() -> None:
+    jobset = build.jobset(job_spec={"parallelism": 2, "completions": 4})
+    pods = [marked(0, 1), build.pod(2, created=LATER)]
+    snapshot = build.snapshot(jobset, pods, [build.job(jobset, status={"completedIndexes": "1"})])
+    plan = carry_on(snapshot, record("image", phase="triggering"))
+    assert plan.actions == []
+    tracker = Tracker(plan, STARTED + 60)
+    tracker.begin(STARTED + 60)
+    assert tracker.done
