@@ -81,7 +81,6 @@ class ObjectMeta(ApiStruct):
     labels: Labels = field(default_factory=Labels)
     annotations: Annotations = field(default_factory=Annotations)
     owner_references: list[OwnerReference] = []
-    finalizers: list[str] = []
 
 
 class OwnedAnnotations(Struct):
@@ -141,20 +140,6 @@ class EnvVar(ApiStruct):
     value: str = ""
 
 
-class Lifecycle(ApiStruct):
-    pre_stop: dict[str, Any] | None = None
-
-
-class ResourceRequirements(ApiStruct):
-    limits: dict[str, str | int] = {}
-
-
-class Probe(ApiStruct):
-    failure_threshold: int = 3
-    period_seconds: int = 10
-    initial_delay_seconds: int = 0
-
-
 class Container(ApiStruct):
     name: str = ""
     image: str = ""
@@ -163,16 +148,12 @@ class Container(ApiStruct):
     restart_policy_rules: list[ContainerRestartRule] = []
     command: list[str] = []
     env: list[EnvVar] = []
-    lifecycle: Lifecycle | None = None
-    resources: ResourceRequirements | None = None
-    startup_probe: Probe | None = None
 
 
 class PodSpec(ApiStruct):
     node_name: str = ""
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
-    scheduler_name: str = ""
     share_process_namespace: bool = False
     host_pid: bool = field(name="hostPID", default=False)
     containers: list[Container] = []
@@ -219,8 +200,6 @@ class PodStatus(ApiStruct):
     phase: str = ""
     reason: str = ""
     message: str = ""
-    pod_ip: str = field(name="podIP", default="")
-    start_time: Time = None
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
@@ -235,14 +214,8 @@ class Pod(ApiStruct):
 # ---------------------------------------------------------------- Nodes
 
 
-class Taint(ApiStruct):
-    key: str = ""
-    effect: str = ""
-
-
 class NodeSpec(ApiStruct):
     unschedulable: bool = False
-    taints: list[Taint] = []
 
 
 class NodeSystemInfo(ApiStruct):
@@ -286,7 +259,6 @@ class JobStatus(ApiStruct):
     ready: int = 0
     succeeded: int = 0
     failed: int = 0
-    terminating: int = 0
     completed_indexes: str = ""
     failed_indexes: str = ""
     conditions: list[Condition] = []
@@ -336,21 +308,10 @@ class JobSetSpec(ApiStruct):
     managed_by: str = ""
 
 
-class ReplicatedJobStatus(ApiStruct):
-    name: str = ""
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    active: int = 0
-    suspended: int = 0
-
-
 class JobSetStatus(ApiStruct):
     conditions: list[Condition] = []
     restarts: int = 0
     restarts_count_towards_max: int = 0
-    terminal_state: str = ""
-    replicated_jobs_status: list[ReplicatedJobStatus] = []
     previous_in_place_restart_attempt: int | None = None
     current_in_place_restart_attempt: int | None = None
 
@@ -394,7 +355,6 @@ class Event(ApiStruct):
 class ListMeta(ApiStruct):
     resource_version: str = ""
     continue_: str = field(name="continue", default="")
-    remaining_item_count: int | None = None
 
 
 class ObjectList(ApiStruct, Generic[T]):
@@ -429,15 +389,6 @@ class Named(ApiStruct):
     """Any object, by its metadata alone."""
 
     metadata: ObjectMeta
-
-
-class ResourceAttributes(ApiStruct):
-    namespace: str = ""
-    verb: str = ""
-    group: str = ""
-    resource: str = ""
-    subresource: str = ""
-    name: str = ""
 
 
 class SubjectAccessReviewStatus(ApiStruct):

@@ -30,7 +30,6 @@ from jobset_restart.slots import Slot
 JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
 OPERATION = "jobset-restart.io/operation"
-OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 IN_PLACE_STRATEGY = "InPlaceRestart"
 
