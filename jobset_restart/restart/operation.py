@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from jobset_restart import claim
 from jobset_restart.commands import jsr
-from jobset_restart.errors import Conflict, ExecFailed, JsrError, NotFound, OwnFault, Unreachable, told
+from jobset_restart.errors import Conflict, JsrError, NotFound, OwnFault, told
 from jobset_restart.events import (
     Claimed,
     Detached,
@@ -25,6 +26,7 @@ from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
+from jobset_restart.restart.answers import Answers
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.watching import Watching
 from jobset_restart.stages import Stage
@@ -33,10 +35,9 @@ from jobset_restart.track import Tracker
 from jobset_restart.triggers import suspend
 from jobset_restart.turns import Turns
 from jobset_restart.verdict import Verdict
-from jobset_restart.writes import Action, Exec, Write
 
 if TYPE_CHECKING:
-    from jobset_restart.cluster import ActionResult, Cluster
+    from jobset_restart.cluster import Cluster
 
 RESUME_SECONDS = 60.0
 PARTING_SECONDS = 10.0
@@ -72,15 +73,20 @@ class Operation:
         asked = options.min_ready_seconds
         self.tracker = Tracker(plan, self.began, plan.min_ready_seconds if asked is None else asked)
         plan.let_go_of_pods()
-        self.slots = {str(p.state.slot): p.state.slot for p in plan.slots}
+        self._answers = Answers(plan, self.tracker, cluster.now, self._tell)
         self.hold = Hold(cluster, plan.snapshot.jobset, self._record(), self._lost, self._contradicted)
-        self.writes = 0
+        self._suspensions = 0
         self.suspended = False
         self.triggered_all = False
         self.interrupted = False
         self.fault: OwnFault | None = None
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
+
+    @property
+    def writes(self) -> int:
+        """How many writes were accepted, those of the claim and the record apart."""
+        return self._answers.writes + self._suspensions
 
     def interrupt(self) -> None:
         """Trigger nothing more, leave the JobSet so that it goes on by itself, and return from `run` with 130."""
@@ -191,38 +197,15 @@ class Operation:
         self._changed.set()
 
     async def _send(self, stage: Stage) -> None:
-        whole = stage.name != "release" and self.plan.trigger in ("native", "jobs")
-        failures: list[JsrError] = []
-
-        def on_done(action: Action, done: ActionResult) -> None:
-            slot = self.slots.get(action.slot)
-            if done.error is None:
-                self.writes += isinstance(action, Write)
-                if slot is not None:
-                    self._tell(self.tracker.sent(slot, self.cluster.now()))
-                return
-            if isinstance(done.error, NotFound) and isinstance(action, Write) and stage.name in ("release", "delete"):
-                return
-            if isinstance(action, Exec) and isinstance(done.error, Unreachable) and slot is not None:
-                # The container may have taken the connection down with it: what the watch sees decides.
-                self._tell(self.tracker.sent(slot, self.cluster.now()))
-                return
-            if isinstance(action, Exec) and isinstance(done.error, ExecFailed) and slot is not None:
-                message = done.error.message
-                self._tell(self.tracker.exec_refused(slot, action.container, message, self.cluster.now()))
-                return
-            failures.append(done.error)
-            if slot is not None:
-                self._tell(self.tracker.refused(slot, done.error.message, self.cluster.now()))
-
         await self.cluster.send_all(
-            stage.actions, on_done, concurrency=self.options.concurrency, stop=self._stop, deadline=self.deadline
+            stage.actions,
+            partial(self._answers.answered, stage),
+            concurrency=self.options.concurrency,
+            stop=self._stop,
+            deadline=self.deadline,
         )
-        if whole:
-            if failures:
-                raise failures[0]
-            for slot in stage.slots:
-                self._tell(self.tracker.sent(slot, self.cluster.now()))
+        if self._answers.refused is not None:
+            raise self._answers.refused
 
     async def _suspend(self, wanted: bool) -> None:
         """Sets spec.suspend with the record. While the outcome of the write is open, the JobSet counts as suspended."""
@@ -235,7 +218,7 @@ class Operation:
         phase, deadline = ("suspending", self.deadline) if wanted else ("resuming", now + RESUME_SECONDS)
         await self.hold.change(deadline, suspend=wanted, phase=phase)
         self.suspended = wanted and not self.tracker.resumed_by
-        self.writes += 1
+        self._suspensions += 1
         if wanted:
             self._tell(self.tracker.sent_all(self.cluster.now()))
 

@@ -250,3 +250,35 @@ def test_a_connection_that_is_lost_after_each_write_restarts_nothing_twice(four:
 async def _after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     await asyncio.sleep(seconds)
     await work()
+
+
+def test_of_jobs_that_are_deleted_those_that_were_refused_are_told_apart(tmp_path: Path) -> None:
+    """A slot whose Job was deleted is recreated, whatever was answered about the other Jobs."""
+    manifest = make.jobset(NAME, make.replicated_job("workers", jobs=3, pods=1))
+    with stage(tmp_path, manifest) as three:
+        three.fault("forbidden", target=f"delete jobs */{NAME}-workers-1", lasts=60)
+        came = three.restart(Request(strategy="recreate", via="jobs"))
+        outcomes = {slot.slot: slot.outcome for slot in came.result.slots}
+        assert outcomes == {"workers/0/0": "recreated", "workers/1/0": "failed", "workers/2/0": "recreated"}
+        assert (came.result.exit_code, came.result.writes) == (4, 2)
+        assert "forbidden" in came.result.reason
+        after = three.witness.now()
+        assert {slot for slot, was in three.witness.before.items() if after[slot].uid != was.uid} == {
+            "workers/0/0",
+            "workers/2/0",
+        }
+
+
+def test_jobs_that_were_never_deleted_are_not_said_to_be_when_it_is_interrupted(tmp_path: Path) -> None:
+    manifest = make.jobset(NAME, make.replicated_job("workers", jobs=6, pods=1))
+    with stage(tmp_path, manifest) as six:
+        six.fault("slow", target="delete jobs *", lasts=100, seconds=1.0)
+        came = six.restart(
+            Request(strategy="recreate", via="jobs"),
+            concurrency=1,
+            meanwhile=lambda operation: six.loop.call_later(1.5, operation.interrupt),
+        )
+        deleted = sum(request.method == "DELETE" for request in six.cluster.requests)
+        assert came.result.exit_code == 130
+        assert 0 < deleted < 4
+        assert came.of(Detached)[0].not_triggered == 6 - deleted
