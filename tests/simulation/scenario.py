@@ -14,7 +14,7 @@ from tests.e2e import manifests as make
 from tests.simulation.cluster import DEEDS, NAME
 from tests.simulation.program import Death
 
-LASTS = 60.0
+LASTS = 150.0
 """Everything that goes wrong is over so many seconds after the first client began."""
 TIMEOUT = 900
 
@@ -144,6 +144,7 @@ def from_seed(seed: int) -> Scenario:
 def _manifest(draw: random.Random, kind: str) -> Obj:
     if kind == "native":
         return make.native(NAME, workers=draw.randint(1, 4), max_restarts=draw.choice([3, 10, 100]))
+    pulls = {"imagePullPolicy": "Always"} if draw.random() < 0.15 else {}
     command = draw.choice([make.handles_term(), make.handles_term(1), make.IGNORES_TERM, ["python", "train.py"]])
     policy = "OnFailure" if kind == "onfailure" else "Never"
     backoff = draw.choice([6, 100, make.UNLIMITED]) if policy == "OnFailure" else draw.choice([0, 0, 6])
@@ -157,7 +158,7 @@ def _manifest(draw: random.Random, kind: str) -> Obj:
 
     def part(name: str, most: int, jobs: int = 1) -> Obj:
         return make.replicated_job(
-            name, make.container(command=command), pods=draw.randint(1, most), jobs=jobs, **common
+            name, make.container(command=command, **pulls), pods=draw.randint(1, most), jobs=jobs, **common
         )
 
     if kind == "waves":
@@ -208,7 +209,7 @@ def _options(draw: random.Random, kind: str) -> tuple[str, ...]:
 
 def _fault(draw: random.Random, kind: str, share: float | None = None) -> Fault:
     at = draw.choice([0.0, draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0), draw.uniform(0.0, 10.0)])
-    lasts = draw.choice([0.5, 3.0, 10.0, 30.0])
+    lasts = draw.choice([0.5, 3.0, 10.0, 30.0, 130.0 if kind == "watch-stall" else 45.0])
     return Fault(
         kind=kind, at=at, lasts=min(lasts, LASTS - at), share=draw.choice([0.3, 1.0]) if share is None else share
     )
@@ -218,7 +219,7 @@ def _request_fault(draw: random.Random) -> Fault:
     kind = draw.choice(REQUEST_FAULTS)
     target = draw.choice(["*", "*", "patch *", "delete *", "get *", "list *", "patch jobsets*", "create *", "watch *"])
     at = draw.choice([0.0, draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0), draw.uniform(0.0, 8.0)])
-    lasts = draw.choice([0.5, 2.0, 10.0, 25.0])
+    lasts = draw.choice([0.5, 2.0, 10.0, 25.0, 45.0])
     share = draw.choice([0.2, 0.5, 1.0]) if kind != "unauthorized" else draw.choice([0.1, 0.3])
     return Fault(kind=kind, at=at, lasts=lasts, target=target, share=share, seconds=draw.choice([1.0, 3.0]))
 
