@@ -23,7 +23,7 @@ from jobset_restart.cluster.exec import EXEC_SECONDS, Channels, ExecResult
 from jobset_restart.cluster.follow import Follower
 from jobset_restart.cluster.protocol import PAGE, Listing
 from jobset_restart.cluster.sending import SendsAll
-from jobset_restart.cluster.session import CONNECT_SECONDS, Session
+from jobset_restart.cluster.session import CONNECT_SECONDS, Connection, Session
 from jobset_restart.cluster.watch import SILENCE_SECONDS, TIMEOUT_SECONDS, WatchBatch
 from jobset_restart.errors import ApiError, Conflict, ExecFailed, Gone, JsrError, NotFound, Unreachable
 from jobset_restart.objects import ObjectList, SelfSubjectAccessReview
@@ -171,10 +171,9 @@ class HttpCluster(SendsAll, Session):
         url = self._url(f"{exec_.path}/exec", exec_protocol.query(exec_))
 
         def open_(
-            session: aiohttp.ClientSession, headers: Headers
+            connection: Connection, headers: Headers
         ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
-            headers["Accept"] = "*/*"
-            return session.ws_connect(
+            return connection.handshakes.ws_connect(
                 url,
                 protocols=exec_protocol.PROTOCOLS,
                 headers=headers,
@@ -223,10 +222,10 @@ class HttpCluster(SendsAll, Session):
         url = self._url(path, params | ({"resourceVersion": resource_version} if resource_version else {}))
         limits_ = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
-        def open_(
-            session: aiohttp.ClientSession, headers: Headers
-        ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-            return session.get(url, headers=headers, proxy=self._proxy_url, timeout=limits_, allow_redirects=False)
+        def open_(connection: Connection, headers: Headers) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            return connection.session.get(
+                url, headers=headers, proxy=self._proxy_url, timeout=limits_, allow_redirects=False
+            )
 
         try:
             async with self._answered(open_, lambda response: self._check(response, f"watch {path}")) as response:

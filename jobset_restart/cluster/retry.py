@@ -59,14 +59,27 @@ async def retried(
     settled: Callable[[JsrError], bool] = lambda _error: False,
 ) -> R | None:
     """Repeats `attempt` while it fails in a way that may pass and no more than `seconds` have gone by, waits included.
+    What succeeds at once costs nothing more: thousands of requests do.
 
     `told(error, delay)` hears of each failure before the wait. `settled(error)` tells, from the second try on, errors
     that mean an earlier try went through: then the answer is None. Raises the last error otherwise.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
+    try:
+        return await attempt()
+    except JsrError as error:
+        first: JsrError | None = error
     backoff = Backoff()
     delay: float | None = None
+
+    async def next_try() -> R:
+        """The first failure counts as the first try of the library's."""
+        nonlocal first
+        if first is not None:
+            failed, first = first, None
+            raise failed
+        return await attempt()
 
     def again(error: BaseException) -> bool:
         nonlocal delay
@@ -88,7 +101,7 @@ async def retried(
     async for step in retrying:
         with step:
             try:
-                return await attempt()
+                return await next_try()
             except JsrError as error:
                 if step.retry_state.attempt_number > 1 and settled(error):
                     return None

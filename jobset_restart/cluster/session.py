@@ -27,7 +27,7 @@ from jobset_restart.errors import AccessError, ApiError, JsrError, Unauthorized
 
 R = TypeVar("R")
 A = TypeVar("A")
-Opening = Callable[[aiohttp.ClientSession, Headers], AbstractAsyncContextManager[A]]
+Opening = Callable[["Connection", Headers], AbstractAsyncContextManager[A]]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -41,7 +41,8 @@ authentication may be away for a moment. Those that were accepted before are giv
 
 
 class Connection:
-    """One aiohttp session, and how many requests and streams use it."""
+    """The sessions over one pool of connections, and how many requests and streams use it: `session` for requests,
+    `handshakes` for WebSockets, which refuses redirects."""
 
     def __init__(self, access: Access) -> None:
         self.ssl = access.ssl
@@ -49,18 +50,29 @@ class Connection:
         self.retired = False
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
+        pool = aiohttp.TCPConnector(limit=0, ssl=access.ssl or False, ttl_dns_cache=60)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+        jar = aiohttp.DummyCookieJar()
+        headers = {"User-Agent": "jsr"}
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl or False, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
-            auto_decompress=True,
-            headers={"Accept": "application/json", "User-Agent": "jsr"},
-            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=pool, timeout=timeout, headers={"Accept": "application/json", **headers}, cookie_jar=jar
+        )
+        self.handshakes = aiohttp.ClientSession(
+            connector=pool,
+            connector_owner=False,
+            timeout=timeout,
+            headers=headers,
+            cookie_jar=jar,
             trace_configs=[tracing],
         )
 
+    async def close(self) -> None:
+        await self.handshakes.close()
+        await self.session.close()
+
     async def close_if_done_with(self) -> None:
         if self.retired and not self.users:
-            await self.session.close()
+            await self.close()
 
 
 class Session:
@@ -105,20 +117,9 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         for connection in self._connections:
-            await connection.session.close()
+            await connection.close()
 
     # ------------------------------------------------------------ credentials
-
-    @contextlib.asynccontextmanager
-    async def _in_use(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """The session of now. One that other certificates replaced ends with its last request or stream."""
-        connection = self._connections[-1]
-        connection.users += 1
-        try:
-            yield connection.session
-        finally:
-            connection.users -= 1
-            await connection.close_if_done_with()
 
     async def _freshen(self) -> None:
         """Reads what is stale. Where that fails, the old credentials are used on: the server decides."""
@@ -162,33 +163,38 @@ class Session:
         check: Callable[[A], Awaitable[None]],
         explain: Callable[[Exception], JsrError] | None = None,
     ) -> AsyncIterator[A]:
-        """What `open_(session, headers)` opens, with fresh credentials, which are read again once where they are
-        refused or the certificate is not trusted. Requests, watches and execs all come this way.
+        """What `open_(connection, headers)` opens, with fresh credentials, which are read again once where they are
+        refused or the certificate is not trusted. Requests, watches and execs all come this way. A connection that
+        other certificates replaced meanwhile is closed when its last user has left.
 
         `check` raises what an answer means, `explain` turns the library's exceptions into errors.
         """
         await self._freshen()
         for last in (False, True):
-            headers, connected = self._access.headers(), self._connections[-1]
-            async with contextlib.AsyncExitStack() as stack:
-                try:
-                    session = await stack.enter_async_context(self._in_use())
-                    answer = await stack.enter_async_context(open_(session, headers.copy()))
-                    await check(answer)
-                except Unauthorized as error:
-                    if last or not await self._load_again(headers, connected):
-                        raise self._still_refused(error) from None
-                    continue
-                except TRANSPORT_ERRORS as error:
-                    known = explain(error) if explain else None
-                    known = known or transport_error(error, self.server, self._access.proxy)
-                    again = certificate_refused(error) or isinstance(known, Unauthorized)
-                    if last or not again or not await self._load_again(headers, connected):
-                        raise (self._still_refused(known) if isinstance(known, Unauthorized) else known) from None
-                    continue
-                self._accepted = True
-                yield answer
-                return
+            headers, connection = self._access.headers(), self._connections[-1]
+            connection.users += 1
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    try:
+                        answer = await stack.enter_async_context(open_(connection, headers.copy()))
+                        await check(answer)
+                    except (Unauthorized, *TRANSPORT_ERRORS) as error:
+                        known = self._known(error, explain)
+                        again = certificate_refused(error) or isinstance(known, Unauthorized)
+                        if last or not again or not await self._load_again(headers, connection):
+                            raise (self._still_refused(known) if isinstance(known, Unauthorized) else known) from None
+                        continue
+                    self._accepted = True
+                    yield answer
+                    return
+            finally:
+                connection.users -= 1
+                await connection.close_if_done_with()
+
+    def _known(self, error: Exception, explain: Callable[[Exception], JsrError] | None) -> JsrError:
+        if isinstance(error, JsrError):
+            return error
+        return explain(error) if explain else transport_error(error, self.server, self._access.proxy)
 
     def _still_refused(self, error: Unauthorized) -> Unauthorized:
         error.passing = True
@@ -209,11 +215,9 @@ class Session:
         """One request and its answer's body, at most `most` bytes. Raises ApiError or Unreachable."""
         request = f"{method.lower()} {url.path}"
 
-        def open_(
-            session: aiohttp.ClientSession, headers: Headers
-        ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        def open_(connection: Connection, headers: Headers) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
             headers["Content-Type"] = kind
-            return session.request(
+            return connection.session.request(
                 method, url, data=data, headers=headers, proxy=self._proxy_url, allow_redirects=False
             )
 
