@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import pathlib
-import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,8 +13,10 @@ import pytest
 from aiohttp import web
 
 from jobset_restart.cluster import HttpCluster, connect
+from jobset_restart.cluster.client import GATHERED_SECONDS
+from jobset_restart.cluster.retry import FIRST_DELAY
 from jobset_restart.cluster.session import GOOD_REFUSED_TRIES, REFUSED_TRIES
-from jobset_restart.errors import ExecFailed, Overloaded, Unauthorized
+from jobset_restart.errors import ExecFailed, Overloaded, Unauthorized, Unreachable
 from jobset_restart.objects import Pod
 from jobset_restart.writes import Exec, Write, pod_path
 from tests.apiserver import (
@@ -25,6 +27,7 @@ from tests.apiserver import (
     json_answer,
     kubeconfig,
     line,
+    reset,
     service_account,
     serving,
     stream,
@@ -165,26 +168,31 @@ def test_a_watch_lives_through_a_new_token_and_new_authorities(
         assert seen == ["ADDED", "MODIFIED", "DELETED"]
         assert sent(server) == ["Bearer pod-token", "Bearer rotated-token", "Bearer rotated-token"]
         assert len(server.connections) == 2
-        await until(server.connections[0].is_closing)
+        async with asyncio.timeout(10):  # an idle connection would be closed after 15 s all the same
+            await until(server.connections[0].is_closing)
 
     in_a_pod(scenario)
 
 
 def test_authorities_that_were_replaced_are_read_before_the_server_is_called_a_stranger(
-    in_a_pod: Callable[[Scenario], None], tmp_path: pathlib.Path
+    tmp_path: pathlib.Path,
 ) -> None:
-    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
-        server.on("GET", POD, json_answer(pod("p", 1)))
-        authority = tmp_path / "account" / "ca.crt"
-        right = authority.read_bytes()
-        (tmp_path / "other").mkdir()
-        _, stranger = certificates(tmp_path / "other")
-        shutil.copyfile(stranger, authority)
-        async with await connect() as other:
-            authority.write_bytes(right)
-            await other.get(POD, Pod)
+    for name in ("right", "wrong"):
+        (tmp_path / name).mkdir()
+    tls, right = certificates(tmp_path / "right")
+    _, wrong = certificates(tmp_path / "wrong")
+    right_data, wrong_data = (base64.b64encode(pathlib.Path(each).read_bytes()).decode() for each in (right, wrong))
 
-    in_a_pod(scenario)
+    async def main() -> None:
+        async with serving(tls) as server:
+            server.on("GET", POD, json_answer(pod("p", 1)))
+            path = tmp_path / "config"
+            kubeconfig(path, server.url, cluster={"certificate-authority-data": wrong_data})
+            async with await connect(str(path)) as cluster:
+                kubeconfig(path, server.url, cluster={"certificate-authority-data": right_data})
+                await cluster.get(POD, Pod)
+
+    asyncio.run(main())
 
 
 # ---------------------------------------------------------------- credentials that are refused
@@ -302,7 +310,8 @@ def test_a_watch_that_fails_at_once_waits_longer_each_time_and_tells(
     at_once = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
+        if seconds != GATHERED_SECONDS:
+            pauses.append(seconds)
         await at_once(0)
 
     async def answer(request: Any) -> Any:
@@ -320,7 +329,7 @@ def test_a_watch_that_fails_at_once_waits_longer_each_time_and_tells(
         monkeypatch.undo()
         assert all("watch" in reason for reason in told)
         assert len(told) >= 2
-        assert all(pause >= 0.1 * 2**n * 0.5 for n, pause in enumerate(p for p in pauses[:5] if p))
+        assert all(pause >= FIRST_DELAY * 2**n * 0.5 for n, pause in enumerate(pauses[:5]))
 
     with_token(scenario)
 
@@ -354,6 +363,9 @@ def test_an_exec_that_may_have_begun_is_not_tried_again(with_token: Callable[[Sc
         server.on("GET", f"{POD}/exec", failing(500, "InternalError"))
         with pytest.raises(ExecFailed):
             await cluster.execute(COMMAND)
-        assert len(server.requests) == 1
+        server.on("GET", f"{POD}/exec", reset)
+        with pytest.raises(Unreachable):
+            await cluster.execute(COMMAND)
+        assert len(server.requests) == 2
 
     with_token(scenario)

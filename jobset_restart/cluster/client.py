@@ -191,7 +191,8 @@ class HttpCluster(SendsAll, Session):
     def _broken_exec(self, error: Exception) -> JsrError:
         """Only where there was no connection at all is it certain that nothing was done."""
         known = transport_error(error, self.server, self._access.proxy)
-        if isinstance(known, Unreachable) and not isinstance(error, aiohttp.ClientConnectorError):
+        never_connected = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        if isinstance(known, Unreachable) and not never_connected:
             known.passing = False
         return known
 

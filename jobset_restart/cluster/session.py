@@ -41,8 +41,11 @@ authentication may be away for a moment. Those that were accepted before are giv
 
 
 class Connection:
-    """The sessions over one pool of connections, and how many requests and streams use it: `session` for requests,
-    `handshakes` for WebSockets, which refuses redirects."""
+    """What one set of certificates connects by, and how many requests and streams use it.
+
+    `session` is for requests. `handshakes` is for WebSockets: it refuses redirects, and sends a command once only, where
+    the library would repeat every GET that got no answer.
+    """
 
     def __init__(self, access: Access) -> None:
         self.ssl = access.ssl
@@ -50,7 +53,9 @@ class Connection:
         self.retired = False
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
+        tracing.on_connection_create_start.append(_once_only)
         pool = aiohttp.TCPConnector(limit=0, ssl=access.ssl or False, ttl_dns_cache=60)
+        single = aiohttp.TCPConnector(limit=0, ssl=access.ssl or False, ttl_dns_cache=60, force_close=True)
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
         jar = aiohttp.DummyCookieJar()
         headers = {"User-Agent": "jsr"}
@@ -58,12 +63,7 @@ class Connection:
             connector=pool, timeout=timeout, headers={"Accept": "application/json", **headers}, cookie_jar=jar
         )
         self.handshakes = aiohttp.ClientSession(
-            connector=pool,
-            connector_owner=False,
-            timeout=timeout,
-            headers=headers,
-            cookie_jar=jar,
-            trace_configs=[tracing],
+            connector=single, timeout=timeout, headers=headers, cookie_jar=jar, trace_configs=[tracing]
         )
 
     async def close(self) -> None:
@@ -294,6 +294,15 @@ async def _refuse_redirect(
     """A WebSocket's handshake has no switch for it: credentials must not follow to another host."""
     params.response.close()
     raise api_error(params.response.status, b"", f"{params.method.lower()} {params.url.path}")
+
+
+async def _once_only(
+    _: aiohttp.ClientSession, request: SimpleNamespace, __: aiohttp.TraceConnectionCreateStartParams
+) -> None:
+    """`request` is the same object for as long as the library works on one request."""
+    if getattr(request, "begun", False):
+        raise aiohttp.ServerDisconnectedError
+    request.begun = True
 
 
 def _say_nothing(request: str, reason: str, delay: float) -> None:
