@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from jobset_restart.cluster import HttpCluster, connect, kubeconfig
+from jobset_restart.cluster import HttpCluster, access, connect, kubeconfig
 from jobset_restart.cluster.proxy import bypassed, proxy_for
 from jobset_restart.cluster.secret import plain_words
 from jobset_restart.errors import AccessError, JsrError, Unreachable
@@ -300,6 +300,27 @@ def test_a_plugin_runs_again_when_its_credential_has_expired_and_not_for_every_r
                 for _ in range(5):
                     await cluster.get(POD, Pod)
             assert len(runs.read_text().split()) == 1
+
+    asyncio.run(main())
+
+
+def test_a_credential_that_has_expired_is_replaced_on_the_same_connection(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "PLUGIN_SECONDS", 0.0)
+
+    async def main() -> None:
+        async with serving() as server:
+            runs = tmp_path / "runs"
+            answer = credential(token="token-RUN", expirationTimestamp="2020-01-01T00:00:00Z")
+            count = f"echo x >> {runs}; echo '{answer}' | sed s/RUN/$(wc -l < {runs})/"
+            user = {"exec": plugin_that(tmp_path, count)}
+            server.on("GET", POD, ANSWER)
+            async with await connect(apiserver.kubeconfig(tmp_path / "config", server.url, user)) as cluster:
+                for _ in range(3):
+                    await cluster.get(POD, Pod)
+            assert [r.headers["Authorization"] for r in server.requests] == [f"Bearer token-{n}" for n in (2, 3, 4)]
+            assert len(server.connections) == 1
 
     asyncio.run(main())
 

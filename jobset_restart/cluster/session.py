@@ -43,8 +43,8 @@ authentication may be away for a moment. Those that were accepted before are giv
 class Connection:
     """What one set of certificates connects by, and how many requests and streams use it.
 
-    `session` is for requests. `handshakes` is for WebSockets: it refuses redirects, and sends a command once only, where
-    the library would repeat every GET that got no answer.
+    `session` is for requests. `handshakes` is for WebSockets: it refuses redirects, and sends a command only once,
+    where the library would repeat every GET that got no answer.
     """
 
     def __init__(self, access: Access) -> None:
