@@ -136,6 +136,14 @@ def test_the_rate_begins_with_the_first_slot_and_tells_when_all_are_back() -> No
     assert fold(planned(*slots), *ready).eta(160.0) is None
 
 
+@given(st.lists(st.floats(100, 200), max_size=30), st.lists(st.floats(90, 220), max_size=10))
+def test_asking_for_the_rate_changes_nothing(ready: list[float], asked: list[float]) -> None:
+    slots = [f"a/0/{number}" for number in range(len(ready))]
+    progress = fold(planned("z/0/0", *slots), *(Ready(time=t, slot=s) for t, s in zip(ready, slots, strict=True)))
+    before = [progress.rate(now) for now in asked]
+    assert [progress.rate(now) for now in reversed(asked)] == before[::-1]
+
+
 def test_before_there_is_a_rate_the_plan_is_believed() -> None:
     progress = fold(structs.replace(planned("a/0/0"), predicted=12.0))
     assert progress.eta(103.0) == 9.0

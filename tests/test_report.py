@@ -147,6 +147,13 @@ def test_jobs_that_are_held_back_are_not_taken_for_lost(
     assert (messages["workers/0/0"] == "") == (words == "")
 
 
+def test_jobs_that_are_just_not_there_are_said_to_be() -> None:
+    jobset = build.jobset(replicas=2)
+    report = jobset_report(build.snapshot(jobset, [build.pod(0), build.pod(1)], jobs=[build.job(jobset)]))
+    assert report.notes == ["1 Job is missing: no Event says why"]
+    assert jobset_report(build.snapshot(jobset)).notes == []
+
+
 # ---------------------------------------------------------------- operations
 
 

@@ -36,7 +36,7 @@ from jobset_restart.findings import Evidence, look
 from jobset_restart.plan import Request, case_for, make
 from jobset_restart.progress import Progress
 from jobset_restart.report import JobSetReport, JobSetReportList, NotReadyReport, ResultReport, SlotResultReport
-from jobset_restart.report.jobset import jobset_report
+from jobset_restart.report.jobset import jobset_report, unreadable
 from jobset_restart.report.plan import plan_report
 from jobset_restart.view import summary, table
 from jobset_restart.view.document import render
@@ -383,6 +383,13 @@ def test_any_text_is_the_same_text_again_in_every_document(text: str) -> None:
     as_yaml = render(report, "yaml")
     assert yaml.safe_load(as_yaml)["name"] == json.loads(render(report, "json"))["name"] == text
     assert as_yaml.replace("\n", "").isprintable()
+
+
+@given(st.lists(st.text(max_size=20), max_size=5))
+def test_names_for_scripts_are_names_alone(names: list[str]) -> None:
+    rows = [JobSetReport(name=name, namespace="ns", state="Running", ready=1, expected=1) for name in names]
+    printed = render(JobSetReportList(items=[*rows, unreadable("-", "-", "bad")]), "name")
+    assert re.fullmatch(r"(jobset\.jobset\.x-k8s\.io/[a-z0-9][-a-z0-9.]*\n?)*", printed)
 
 
 def test_an_operation_id_that_looks_like_a_number_is_quoted_whoever_reads_it() -> None:

@@ -19,7 +19,7 @@ from jobset_restart.report import (
 from jobset_restart.report.operation import as_recorded, operation_of
 from jobset_restart.report.plan import advice
 from jobset_restart.report.state import state_of
-from jobset_restart.report.waiting import waiting
+from jobset_restart.report.waiting import held_back, waiting
 from jobset_restart.rules import (
     UNLIMITED,
     attempt_headroom,
@@ -33,6 +33,7 @@ from jobset_restart.snapshot import (
     age,
     condition,
     is_native,
+    job_index,
     statuses,
 )
 
@@ -199,11 +200,19 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
 def _missing_jobs(snapshot: Snapshot) -> list[str]:
     """A JobSet whose Jobs the API server refuses has no condition that says so: its Event alone does."""
     jobset = snapshot.jobset
-    if jobset.spec.suspend or not any(s.job is None for s in snapshot.slots.values()):
+    there = {(job.metadata.labels.replicated_job_name, job_index(job)) for job in snapshot.jobs}
+    missing = [
+        (replicated_job.name, index)
+        for replicated_job in jobset.spec.replicated_jobs
+        for index in range(replicated_job.replicas)
+        if (replicated_job.name, index) not in there
+    ]
+    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
+    if not missing or over or jobset.spec.suspend:
         return []
-    missing = sum(r.replicas for r in jobset.spec.replicated_jobs) - len(snapshot.jobs)
+    what = "1 Job is missing" if len(missing) == 1 else f"{len(missing):,} Jobs are missing"
     refused = snapshot.refusals.get(jobset.metadata.uid)
-    if missing <= 0 or refused is None:
-        return []
-    what = "1 Job is missing" if missing == 1 else f"{missing:,} Jobs are missing"
-    return [f"{what}: {refused.reason}: {creation.reason(refused)}"]
+    if refused is not None:
+        return [f"{what}: {refused.reason}: {creation.reason(refused)}"]
+    waits = list(filter(None, dict.fromkeys(held_back(jobset, name) for name, _ in missing)))
+    return [f"{what}: {waits[0] if waits else 'no Event says why'}"]

@@ -13,19 +13,22 @@ from jobset_restart.report import JobSetReport, JobSetReportList, PlanReport, Re
 
 NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0[ox][\da-f]+|[-+]?\.?(inf|nan)", re.IGNORECASE)
 """What the core schema of YAML 1.2 takes for a number; what YAML 1.1 does, pyyaml quotes by itself."""
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""RFC 1123, as the API server checks it (apimachinery, IsDNS1123Subdomain)."""
 
 
 def render(report: Report, form: str) -> str:
     """The report as one document, without a final newline. `form` is json, yaml or name.
 
-    Text from a cluster is kept as it is, but what a terminal would obey is escaped.
+    Text from a cluster is kept as it is, but what a terminal would obey is escaped. Names are what Kubernetes takes for
+    one, to be used in scripts: whatever else a server sends for one is left out.
     """
     if form == "json":
         text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
         return text if text.isascii() else "".join(map(_escaped, text))
     if form == "yaml":
         return _yaml(msgspec.to_builtins(report))
-    return "\n".join(f"jobset.jobset.x-k8s.io/{name}" for name in _names(report))
+    return "\n".join(f"jobset.jobset.x-k8s.io/{name}" for name in _names(report) if NAME.fullmatch(name))
 
 
 def _yaml(plain: Any) -> str:
