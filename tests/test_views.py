@@ -33,6 +33,7 @@ from jobset_restart.events import (
     decode,
 )
 from jobset_restart.findings import Evidence, look
+from jobset_restart.harmless import plain
 from jobset_restart.plan import Request, case_for, make
 from jobset_restart.progress import Progress
 from jobset_restart.report import JobSetReport, JobSetReportList, NotReadyReport, ResultReport, SlotResultReport
@@ -43,7 +44,7 @@ from jobset_restart.view.document import render
 from jobset_restart.view.lines import LinesView
 from jobset_restart.view.live import LiveView
 from jobset_restart.view.replay import replay
-from jobset_restart.view.text import duration, plain
+from jobset_restart.view.text import duration
 from tests import build
 from tests.picture import PICTURE, picture
 from tests.test_plan import native_snapshot

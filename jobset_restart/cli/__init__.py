@@ -11,16 +11,14 @@ from typing import Annotated
 import typer
 
 from jobset_restart.cli import complete
+from jobset_restart.program import program
 
-app = typer.Typer(
+app = program(
     name="jsr",
     help="Restart a Kubernetes JobSet: in place in seconds, or by recreating its Pods. Exit codes: 0 all ready, "
     "1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, 5 the JobSet failed or "
     "finished, 6 superseded, 124 deadline, 130 interrupted.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -326,38 +324,17 @@ def _finish(code: int) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
+    from jobset_restart import program
     from jobset_restart.errors import JsrError, told
-    from jobset_restart.view.text import plain
 
     try:
-        result = app(arguments, standalone_mode=False, prog_name="jsr")
-    except JsrError as error:
-        tell(error)
-        return error.exit_code
-    except typer.TyperException as error:
-        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
-        return error.exit_code
-    except typer.Abort:
-        return 130
+        return program.run(app, "jsr", arguments, JsrError)
     except OSError as error:
         if error.filename is None:  # our own output: whoever opened it tells what became of it
             raise
-        print(f"error: {plain(str(error.filename))}: {error.strerror}", file=sys.stderr)
-        return 1
+        return program.tell(JsrError(f"{error.filename}: {error.strerror}"))
     except Exception as raised:
-        fault = told(raised)
-        tell(fault)
+        code = program.tell(told(raised))
         if {"-v", "--verbose"} & set(sys.argv if arguments is None else arguments):
             traceback.print_exception(raised)
-        return fault.exit_code
-    return result if isinstance(result, int) else 0
-
-
-def tell(error: Exception) -> None:
-    """Prints an error of ours: what happened, and what to do next."""
-    from jobset_restart.view.text import plain
-
-    print(f"error: {plain(getattr(error, 'message', str(error)))}", file=sys.stderr)
-    hint = getattr(error, "hint", "")
-    if hint:
-        print("hint: " + "\n".join(map(plain, hint.splitlines())), file=sys.stderr)
+        return code

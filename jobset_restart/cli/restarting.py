@@ -29,13 +29,14 @@ from jobset_restart.commands import jsr
 from jobset_restart.errors import Interrupted, Invalid, Refused, Superseded, UsageError
 from jobset_restart.events import Noticed
 from jobset_restart.findings import Evidence
+from jobset_restart.harmless import plain
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import PlanReport, ResultReport
 from jobset_restart.report.plan import plan_report
 from jobset_restart.restart import Operation, Options, carry_on_command, decide, rehearse
 from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.view.text import counted, doing, plain
+from jobset_restart.view.text import counted, doing
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster, HttpCluster

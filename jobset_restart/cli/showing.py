@@ -92,7 +92,7 @@ def show_result(result: ResultReport, wish: Wish) -> int:
 
         table.show_result(stdout_console(), result, wide=wish.output == "wide")
     if result.exit_code:
-        from jobset_restart.view.text import plain
+        from jobset_restart.harmless import plain
 
         print(f"error: {plain(result.reason)}", file=sys.stderr)
     if result.follow:

@@ -9,12 +9,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from jobset_restart.program import program, run
+
+app = program(add_completion=False)
 
 
 class ProfileName(StrEnum):
@@ -53,19 +50,7 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     from jobset_restart.errors import JsrError
 
-    try:
-        code = app(standalone_mode=False, prog_name="jsr demo") or 0
-    except JsrError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        code = error.exit_code
-    except typer.TyperException as error:
-        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
-        code = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    sys.exit(code)
+    sys.exit(run(app, "jsr demo", None, JsrError))
 
 
 if __name__ == "__main__":

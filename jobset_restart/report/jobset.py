@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from jobset_restart import claim, creation
+from jobset_restart import claim
 from jobset_restart.commands import jsr
+from jobset_restart.creation import held_back, reason
 from jobset_restart.objects import Job, JobSet, Pod, ReplicatedJob
 from jobset_restart.owners import is_child
 from jobset_restart.places import at_once, wanted
@@ -19,7 +20,7 @@ from jobset_restart.report import (
 from jobset_restart.report.operation import as_recorded, operation_of
 from jobset_restart.report.plan import advice
 from jobset_restart.report.state import state_of
-from jobset_restart.report.waiting import held_back, waiting
+from jobset_restart.report.waiting import waiting
 from jobset_restart.rules import (
     UNLIMITED,
     attempt_headroom,
@@ -213,6 +214,6 @@ def _missing_jobs(snapshot: Snapshot) -> list[str]:
     what = "1 Job is missing" if len(missing) == 1 else f"{len(missing):,} Jobs are missing"
     refused = snapshot.refusals.get(jobset.metadata.uid)
     if refused is not None:
-        return [f"{what}: {refused.reason}: {creation.reason(refused)}"]
+        return [f"{what}: {refused.reason}: {reason(refused)}"]
     waits = list(filter(None, dict.fromkeys(held_back(jobset, name) for name, _ in missing)))
     return [f"{what}: {waits[0] if waits else 'no Event says why'}"]

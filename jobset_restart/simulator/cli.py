@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobset_restart.program import program
 from jobset_restart.simulator import home as homes
 from jobset_restart.simulator.errors import SimulatorError
 
@@ -19,15 +20,12 @@ if TYPE_CHECKING:
     from jobset_restart.simulator import running
     from jobset_restart.simulator.faults import Fault
 
-app = typer.Typer(
+app = program(
     name="jsr sim",
     help="The embedded cluster: Kubernetes and JobSet played on this machine, for trying out, tests and rehearsals. It "
     "touches no kubeconfig of yours. Exit codes: 0 done, 1 error, 2 usage, 130 interrupted.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     no_args_is_help=True,
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -387,25 +385,6 @@ def _workers_for(nodes: int | None) -> int:
 
 def run_command_line(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
-    try:
-        app(arguments, standalone_mode=False, prog_name="jsr sim")
-    except SimulatorError as error:
-        _tell(error)
-        return error.exit_code
-    except typer.TyperException as error:
-        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        return 130
-    return 0
+    from jobset_restart import program
 
-
-def _tell(error: SimulatorError) -> None:
-    _say(f"error: {_plain(error.message)}")
-    if error.hint:
-        _say("hint: " + "\n".join(map(_plain, error.hint.splitlines())))
-
-
-def _plain(text: str) -> str:
-    """The text with everything a terminal would obey replaced: file names and manifests may hold anything."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+    return program.run(app, "jsr sim", arguments, SimulatorError)

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from jobset_restart.view.text import plain
+from jobset_restart.harmless import plain
 
 WIDE_GAP = 3
 NARROW_GAP = 2

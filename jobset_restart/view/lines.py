@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobset_restart.events import Event, Failed, Finished, Planned, SlotEvent, Starting
+from jobset_restart.harmless import plain
 from jobset_restart.progress import Happening, Progress, SlotProgress, happening
-from jobset_restart.view.text import counted, duration, plain, speed
+from jobset_restart.view.text import counted, duration, speed
 
 INTERVAL = 1.0
 QUIET_INTERVAL = 10.0

@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from jobset_restart.events import Event, Planned
+from jobset_restart.harmless import plain
 from jobset_restart.progress import STATES, Progress, SlotProgress, State
-from jobset_restart.view.text import duration, plain, shortened, speed
+from jobset_restart.view.text import duration, shortened, speed
 
 REDRAW_SECONDS = 0.2
 COLOUR: dict[State, str] = {

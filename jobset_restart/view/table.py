@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from jobset_restart.commands import jsr
+from jobset_restart.harmless import plain
 from jobset_restart.report import (
     Advice,
     FindingReport,
@@ -23,7 +24,7 @@ from jobset_restart.report import (
     ResultReport,
 )
 from jobset_restart.view.columns import COLOURS, rows, say
-from jobset_restart.view.text import clipped, counted, doing, duration, plain
+from jobset_restart.view.text import clipped, counted, doing, duration
 
 SHOWN = 20
 SHOWN_ACTIONS = 3

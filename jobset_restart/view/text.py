@@ -1,25 +1,8 @@
-"""Text from a cluster, made harmless, and numbers for people."""
+"""Numbers and words for people."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-
-def plain(text: str) -> str:
-    """The text with everything a terminal would obey replaced: control characters (escape sequences begin with one),
-    line breaks, and format characters such as those that turn the writing direction."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_harmless(char) for char in text)
-
-
-def _harmless(char: str) -> str:
-    if char in "\n\r\t":
-        return " "
-    return REPLACEMENT if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
 
 
 def duration(seconds: float | None, *, whole: bool = False) -> str:
