@@ -296,6 +296,17 @@ def test_a_pull_is_tried_on_one_pod_of_each_image() -> None:
     assert len(run.sent) == 5
 
 
+def test_pods_restarted_one_by_one_before_still_have_one_image() -> None:
+    snapshot = build.several({"workers": 3}, containers=ALWAYS)
+    for number, state in enumerate(snapshot.slots.values()):
+        if state.pod is not None:
+            state.pod.spec.containers[0].image = f"docker.io/library/app:1-jsr-op{number}@{build.DIGEST}"
+    run = walk(snapshot)
+    run.back("workers/0/0")
+    assert len(run.sent) == 3
+    assert "the pull of docker.io/library/app:1" in next(f.summary for f in run.plan.findings if f.id == "JSR311")
+
+
 def test_who_goes_first_is_healthy_and_of_the_first_step() -> None:
     snapshot = build.several({"broker": 2, "node": 2}, in_order=True, containers=ALWAYS)
     ill = build.pod(0, replicated_job="broker", ready=False, containers=ALWAYS)

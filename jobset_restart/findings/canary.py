@@ -6,7 +6,7 @@ from jobset_restart.findings import Case, Hit, count, finding, named, some
 from jobset_restart.order import steps
 from jobset_restart.snapshot import SlotState, node_ready
 from jobset_restart.triggers import containers_in_scope, status_of
-from jobset_restart.triggers.image import Forms, plain, running_digest, runtime_of
+from jobset_restart.triggers.image import Forms, known_as, plain, running_digest, runtime_of
 
 
 def unproven(case: Case) -> dict[str, list[SlotState]]:
@@ -22,9 +22,11 @@ def unproven(case: Case) -> dict[str, list[SlotState]]:
             found.setdefault(f"the signal to {state.slot.replicated_job}", []).append(state)
         if forms is None:
             continue
-        images = {c.image for c in containers_in_scope(pod, case.containers) if c.image_pull_policy == "Always"}
+        images = {
+            known_as(c.image) for c in containers_in_scope(pod, case.containers) if c.image_pull_policy == "Always"
+        }
         for each in sorted(images):
-            found.setdefault(f"the pull of {each.partition('@')[0]}", []).append(state)
+            found.setdefault(f"the pull of {each}", []).append(state)
         if forms.known(state) is None:
             runtime = runtime_of(state) or "a container runtime that cannot be seen"
             found.setdefault(f"a reference with tag and digest on {runtime}", []).append(state)
@@ -39,6 +41,8 @@ def canaries(case: Case) -> list[SlotState]:
     if case.trigger in ("native", "suspend", "jobs") or case.canary == 0:
         return []
     means = unproven(case)
+    if not means and not case.canary:
+        return []
     place = {name: n for n, s in enumerate(steps(case.snapshot.jobset, _names(case))) for name in s.replicated_jobs}
     ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.replicated_job], not _healthy(s)))
     if case.canary is not None:

@@ -118,6 +118,12 @@ def plain(image: str, digest: str) -> str:
     return str(ImageReference(_parts(image).repository, "", digest))
 
 
+def known_as(image: str) -> str:
+    """The image as its author called it: without a digest, and without what an operation added to the tag."""
+    found = parse(image)
+    return str(ImageReference(found.repository, _OWN_TAG.sub("", found.tag))) if found else image
+
+
 def _parts(image: str) -> ImageReference:
     found = parse(image)
     if found is None:
@@ -128,6 +134,7 @@ def _parts(image: str) -> ImageReference:
 # ---------------------------------------------------------------- what runtimes take
 
 
+@lru_cache(maxsize=256)
 def takes_tag_and_digest(runtime: str) -> bool | None:
     """Whether this container runtime takes a reference with tag and digest, None where that is not known.
 
@@ -152,9 +159,10 @@ class Forms:
     def __init__(self, states: Iterable[SlotState]) -> None:
         self._seen: dict[str, bool] = {}
         for state in states:
-            shown = _shown(state)
+            runtime = runtime_of(state)
+            shown = _shown(state) if takes_tag_and_digest(runtime) is None else None
             if shown is not None:
-                self._seen[runtime_of(state)] = shown or self._seen.get(runtime_of(state), False)
+                self._seen[runtime] = shown or self._seen.get(runtime, False)
 
     @property
     def refused(self) -> bool:
@@ -181,13 +189,13 @@ def _shown(state: SlotState) -> bool | None:
     pod = state.pod
     if pod is None:
         return None
-    before = mark_of(pod)[1]
     for container in (*pod.spec.containers, *pod.spec.init_containers):
         reference, status = parse(container.image), status_of(pod, container.name)
         if reference is None or not (reference.tag and reference.digest) or status is None:
             continue
         if status.state.waiting and status.state.waiting.reason in REFUSALS:
             return False
+        before = mark_of(pod)[1]
         patched = container.name in before and "jsr-" in reference.tag
         if status.state.running and (not patched or status.restart_count > before[container.name]):
             return True
