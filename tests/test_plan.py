@@ -235,6 +235,12 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "note",
     ),
+    "JSR113": (
+        build.snapshot(jobs=[build.job(build.jobset(), spec={"parallelism": 3, "completions": 3})]),
+        Request(via="jobs"),
+        Evidence(),
+        "warning",
+    ),
     "JSR201": (on_failure(6, 2), Request(via="image"), Evidence(), "blocker"),
     "JSR202": (build.snapshot(), Request(via="pods"), Evidence(), "blocker"),
     "JSR203": (build.native(max_restarts=2), Request(via="native"), Evidence(), "blocker"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobset_restart.creation import reason
 from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
+from jobset_restart.places import at_once
 from jobset_restart.snapshot import SlotState, attempt, condition
 from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
 from jobset_restart.triggers import keep_unready
@@ -279,3 +280,23 @@ def judged_by_containers(case: Case) -> Hit | None:
         return None
     ended = some(sorted({name for _, names in affected for name in names}))
     return Hit(named(s for s, _ in affected), f"container {ended} of {count(len(affected), 'Pod')} has ended for good")
+
+
+@finding(
+    "JSR113",
+    "warning",
+    "Jobs that were scaled would be created at the size of their template",
+    source="JobSet, constructJobsFromTemplate; spec.parallelism and spec.completions of the Job",
+    todo="recreate with --via suspend, which keeps the Jobs as they are",
+    triggers=("jobs",),
+)
+def back_to_the_template(case: Case) -> Hit | None:
+    """A child Job may be scaled while it runs. The JobSet controller creates a deleted Job from the JobSet's template,
+    so it comes back with as many Pods as the template says: the others are gone, or more are there than before."""
+    templates = {each.name: each.template.spec for each in case.snapshot.jobset.spec.replicated_jobs}
+    scaled = []
+    for job, _ in case.touched_jobs():
+        template = templates.get(job.metadata.labels.replicated_job_name)
+        if template is not None and at_once(template) != at_once(job.spec):
+            scaled.append(f"Job {job.metadata.name} from {at_once(job.spec):,} Pods to {at_once(template):,}")
+    return Hit([text.partition(" from ")[0] for text in scaled], some(scaled)) if scaled else None
