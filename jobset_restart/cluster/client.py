@@ -110,9 +110,11 @@ class HttpCluster(SendsAll, Session):
         kind = write.content_type if write.verb == "patch" else "application/json"
 
         def settled(later: JsrError) -> bool:
-            return (write.verb == "delete" and isinstance(later, NotFound)) or (
-                write.verb == "create" and isinstance(later, Conflict) and later.reason == "AlreadyExists"
-            )
+            if write.verb == "delete":
+                # A namesake of another UID: what was to be deleted is gone, and its controller has made a new one.
+                namesake = isinstance(later, Conflict) and bool(write.uid) and not write.resource_version
+                return namesake or isinstance(later, NotFound)
+            return write.verb == "create" and isinstance(later, Conflict) and later.reason == "AlreadyExists"
 
         answer = await self._retried(
             lambda: self._once(METHODS[write.verb], url, data=data, kind=kind),

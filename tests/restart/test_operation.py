@@ -282,3 +282,13 @@ def test_jobs_that_were_never_deleted_are_not_said_to_be_when_it_is_interrupted(
         assert came.result.exit_code == 130
         assert 0 < deleted < 4
         assert came.of(Detached)[0].not_triggered == 6 - deleted
+
+
+def test_a_deletion_whose_answer_was_lost_has_been_done_though_a_namesake_is_there(tmp_path: Path) -> None:
+    """When the deletion is tried again, the Job has been made anew under the same name: the UID tells them apart."""
+    with stage(tmp_path, make.jobset(NAME, make.replicated_job("workers", pods=2, grace=0))) as quick:
+        quick.fault("lost", target="delete jobs *", lasts=0.2)
+        quick.fault("reset", target="delete jobs *", at=0.2, lasts=8)
+        came = quick.restart(Request(strategy="recreate", via="jobs"))
+        assert (came.result.exit_code, came.result.outcomes) == (0, {"recreated": 2})
+        assert {len(created) for created in quick.witness.created.values()} == {1}

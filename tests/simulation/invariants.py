@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobset_restart.events import Finished, Planned
+from jobset_restart.events import Claimed, Finished, Planned
+from jobset_restart.restart.result import DEADLINE
 from tests.simulation.cluster import NAME
 from tests.simulation.play import Played
 from tests.simulation.program import FAULT, Ended
@@ -62,6 +63,21 @@ def keeps_its_deadline(played: Played) -> Broken:
     for client in played.clients:
         if client.ended - client.began > TIMEOUT + 120:
             yield f"ended after {client.ended - client.began:.0f} s with a deadline of {TIMEOUT} s"
+
+
+@invariant
+def gets_there(played: Played) -> Broken:
+    """Where only the way to the API server was disturbed, and nothing forbidden, a restart that was claimed ends with
+    every slot back, and long before its deadline."""
+    scenario = played.scenario
+    if not scenario.only_transport or scenario.moves:
+        return
+    refusing = any(fault.kind == "forbidden" or fault.group == "exec" for fault in scenario.faults)
+    for client in played.clients:
+        claimed = any(isinstance(event, Claimed) for event in client.events)
+        wrong = client.code == DEADLINE or (claimed and not refusing and client.code not in (0, 130, None))
+        if wrong and not _our_fault(played, client):
+            yield f"ended with {client.code} after {client.ended - client.began:.0f} s: {client.stderr[-200:]}"
 
 
 @invariant

@@ -145,14 +145,16 @@ def _manifest(draw: random.Random, kind: str) -> Obj:
     if kind == "native":
         return make.native(NAME, workers=draw.randint(1, 4), max_restarts=draw.choice([3, 10, 100]))
     pulls = {"imagePullPolicy": "Always"} if draw.random() < 0.15 else {}
-    command = draw.choice([make.handles_term(), make.handles_term(1), make.IGNORES_TERM, ["python", "train.py"]])
+    command = draw.choice(
+        [make.handles_term(), make.handles_term(1), make.IGNORES_TERM, make.IGNORES_TERM, ["python", "train.py"]]
+    )
     policy = "OnFailure" if kind == "onfailure" else "Never"
     backoff = draw.choice([6, 100, make.UNLIMITED]) if policy == "OnFailure" else draw.choice([0, 0, 6])
     job: dict[str, Any] = {"podReplacementPolicy": draw.choice(["Failed", "TerminatingOrFailed"])}
     common: dict[str, Any] = {
         "restart_policy": policy,
         "backoff_limit": backoff,
-        "grace": draw.choice([0, 2, 8]),
+        "grace": draw.choice([0, 2, 8, 8]),
         "job": job,
     }
 
@@ -208,8 +210,8 @@ def _options(draw: random.Random, kind: str) -> tuple[str, ...]:
 
 
 def _fault(draw: random.Random, kind: str, share: float | None = None) -> Fault:
-    at = draw.choice([0.0, draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0), draw.uniform(0.0, 10.0)])
-    lasts = draw.choice([0.5, 3.0, 10.0, 30.0, 130.0 if kind == "watch-stall" else 45.0])
+    at = draw.choice([0.0, draw.uniform(0.0, 0.1), draw.uniform(0.0, 3.0), draw.uniform(0.0, 10.0)])
+    lasts = draw.choice([0.3, 1.0, 3.0, 10.0, 30.0, 130.0 if kind == "watch-stall" else 45.0])
     return Fault(
         kind=kind, at=at, lasts=min(lasts, LASTS - at), share=draw.choice([0.3, 1.0]) if share is None else share
     )
