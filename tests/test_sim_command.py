@@ -150,15 +150,31 @@ def test_up_outlives_its_terminal(sim: Sim) -> None:
     assert os.readlink(f"/proc/{process}/fd/0") == os.devnull
 
 
-def test_second_up_is_refused_and_says_how_to_reach_the_first(sim: Sim) -> None:
+def test_a_second_up_names_the_first(sim: Sim) -> None:
+    sim.fine("up", "--empty", "--seed", "3")
+    process = sim.status()["process"]
+    for options in ([], ["--empty"], ["--seed", "3"]):
+        again = sim("up", *options)
+        assert (again.returncode, again.stdout) == (0, f"{sim.home / 'kubeconfig'}\n"), again.stderr
+        assert "It runs already" in again.stderr
+        assert f"process {process}" in again.stderr
+    assert sim.status()["process"] == process
+
+
+def test_a_second_up_with_other_options_says_so_and_still_leaves_no_empty_variable(sim: Sim) -> None:
     sim.fine("up", "--empty")
     process = sim.status()["process"]
-    again = sim("up")
-    assert again.returncode == 1
-    assert again.stdout == ""
-    assert f"runs already (process {process})" in again.stderr
-    assert f"export KUBECONFIG={sim.home / 'kubeconfig'}" in again.stderr
+    again = sim("up", "--nodes", "7", "--seed", "0")
+    assert (again.returncode, again.stdout) == (1, f"{sim.home / 'kubeconfig'}\n")
+    assert "started with other options than these: --nodes. Nothing was changed" in again.stderr
     assert sim.status()["process"] == process
+
+
+@pytest.mark.parametrize("options", [["--speed", "0"], ["--no-such-option"], ["--jobset", "/no/such/file"]])
+def test_an_up_that_fails_names_a_kubeconfig_that_is_not_there(sim: Sim, options: list[str]) -> None:
+    failed = sim("up", *options)
+    assert (failed.returncode, failed.stdout) == (2, f"{sim.home / 'kubeconfig'}\n")
+    assert not (sim.home / "kubeconfig").exists()
 
 
 def test_what_a_killed_cluster_left_is_cleaned_up(sim: Sim) -> None:
@@ -338,7 +354,7 @@ def _refused(sim: Sim, args: list[str], says: str) -> None:
         assert done.returncode == 2, done.stderr
         assert says in done.stderr
         assert "\x1b" not in done.stderr
-        assert done.stdout == ""
+        assert done.stdout == (f"{sim.home / 'kubeconfig'}\n" if command == "up" else "")
         assert sim.left() == []
 
 

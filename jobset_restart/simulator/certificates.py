@@ -6,8 +6,7 @@ import ipaddress
 import ssl
 import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -57,11 +56,18 @@ def serving_certificate(now: float) -> Served:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     key = server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with tempfile.TemporaryDirectory(prefix="jsr-") as folder:  # ssl reads keys from files only; the folder is 0700
-        path = Path(folder, "server.pem")
-        path.write_bytes(leaf.public_bytes(Encoding.PEM) + key)
-        context.load_cert_chain(path)
+    with _nameless(leaf.public_bytes(Encoding.PEM)) as chain, _nameless(key) as secret:
+        context.load_cert_chain(f"/dev/fd/{chain.fileno()}", f"/dev/fd/{secret.fileno()}")
     return Served(context, ca.public_bytes(Encoding.PEM).decode("ascii"))
+
+
+def _nameless(content: bytes) -> IO[bytes]:
+    """A file without a name: ssl reads keys from files only, and this one is gone however the process ends."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    file.write(content)
+    file.flush()
+    file.seek(0)
+    return file
 
 
 def _certificate(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import math
+import os
 import shlex
 import sys
 from enum import StrEnum
@@ -30,6 +33,8 @@ app = program(
 
 
 DEFAULT_WORKERS = 4
+_printed: list[str] = []
+"""Paths that stand on stdout."""
 
 
 class ProfileName(StrEnum):
@@ -119,6 +124,7 @@ Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the re
 
 @app.command()
 def up(
+    context: typer.Context,
     nodes: Nodes = None,
     jobset: JobSets = [],  # noqa: B006
     workers: Workers = None,
@@ -134,12 +140,24 @@ def up(
     home: HomeOption = None,
     output: Output = Form.table,
 ) -> None:
-    """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up)."""
+    """Start it in the background. Prints the kubeconfig's path: export KUBECONFIG=$(jsr sim up). Where it runs already
+    that is all it does; with other options than it was started with it says so, and ends with 1."""
     where = _home(home)
     settings = _settings(nodes, jobset, workers, empty, profile, speed, seed, port, cold, kube, owners, faults)
     from jobset_restart.simulator import starting
 
-    _say_ready(starting.background(where, settings), output)
+    if not homes.runs(where):
+        _say_ready(starting.background(where, settings), output)
+        return
+    found = homes.ask(where, {"do": "status"})
+    _say("It runs already, and goes on as it is:")
+    _say_ready(found, output)
+    asked = {name for name in settings.options if _was_given(context, name)}
+    other = sorted(name for name in asked if settings.options[name] != found["options"].get(name))
+    if other:
+        hint = f"`{homes.command(where, 'down')}` stops it; --home DIR starts another one beside it"
+        words = ", ".join(f"--{name}" for name in other)
+        raise SimulatorError(f"it was started with other options than these: {words}. Nothing was changed", hint)
 
 
 @app.command()
@@ -262,6 +280,12 @@ def profile(
     print("\n\n".join(map(_profile_text if name else _profile_line, found)))
 
 
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 # What is printed
 
 
@@ -279,6 +303,7 @@ def _say_ready(found: dict[str, Any], form: Form) -> None:
         _say(f"  jsr restart {names[0]}")
     _say(f"  {homes.command(Path(found['kubeconfig']).parent, 'down')}")
     print(json.dumps(found) if form is Form.json else found["kubeconfig"], flush=True)
+    _printed.append(found["kubeconfig"])
 
 
 def _in(namespace: str) -> str:
@@ -350,7 +375,11 @@ def _settings(
     from jobset_restart.simulator import manifests, running
 
     objects = [each for name in jobsets for each in manifests.read(name)]
+    contents = hashlib.sha256(json.dumps(objects, sort_keys=True, default=str).encode()).hexdigest()
+    options: dict[str, str | int | float | bool | None] = {"jobset": contents, "nodes": nodes, "workers": workers}
+    options |= {"empty": empty, "profile": profile_name.value, "speed": speed, "seed": seed, "port": port}
     return running.Settings(
+        options=options | {"cold": cold, "kube": kube.value, "owners": owners},
         objects=[] if empty else objects or manifests.demo(workers or _workers_for(nodes)),
         nodes=nodes,
         profile=profile_name.value,
@@ -387,4 +416,26 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code. Errors for the person are printed on stderr."""
     from jobset_restart import program
 
-    return program.run(app, "jsr sim", arguments, SimulatorError)
+    code = program.run(app, "jsr sim", arguments, SimulatorError)
+    if code:
+        _leave_no_empty_path(sys.argv[1:] if arguments is None else arguments)
+    return code
+
+
+def _leave_no_empty_path(arguments: list[str]) -> None:
+    """``export KUBECONFIG=$(jsr sim up ...)`` goes on whatever `up` ends with, and with nothing in KUBECONFIG the next
+    command would go to the user's own cluster. So a failed `up` names the kubeconfig, too, though it may not be there.
+    """
+    json_wanted = Form.json.value in (_value(arguments, "--output"), _value(arguments, "-o"))
+    if arguments[:1] != ["up"] or json_wanted or _printed:
+        return
+    home = _value(arguments, "--home") or os.environ.get("JSR_SIM_HOME")
+    print(_home(Path(home) if home else None) / homes.KUBECONFIG)
+
+
+def _value(arguments: list[str], option: str) -> str:
+    """What an option is given on a command line that may be no good otherwise; "" if it is not there."""
+    for name, value in itertools.pairwise([*arguments, ""]):
+        if name == option or name.startswith(f"{option}="):
+            return value if name == option else name.partition("=")[2]
+    return ""

@@ -50,8 +50,9 @@ def decode(body: bytes, content_type: str) -> Any:
         if kind in ("", JSON) or (kind.startswith("application/") and kind.endswith("+json")):
             return msgspec.json.decode(body)
         if kind in ("application/yaml", "application/apply-patch+yaml"):
-            return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (msgspec.DecodeError, yaml.YAMLError) as error:
+            loaded = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+            return msgspec.json.decode(msgspec.json.encode(loaded))  # no dates, no cycles
+    except (msgspec.DecodeError, yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise StoreError(400, "BadRequest", f"the object provided is unrecognized: {error}") from error
     if kind == protobuf.MEDIA_TYPE:
         return protobuf.decode(body)

@@ -74,17 +74,22 @@ def leave(home: Path, lock: int) -> None:
 
 
 def runs(home: Path) -> bool:
-    """Whether a cluster runs there. What a dead one left is removed."""
+    """Whether a cluster runs there. What a dead one left is removed. Raises SimulatorError where it is not ours."""
     try:
         lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
+        _own(home, lock)
+    except SimulatorError:
+        os.close(lock)
+        raise
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return True
-    if os.fstat(lock).st_uid == os.getuid() and (home / PROCESS).exists():
+    if (home / PROCESS).exists():
         leave(home, lock)
     else:
         os.close(lock)
@@ -123,12 +128,31 @@ def write_private(file: Path, text: str) -> None:
     part.replace(file)
 
 
+def sign(home: Path) -> None:
+    """This process writes down that it runs there."""
+    write_private(home / PROCESS, f"{os.getpid()} {_started(os.getpid())}")
+
+
 def process(home: Path) -> int | None:
-    """The process that runs there, as it wrote down at its start."""
+    """The process that runs there, as it wrote down at its start. None where it is not told, or the number has become
+    another process's."""
     try:
-        return int((home / PROCESS).read_text(encoding="ascii"))
+        number, _, started = (home / PROCESS).read_text(encoding="ascii").partition(" ")
+        found = int(number)
     except (OSError, ValueError):
         return None
+    return found if found > 1 and started == _started(found) else None
+
+
+def _started(number: int) -> str:
+    """When a process of ours began, in the kernel's words; "" where the system does not tell, or it is not ours."""
+    try:
+        if os.stat(f"/proc/{number}").st_uid != os.getuid():
+            return ""
+        text = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]  # starttime, proc_pid_stat(5)
 
 
 def ask(home: Path, request: Document, within: float = _ANSWER_SECONDS) -> Document:
@@ -157,11 +181,22 @@ def ask(home: Path, request: Document, within: float = _ANSWER_SECONDS) -> Docum
     return answer
 
 
-def _check(home: Path, lock: int) -> None:
-    """Nobody else may own, read or have filled the directory that tokens are written to."""
+def _own(home: Path, lock: int) -> None:
+    """What stands in the directory is believed only where nobody else could have written it."""
     found = os.fstat(lock)
     if found.st_uid != os.getuid():
         raise SimulatorError(f"{home} belongs to another user: it cannot be the cluster's directory")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SimulatorError(
+            f"others may write to {home}: it cannot be the cluster's directory",
+            f"if everything in it is yours, `chmod 700 {shlex.quote(str(home))}` makes it private",
+        )
+
+
+def _check(home: Path, lock: int) -> None:
+    """Nobody else may own, read or have filled the directory that tokens are written to."""
+    _own(home, lock)
+    found = os.fstat(lock)
     strange = sorted(name for name in os.listdir(lock) if name.removesuffix(".part") not in _FILES)
     if strange:
         raise SimulatorError(

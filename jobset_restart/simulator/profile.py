@@ -43,6 +43,8 @@ class Profile:
     """From the death of a Pod's last container to its sandbox being gone."""
     removal: float
     """From there to the Pod being deleted."""
+    init: float
+    """How long an init container takes whose program is not known."""
     agent: float
     """From the in-place-restart agent's start to what it does."""
     agent_watch: float
@@ -82,6 +84,7 @@ INSTANT = Profile(
     relist=0.001,
     sandbox_stop=0.0,
     removal=0.001,
+    init=0.001,
     agent=0.001,
     agent_watch=0.001,
     exec=0.0,
@@ -98,7 +101,18 @@ INSTANT = Profile(
     )
     | {"node_grace": "a second: not measured, enough to tell a node that is out from one that was switched off and on"}
     | dict.fromkeys(
-        ("sandbox", "pull", "container_start", "container_stop", "notice", "relist", "removal", "agent", "agent_watch"),
+        (
+            "sandbox",
+            "pull",
+            "container_start",
+            "container_stop",
+            "notice",
+            "relist",
+            "removal",
+            "init",
+            "agent",
+            "agent_watch",
+        ),
         "a millisecond: not measured, enough to keep cause before effect",
     ),
 )
@@ -120,6 +134,7 @@ REALTIME = Profile(
     relist=1.0,
     sandbox_stop=0.25,
     removal=0.7,
+    init=1.0,
     agent=0.7,
     agent_watch=0.1,
     exec=0.05,
@@ -141,6 +156,7 @@ REALTIME = Profile(
         "relist": "source: genericPlegRelistPeriod in pkg/kubelet",
         "sandbox_stop": _MEASURED + ": Pod deleted to phase Failed (0.3 s), less container_stop",
         "removal": _MEASURED + ": phase Failed to the Pod deleted",
+        "init": "made up: something small is fetched or checked",
         "agent": _MEASURED + ": agent container shown running to its Pod annotated (0.4 s), and notice",
         "agent_watch": _MEASURED + ": attempt written to the agent shown terminated (0.4 to 0.5 s), less notice",
         "exec": _MEASURED,
@@ -170,6 +186,7 @@ PUBLISHED = Profile(
     relist=1.0,
     sandbox_stop=0.25,
     removal=0.7,
+    init=1.0,
     agent=1.0,
     agent_watch=0.2,
     exec=0.1,
@@ -191,6 +208,7 @@ PUBLISHED = Profile(
         "relist": "source: genericPlegRelistPeriod in pkg/kubelet",
         "sandbox_stop": "as realtime; no published number",
         "removal": "as realtime; no published number",
+        "init": "made up: something small is fetched or checked",
         "agent": "fitted to 10 s; " + _PUBLISHED,
         "agent_watch": "fitted to 10 s; " + _PUBLISHED,
         "exec": "no published number",

@@ -12,8 +12,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -51,6 +51,8 @@ class Settings:
     kubernetes: str = DEFAULT
     owners: bool = False
     faults: Sequence[Fault] = ()
+    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """The command line it was started with, by option."""
 
 
 def build(settings: Settings) -> World:
@@ -211,6 +213,7 @@ class _Host:
             "server": self._server.url,
             "serving": self._server.listening,
             "kubeconfig": str(self._home / homes.KUBECONFIG),
+            "options": dict(settings.options),
             "kubernetes": settings.kubernetes,
             "profile": settings.profile,
             "about": PROFILES[settings.profile].about,

@@ -6,8 +6,9 @@ import asyncio
 import base64
 import logging
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from jobset_restart.simulator import discovery, routes
 from jobset_restart.simulator.authentication import ADMIN, Authenticator
 from jobset_restart.simulator.authorization import Attributes, User, bootstrap_policy, require
 from jobset_restart.simulator.clock import Clock
+from jobset_restart.simulator.connections import HEAD_SECONDS, Antechamber
 from jobset_restart.simulator.encoding import JSON, Encoded, decode, encode, form_of, status_of
 from jobset_restart.simulator.exec import execute
 from jobset_restart.simulator.faults import Fault, Scheduled
@@ -45,6 +47,8 @@ class Server:
         self._reader = Reader(world.store, self._clock, encoded, world.faults)
         self._writer = Writer(world.store, self._clock, encoded, self._tokens)
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._waiting: set[Antechamber] = set()
         self._context: ssl.SSLContext | None = None
         self._ca = ""
         self.url = ""
@@ -70,6 +74,11 @@ class Server:
     async def withdraw(self) -> None:
         """Refuse connections and cut those there are, as if the API server's process were killed. The World runs on."""
         runner, self._runner = self._runner, None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        for each in tuple(self._waiting):
+            each.cut()
         if runner is not None:
             await runner.cleanup()
 
@@ -89,12 +98,20 @@ class Server:
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=self._context, backlog=1024).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: Antechamber(cast("Callable[[], asyncio.Protocol]", runner.server), self._waiting),
+                "127.0.0.1",
+                port,
+                ssl=self._context,
+                backlog=1024,
+                ssl_handshake_timeout=HEAD_SECONDS if self._context else None,
+            )
         except OSError:
             await runner.cleanup()
             raise
         self._runner = runner
-        self.url = f"{'https' if self._context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+        address = self._listener.sockets[0].getsockname()
+        self.url = f"{'https' if self._context else 'http'}://127.0.0.1:{address[1]}"
 
     def add_fault(self, fault: Fault) -> None:
         """Puts a fault on the clock, ``fault.at`` seconds from now."""
@@ -135,6 +152,8 @@ class Server:
             refusal = error
         except web.HTTPRequestEntityTooLarge:
             refusal = StoreError(413, "RequestEntityTooLarge", f"limit is {_BODY_LIMIT} bytes")
+        except RecursionError:
+            refusal = StoreError(400, "BadRequest", "the object provided is nested too deeply")
         except Exception:
             _log.exception("%s %s", request.method, request.path_qs)
             refusal = StoreError(500, "InternalError", "the embedded cluster failed; its log says how")
@@ -218,7 +237,11 @@ class Server:
         return _json(answer, status)
 
     async def _body(self, request: web.Request) -> Any:
-        content = await request.read()
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                content = await request.read()
+        except TimeoutError:
+            raise StoreError(408, "Timeout", f"the request's body was not there after {HEAD_SECONDS:g} s") from None
         return decode(content, request.headers.get("Content-Type", JSON)) if content else None
 
     def _document(self, request: web.Request) -> web.Response:

@@ -37,7 +37,7 @@ def foreground(home: Path | None, settings: Settings, ready: Callable[[Document]
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
-        _sign(place)
+        homes.sign(place)
         run(place, settings, ready, until_eof=until_eof)
     except KeyboardInterrupt:
         raise SimulatorError("interrupted before it served", exit_code=130) from None
@@ -97,7 +97,7 @@ def down(home: Path) -> int | None:
 
 
 def _signal(process: int | None, number: signal.Signals) -> None:
-    """Its lock was held a moment ago, so the number is still its own."""
+    """To a process that `homes.process` has told apart from any other of that number."""
     if process:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
@@ -123,7 +123,7 @@ def _detached(home: Path, lock: int, sender: int, settings: Settings) -> NoRetur
         os.chdir("/")
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
-        _sign(home)
+        homes.sign(home)
         run(home, settings, tell)
         code = 0
     except SimulatorError as error:
@@ -146,10 +146,6 @@ def _redirect(home: Path) -> None:
     os.dup2(log, 2)
     os.close(nothing)
     os.close(log)
-
-
-def _sign(home: Path) -> None:
-    homes.write_private(home / homes.PROCESS, str(os.getpid()))
 
 
 def _log_end(home: Path) -> str:

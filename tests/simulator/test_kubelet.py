@@ -116,6 +116,30 @@ def test_init_containers_run_in_order_and_a_sidecar_gates_the_next(node: Kubelet
     assert condition(node.get_pod("p"), "Ready")[0] == "True"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/app/fetch", "--all"],
+        ["python3", "-m", "fetch"],
+        ["sh", "-c", "until nslookup db; do sleep 2; done"],
+        ["sh", "-c", "while ! nc -z db 5432; do sleep 1; done; exec /app/migrate"],
+        ["sh", "-c", "echo begun; wget http://example.com/data && echo done"],
+    ],
+)
+def test_an_init_container_whose_program_is_not_known_ends(node: Kubelets, command: list[str]) -> None:
+    pod = node.start_pod(initContainers=[container("prepare", command)])
+    assert state(shown(pod, "prepare")) == "terminated(0)"
+    assert condition(pod, "Ready") == ("True", "")
+
+
+@pytest.mark.parametrize("command", [["sleep", "infinity"], ["sh", "-c", "while :; do sleep 1; done"]])
+def test_an_init_container_that_is_known_to_run_for_ever_does(node: Kubelets, command: list[str]) -> None:
+    pod = node.start_pod(initContainers=[container("prepare", command)])
+    node.run(3600)
+    assert state(shown(node.get_pod("p"), "prepare")) == "running"
+    assert pod["status"]["phase"] == "Pending"
+
+
 def test_readiness_probe_and_gates(node: Kubelets) -> None:
     probe = {"exec": {"command": ["true"]}, "initialDelaySeconds": 5, "periodSeconds": 1}
     node.start_pod(container(readinessProbe=probe), readinessGates=[{"conditionType": "example.com/fit"}])

@@ -12,7 +12,8 @@ Known commands, by the last part of the path:
 * ``torchrun`` and ``python -m torch.distributed...``: catches HUP, INT, QUIT and TERM (exit 1)
 
 Any other command runs for ever, computes nothing and handles no signal; so does anything a script says that is not
-listed here. An image's own entry point is not known either, but for the agent's (``agent.py``).
+listed here. An image's own entry point is not known either, but for the agent's (``agent.py``). In an init container,
+which is there to end, what is not known is over after the profile's ``init`` seconds.
 """
 
 from __future__ import annotations
@@ -70,6 +71,12 @@ class Program:
     busy: float = 0.0
     act: Act | None = None
     otherwise: Program | None = None
+    known: bool = True
+    """Whether what it does is known: else that it runs for ever is a guess."""
+
+    def is_guess(self) -> bool:
+        """Whether it or what comes after it is not known."""
+        return not self.known or any(each.is_guess() for each in (self.then, self.otherwise) if each is not None)
 
     def runs(self) -> tuple[float, int, Program | None]:
         """After how many seconds it exits by itself or does something with files; the exit code, and who does it."""
@@ -169,7 +176,7 @@ def seconds(text: str) -> float:
 def program(words: tuple[str, ...]) -> Program:
     """The process that ``command`` and ``args`` together start."""
     if not words:
-        return Program("app", (Step(inf),))
+        return Program("app", (Step(inf),), known=False)
     name, rest = words[0].rpartition("/")[2], words[1:]
     if name == "sleep" and rest:
         return Program("sleep", (Step(sum(map(seconds, rest)), held=True),))
@@ -184,8 +191,8 @@ def program(words: tuple[str, ...]) -> Program:
         return Program(name[:15], (Step(inf),), caught={int(each): 1 for each in handled})
     if name.startswith("python"):
         sleeps = "-c" in rest and any("sleep" in word for word in rest)
-        return Program(name, (Step(inf),), caught={int(signals.SIGINT): 130}, busy=0.0 if sleeps else 1.0)
-    return Program(name[:15], (Step(inf),))
+        return Program(name, (Step(inf),), caught={int(signals.SIGINT): 130}, busy=0.0 if sleeps else 1.0, known=False)
+    return Program(name[:15], (Step(inf),), known=False)
 
 
 class _Script:
@@ -213,6 +220,7 @@ class _Script:
         self._last = last
         self._jobs = 0.0
         self._over = False
+        self._known = True
         self._lines: list[str] = []
         self._run(commands, last=True)
 
@@ -231,6 +239,7 @@ class _Script:
             self._cleans,
             act=self._act,
             otherwise=self._otherwise,
+            known=self._known,
         )
 
     def _run(self, commands: Sequence[tuple[tuple[str, ...], str]], *, last: bool) -> None:
@@ -265,6 +274,7 @@ class _Script:
 
     def _while(self, condition: tuple[str, ...], body: Sequence[tuple[tuple[str, ...], str]]) -> None:
         if condition not in ((":",), ("true",)):
+            self._known = False
             self._step(inf, held=True, child=True)
             return
         before, self._steps = self._steps, []
@@ -304,7 +314,9 @@ class _Script:
             self._flush()
             self._then, self._over = program(words), True
         else:
-            spent, self._last = program(words).ends()
+            started = program(words)
+            spent, self._last = started.ends()
+            self._known = self._known and not started.is_guess()
             self._step(spent, held=True, child=True)
 
     def _trap(self, action: str, names: Sequence[str]) -> None:

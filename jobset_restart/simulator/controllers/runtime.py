@@ -9,7 +9,8 @@ from jobset_restart.simulator.controllers.agent import agent, is_agent
 from jobset_restart.simulator.controllers.containers import Container, Run
 from jobset_restart.simulator.controllers.files import Act, Files, act, mounts
 from jobset_restart.simulator.controllers.images import Image, Images
-from jobset_restart.simulator.controllers.programs import KILLED, Program, number, program
+from jobset_restart.simulator.controllers.pod_actions import init_containers, is_sidecar
+from jobset_restart.simulator.controllers.programs import KILLED, Program, Step, number, program
 from jobset_restart.simulator.faults import Faults
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Obj
@@ -57,6 +58,8 @@ class Runtime:
         process, mine = program((*spec.get("command", ()), *spec.get("args", ()))), None
         if is_agent(spec):
             mine, process = agent(spec, pod, now + self.lasting(self.profile.agent))
+        if process.is_guess() and spec in init_containers(pod) and not is_sidecar(spec):
+            process = Program(process.name, (Step(self.lasting(self.profile.init), held=True),))
         identity = f"{self._random.getrandbits(256):064x}"
         container = Container(
             name=spec["name"],
