@@ -378,8 +378,10 @@ def _settings(
     contents = hashlib.sha256(json.dumps(objects, sort_keys=True, default=str).encode()).hexdigest()
     options: dict[str, str | int | float | bool | None] = {"jobset": contents, "nodes": nodes, "workers": workers}
     options |= {"empty": empty, "profile": profile_name.value, "speed": speed, "seed": seed, "port": port}
+    scheduled = _faults(faults) if faults is not None else []
+    options |= {"cold": cold, "kube": kube.value, "owners": owners, "faults": str(scheduled)}
     return running.Settings(
-        options=options | {"cold": cold, "kube": kube.value, "owners": owners},
+        options=options,
         objects=[] if empty else objects or manifests.demo(workers or _workers_for(nodes)),
         nodes=nodes,
         profile=profile_name.value,
@@ -389,7 +391,7 @@ def _settings(
         warm=not cold,
         kubernetes=kube.value,
         owners=owners,
-        faults=_faults(faults) if faults is not None else (),
+        faults=scheduled,
     )
 
 

@@ -37,7 +37,7 @@ class Antechamber(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received(bytes(self._received))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._waiting.discard(self)
         if self._timer is not None:
             self._timer.cancel()
