@@ -233,12 +233,12 @@ class Session:
 
     async def _check(self, response: aiohttp.ClientResponse, request: str) -> None:
         """Raises the error of every answer but success, and of a clock that cannot be."""
-        if response.status >= 300:
-            said = self._access.hide((await _beginning(response)).decode(errors="replace")).encode()
-            raise api_error(response.status, said, request, response.headers.get("Retry-After", ""))
         if not self._reached:
             self._clock_offset = clock_offset(response.headers.get("Date", ""), time.time(), self.server)
             self._reached = True
+        if response.status >= 300:
+            said = self._access.hide((await _beginning(response)).decode(errors="replace")).encode()
+            raise api_error(response.status, said, request, response.headers.get("Retry-After", ""))
 
     def _url(self, path: str, params: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> URL:
         url = URL(self.server + path, encoded=True)
