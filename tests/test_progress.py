@@ -142,6 +142,7 @@ def test_asking_for_the_rate_changes_nothing(ready: list[float], asked: list[flo
     progress = fold(planned("z/0/0", *slots), *(Ready(time=t, slot=s) for t, s in zip(ready, slots, strict=True)))
     before = [progress.rate(now) for now in asked]
     assert [progress.rate(now) for now in reversed(asked)] == before[::-1]
+    assert all(progress.rate(now) == 0 for now in asked if now < min(ready, default=0)), "what is still to come"
 
 
 def test_before_there_is_a_rate_the_plan_is_believed() -> None:

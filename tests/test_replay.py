@@ -146,6 +146,14 @@ def test_a_pipe_is_read_as_it_comes(tmp_path: Path, capsys: pytest.CaptureFixtur
     writer.join()
 
 
+@pytest.mark.parametrize("time", ["-1", "1e308", "253402300800"])
+def test_a_time_at_which_nothing_can_have_happened_is_refused(tmp_path: Path, time: str) -> None:
+    file = tmp_path / "events"
+    file.write_bytes(b'{"event":"noticed","time":' + time.encode() + b',"message":""}\n')
+    with pytest.raises(JsrError, match=r"line 1, is not an event: .* is not a time"):
+        replay(str(file), 0)
+
+
 @pytest.mark.parametrize("speed", [float("nan"), float("inf"), -1.0])
 def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(JsrError, match="is not a factor"):
