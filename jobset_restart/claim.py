@@ -24,6 +24,7 @@ from jobset_restart.objects import JobSet, seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, folded
 from jobset_restart.snapshot import OPERATION
+from jobset_restart.stages import Stage
 from jobset_restart.writes import Write, jobset_path
 
 LEASE_SECONDS = 30.0
@@ -200,6 +201,43 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
     request = structs.replace(plan.request, selection=Selection())
     part = {"scope": folded(scope), "lost": folded(lost)} if lost or len(scope) < everything else {}
     return {"slots": len(plan.scope), "request": request, **part}
+
+
+def found_suspended(plan: Plan) -> bool:
+    """Whether the JobSet was left suspended by an operation that the plan carries on or finishes."""
+    return plan.snapshot.jobset.spec.suspend and any(stage.name == "resume" for stage in plan.stages)
+
+
+def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
+    """The record with which `owner` begins to carry out the plan. Times in seconds since the epoch."""
+    record = Record(
+        id=plan.operation,
+        owner=owner,
+        strategy=plan.strategy,
+        trigger=plan.trigger,
+        phase="suspending" if found_suspended(plan) else "triggering",
+        started=timestamp(began),
+        heartbeat=timestamp(began),
+        deadline=timestamp(deadline),
+        attempt=plan.attempt if plan.trigger == "native" else None,
+        **what_is_restarted(plan),
+    )
+    before = read(plan.snapshot.jobset)
+    return carried_on(record, before) if before and before.id == record.id else record
+
+
+def as_sent(plan: Plan, record: Record) -> Plan:
+    """The plan with the writes of spec.suspend as an operation with this record sends them. The times of the record and
+    the resourceVersion, which is that of the JobSet now, will be those of then."""
+    phases = {"suspend": "suspending", "resume": "resuming"}
+
+    def with_record(stage: Stage) -> Stage:
+        if stage.name not in phases:
+            return stage
+        told = structs.replace(record, phase=phases[stage.name])
+        return structs.replace(stage, actions=[write(plan.snapshot.jobset, told, suspend=stage.name == "suspend")])
+
+    return structs.replace(plan, stages=[with_record(stage) for stage in plan.stages])
 
 
 def carried_on(record: Record, before: Record) -> Record:

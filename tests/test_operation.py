@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from jobset_restart.events import Event, Noticed, Starting
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import Operation, Options
+from jobset_restart.snapshot import OPERATION
 from jobset_restart.writes import Write
 from tests import build
 from tests.small_cluster import SmallCluster
@@ -173,6 +175,40 @@ def test_what_somebody_else_suspended_is_not_resumed() -> None:
     run.go()
     assert cluster.jobset.spec.suspend
     assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
+
+
+def test_what_a_dry_run_shows_of_a_suspend_is_what_is_sent() -> None:
+    cluster = cluster_of()
+    plan = plan_for(cluster, "suspend")
+    shown = claim.as_sent(plan, claim.opened(plan, "me", cluster.now(), cluster.now() + 20))
+    run = Run(cluster, plan).go()
+    assert run.result is not None
+    sent = [write for write in cluster.sent if isinstance(write, Write) and "spec" in write.body]
+
+    def form(action: Any) -> Any:
+        """Everything but the times and the resourceVersion, which is there."""
+        body = action.sent_body()
+        record = json.loads(body["metadata"]["annotations"].pop(OPERATION))
+        timeless = {key: value for key, value in record.items() if key not in ("started", "heartbeat", "deadline")}
+        assert body["metadata"].pop("resourceVersion")
+        return action.verb, action.path, body, timeless
+
+    assert [form(action) for action in shown.actions] == [form(action) for action in sent]
+    assert len(sent) == 2
+
+
+def test_what_a_webhook_refuses_never_left() -> None:
+    cluster = cluster_of()
+
+    def refuse(_: Write) -> None:
+        raise Invalid("admission webhook denied the request")
+
+    cluster.restarts = refuse
+    run = Run(cluster, plan_for(cluster, "image")).go()
+    assert run.result is not None
+    assert run.result.exit_code == 4
+    assert run.result.reason.startswith("2 slots never left, what was sent was refused: admission webhook denied")
+    assert "did not come back" not in run.result.reason
 
 
 # ---------------------------------------------------------------- somebody else sets spec.suspend

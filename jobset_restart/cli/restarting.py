@@ -70,7 +70,7 @@ async def _restart(wish: Wish, where: Where, request: Request, seconds: float) -
         namespace = where.namespace or cluster.namespace
         plan = await _plan(cluster, namespace, wish, request)
         if wish.dry_run != "none":
-            return await _dry_run(cluster, plan, wish)
+            return await _dry_run(cluster, plan, wish, seconds)
         if plan.refused:
             _refuse(plan, wish)
         if not wish.yes:
@@ -227,7 +227,9 @@ async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _dry_run(cluster: Cluster, plan: Plan, wish: Wish) -> int:
+async def _dry_run(cluster: Cluster, plan: Plan, wish: Wish, seconds: float) -> int:
+    now = cluster.now()
+    plan = claim.as_sent(plan, claim.opened(plan, owner(), now, now + seconds))
     report = plan_report(plan)
     refused: list[str] = []
     if wish.dry_run == "server" and not plan.refused:

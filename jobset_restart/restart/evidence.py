@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from jobset_restart.errors import ApiError, Forbidden, JsrError
 from jobset_restart.findings import Evidence
 from jobset_restart.plan import Plan, permissions
@@ -96,6 +98,8 @@ async def rehearse(cluster: Cluster, plan: Plan) -> list[str]:
 
     path = jobset_path(plan.snapshot.namespace, plan.snapshot.name)
     claim = Write(verb="patch", path=path, body={"metadata": {}}, uid=plan.snapshot.jobset.metadata.uid)
-    writes = [claim, *(action for action in plan.actions if isinstance(action, Write))]
+    # The JobSet may change at any moment, and nothing is decided by whether it did.
+    asked = (structs.replace(a, resource_version="") for a in plan.actions if isinstance(a, Write))
+    writes = [claim, *asked]
     await cluster.send_all(writes, on_done, dry_run=True)
     return refused

@@ -74,7 +74,8 @@ class Operation:
         self.tracker = Tracker(plan, self.began, plan.min_ready_seconds if asked is None else asked)
         plan.let_go_of_pods()
         self._answers = Answers(plan, self.tracker, cluster.now, self._tell)
-        self.hold = Hold(cluster, plan.snapshot.jobset, self._record(), self._lost, self._contradicted)
+        record = claim.opened(plan, options.owner, self.began, self.deadline)
+        self.hold = Hold(cluster, plan.snapshot.jobset, record, self._lost, self._contradicted)
         self._suspensions = 0
         self.suspended = False
         self.triggered_all = False
@@ -104,7 +105,7 @@ class Operation:
         self.cluster.on_retry = self._retried
         self._emit(result.planned(self.plan, self.began, self.deadline))
         took_over = await self.hold.take(self.deadline)
-        self.suspended = self._finds_it_suspended()
+        self.suspended = claim.found_suspended(self.plan)
         error: JsrError | None = None
         try:
             error = await self._carry_out(took_over)
@@ -134,27 +135,6 @@ class Operation:
             self._changed.set()
             await self._end(driver)
         return error or _fault_of([driver, *watchers])
-
-    def _record(self) -> claim.Record:
-        now = claim.timestamp(self.began)
-        record = claim.Record(
-            id=self.plan.operation,
-            owner=self.options.owner,
-            strategy=self.plan.strategy,
-            trigger=self.plan.trigger,
-            phase="suspending" if self._finds_it_suspended() else "triggering",
-            started=now,
-            heartbeat=now,
-            deadline=claim.timestamp(self.deadline),
-            attempt=self.tracker.target_attempt if self.plan.trigger == "native" else None,
-            **claim.what_is_restarted(self.plan),
-        )
-        before = claim.read(self.plan.snapshot.jobset)
-        return claim.carried_on(record, before) if before and before.id == record.id else record
-
-    def _finds_it_suspended(self) -> bool:
-        """Whether the JobSet was left suspended by an operation that this one carries on or finishes."""
-        return self.plan.snapshot.jobset.spec.suspend and any(stage.name == "resume" for stage in self.plan.stages)
 
     def _contradicted(self, how: str) -> None:
         """Somebody else set spec.suspend while this operation relied on it."""

@@ -52,11 +52,22 @@ def exit_code(
 
 
 def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
-    """Which slots did not come back, and which were left alone for that reason."""
-    reasons = Counter(t.reason for t in failed).most_common(2)
-    told = f"{len(failed):,} slots did not come back: " + ", ".join(f"{r} ({n:,})" for r, n in reasons)
-    left = f"{tracker.left_alone:,} others were {tracker.halted}"
-    return "; ".join(part for part, there in ((told, failed), (left, tracker.halted)) if there)
+    """Which slots did not come back, which never left because their write was refused, and which were left alone for
+    that reason."""
+    untouched = [track for track in failed if track.sent_at is None and track.refusal]
+    gone = [track for track in failed if not (track.sent_at is None and track.refusal)]
+    told = [
+        f"{len(some_of):,} slots {what}: " + ", ".join(f"{r} ({n:,})" for r, n in _reasons(some_of))
+        for some_of, what in ((gone, "did not come back"), (untouched, "never left, what was sent was refused"))
+        if some_of
+    ]
+    if tracker.halted:
+        told.append(f"{tracker.left_alone:,} others were {tracker.halted}")
+    return "; ".join(told)
+
+
+def _reasons(failed: list[SlotTrack]) -> list[tuple[str, int]]:
+    return Counter(track.reason for track in failed).most_common(2)
 
 
 def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:
