@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.command import Jsr
@@ -26,6 +28,19 @@ def test_changes_nothing(place: Place, jsr: Jsr, kind: str, how: str, trigger: s
     assert (plan["serverDryRun"] != "") == (kind == "server")
     assert_nothing_changed(before, place.picture("train"))
     assert OPERATION not in place.jobset("train")["metadata"].get("annotations", {})
+
+
+def test_writes_of_suspend_are_shown_with_the_record_and_the_version_they_carry(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("train"))
+    place.settled("train")
+    plan = jsr.run("restart", "train", "--recreate", "--via", "suspend", "--dry-run=client", "-o", "json").document
+    version = place.jobset("train")["metadata"]["resourceVersion"]
+    bodies = [action["body"] for action in plan["actions"]]
+    assert [body["spec"] for body in bodies] == [{"suspend": True}, {"suspend": False}]
+    records = [json.loads(body["metadata"]["annotations"][OPERATION]) for body in bodies]
+    assert [record["phase"] for record in records] == ["suspending", "resuming"]
+    assert {record["trigger"] for record in records} == {"suspend"}
+    assert [body["metadata"]["resourceVersion"] for body in bodies] == [version] * 2
 
 
 def test_refusal_is_shown(place: Place, jsr: Jsr) -> None:

@@ -69,6 +69,19 @@ def test_pods_where_the_job_has_failures_to_spare(place: Place, jsr: Jsr) -> Non
 
 
 @pytest.mark.short
+def test_pods_that_a_quota_does_not_let_come_back_are_told_of_in_the_words_of_their_job(place: Place, jsr: Jsr) -> None:
+    place.create(jobset("train", replicated_job(pods=2)))
+    place.settled("train")
+    place.api.create("resourcequotas", place.namespace, {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}})
+    ended = jsr.restart("train", "--recreate", "--via", "suspend", "--timeout", "20s").exited(124)
+    reasons = [slot["reason"] for slot in ended.document["slots"] if slot["outcome"] != "recreated"]
+    assert reasons
+    for reason in reasons:
+        assert reason.startswith("FailedCreate: ")
+        assert "exceeded quota: q" in reason
+    assert "exceeded quota: q" in ended.document["reason"]
+
+
 def test_pods_refused_where_one_deletion_fails_the_job(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     before = place.settled("train")
