@@ -125,6 +125,17 @@ def is_never_left_suspended(played: Played) -> Broken:
 
 
 @invariant
+def resumes_before_it_leaves(played: Played) -> Broken:
+    """A client that ends by itself leaves no JobSet suspended, or says that it could not help it."""
+    others = any(deed.what == "suspends" for deed in played.scenario.deeds)
+    for client in played.clients:
+        at_once = played.scenario.death is not None and played.scenario.death.kind == "twice" and client.struck
+        alive = client.code is not None and not others and not at_once
+        if client.left_suspended and alive and "may stay suspended" not in client.stderr:
+            yield f"left suspended with exit code {client.code}: {client.stderr[-300:]}"
+
+
+@invariant
 def destroys_nothing(played: Played) -> Broken:
     """Where nothing happens to the Pods from outside, nothing fails, and nothing is spent beyond the plan."""
     if not played.scenario.only_transport:

@@ -50,6 +50,8 @@ class Ended(Struct, kw_only=True):
     steps: int = 0
     struck: bool = False
     """Whether its death came in time."""
+    left_suspended: bool = False
+    """Whether the JobSet was suspended when it had ended."""
 
 
 class _Killed(BaseException):
@@ -85,6 +87,7 @@ def run(cluster: VirtualCluster, *argv: str, death: Death | None = None, skew: f
         crash=crash,
         steps=process.steps,
         struck=process.struck,
+        left_suspended=bool((cluster.jobset() or {}).get("spec", {}).get("suspend")),
     )
 
 
@@ -227,6 +230,7 @@ def _task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Ta
     if process is None:
         return asyncio.Task(work, loop=loop, **more)
     task = asyncio.Task(_counted(work, process), loop=loop, **more)
+    task.add_done_callback(lambda _: work.close())  # where it was cancelled before it began
     process.adopt(task)
     return task
 
