@@ -295,12 +295,6 @@ def contradicted(jobset: JobSet, operation: str) -> Literal["", "resumed", "susp
     return "suspended" if jobset.spec.suspend else ""
 
 
-def left_unfinished(jobset: JobSet, now: float) -> Lock | None:
-    """The claim of an operation that its client left, or died in, before every slot was back, else None."""
-    found = lock(jobset)
-    return found if found is not None and found.id and found.state != "finished" and not live(found, now) else None
-
-
 def written(record: Record) -> dict[str, str]:
     """The annotation that holds this record."""
     return {OPERATION: msgspec.json.encode(record).decode()}

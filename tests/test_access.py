@@ -384,6 +384,24 @@ def test_a_plugin_that_hangs_ends_with_whoever_waited_for_it(tmp_path: pathlib.P
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
+def test_a_plugin_whose_start_is_cancelled_leaves_nothing_behind(tmp_path: pathlib.Path) -> None:
+    """At whatever moment of its start: each time a little later."""
+
+    async def main() -> None:
+        for moment in range(40):
+            pids = tmp_path / f"pids-{moment}"
+            user = {"exec": plugin_that(tmp_path, f"sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait")}
+            path = apiserver.kubeconfig(tmp_path / "config", "http://127.0.0.1:9", user)
+            connecting = asyncio.create_task(connect(path))
+            await asyncio.sleep(moment * 0.001)
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            for pid in pids.read_text().split() if pids.exists() else ():
+                await until(lambda pid=pid: not alive(pid))  # type: ignore[misc]
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def alive(pid: str) -> bool:
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

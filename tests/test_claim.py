@@ -178,15 +178,6 @@ def test_a_record_that_does_not_fit_the_jobset_is_not_carried_on_with(fields: di
     assert bool(why) == bool(found)
 
 
-def test_an_operation_its_client_left_or_died_in_is_unfinished() -> None:
-    late = NOW + claim.LEASE_SECONDS + 1
-    assert claim.left_unfinished(jobset_with(record()), late)
-    assert claim.left_unfinished(jobset_with(record(state="detached")), NOW)
-    assert not claim.left_unfinished(jobset_with(record()), NOW)
-    assert not claim.left_unfinished(jobset_with(record(state="finished")), late)
-    assert not claim.left_unfinished(build.jobset(), NOW)
-
-
 def test_only_a_dead_client_s_suspend_is_left_behind() -> None:
     late = NOW + claim.LEASE_SECONDS + 1
     suspended: dict[str, Any] = {"spec": {"suspend": True}}

@@ -90,8 +90,26 @@ async def _restart(wish: Wish, where: Where, request: Request, seconds: float) -
             wait=wish.wait,
             concurrency=wish.concurrency,
         )
-        result = await _carry_out(plan, cluster, options, wish)
+        operation, result = await _carry_out(plan, cluster, options, wish)
+        if request.fallback and not wish.resume and operation.refused_throughout:
+            result = await _recreate_instead(result, cluster, namespace, wish, request, options) or result
     return show_result(result, wish)
+
+
+async def _recreate_instead(
+    refused: ResultReport, cluster: Cluster, namespace: str, wish: Wish, request: Request, options: Options
+) -> ResultReport | None:
+    """The recreate that --fallback allows where everything sent in place was refused, planned from a fresh look. None
+    where blockers stand against it, which are shown."""
+    print(f"{plain(refused.reason)}; looking again to recreate, as --fallback recreate allows", file=sys.stderr)
+    recreate = structs.replace(request, strategy="recreate", via="", signal="", fallback=False)
+    plan = await _plan(cluster, namespace, wish, recreate)
+    show_findings(plan_report(plan), wish)
+    if plan.refused:
+        return None
+    left = structs.replace(options, timeout=max(1.0, options.timeout - refused.seconds))
+    _, result = await _carry_out(plan, cluster, left, structs.replace(wish, events_append=True))
+    return result
 
 
 async def _plan(cluster: Cluster, namespace: str, wish: Wish, request: Request) -> Plan:
@@ -189,7 +207,7 @@ async def _plan_again(cluster: Cluster, namespace: str, wish: Wish, request: Req
     return plan
 
 
-async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish) -> ResultReport:
+async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish) -> tuple[Operation, ResultReport]:
     with event_file(wish.events, append=wish.events_append) as log, view_for() as view:
         sinks = Sinks(view, log, cluster.now, give_up=lambda: give_up(view))
         operation = Operation(plan, cluster, sinks, options)
@@ -213,7 +231,7 @@ async def _carry_out(plan: Plan, cluster: Cluster, options: Options, wish: Wish)
     show_summary(sinks.progress)
     if operation.fault is not None and wish.verbose:
         traceback.print_exception(operation.fault.cause)
-    return result
+    return operation, result
 
 
 def _left_at_once(plan: Plan) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any
 
@@ -57,14 +58,17 @@ async def run(plugin: ExecConfig, user: str, cluster: dict[str, Any]) -> Credent
     environment = {**os.environ, **{each.name: each.value or "" for each in plugin.env or ()}}
     environment["KUBERNETES_EXEC_INFO"] = _info(plugin, interactive, cluster)
     try:
-        process = await asyncio.create_subprocess_exec(
-            plugin.command,
-            *(plugin.args or ()),
-            env=environment,
-            stdin=None if interactive else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=None if interactive else asyncio.subprocess.PIPE,
-            start_new_session=not interactive,
+        process = await _started(
+            asyncio.create_subprocess_exec(
+                plugin.command,
+                *(plugin.args or ()),
+                env=environment,
+                stdin=None if interactive else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=None if interactive else asyncio.subprocess.PIPE,
+                start_new_session=not interactive,
+            ),
+            whole_session=not interactive,
         )
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "its arguments cannot be passed on"
@@ -81,6 +85,19 @@ async def run(plugin: ExecConfig, user: str, cluster: dict[str, Any]) -> Credent
         words = plain_words(said.decode(errors="replace").strip().rpartition("\n")[2])
         raise AccessError(f"{name} failed: exit code {code}{': ' + words if words else ''}", HINT)
     return _credential(printed, plugin, name)
+
+
+async def _started(
+    starting: Coroutine[Any, Any, asyncio.subprocess.Process], *, whole_session: bool
+) -> asyncio.subprocess.Process:
+    """The program once it has been started. asyncio, cancelled half way, would kill it but not what it has started."""
+    task = asyncio.ensure_future(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, ValueError):
+            _end(await task, whole_session=whole_session)
+        raise
 
 
 def _interactive(plugin: ExecConfig, name: str) -> bool:

@@ -95,6 +95,14 @@ class Operation:
         self._stop.set()
         self._changed.set()
 
+    @property
+    def refused_throughout(self) -> bool:
+        """Whether everything that was sent was refused, so that nothing was restarted and nothing is under way."""
+        tracks = self.tracker.slots.values()
+        refused = self._answers.refused is not None or any(track.refusal or track.refusals for track in tracks)
+        untouched = all(track.sent_at is None and track.state in ("waiting", "failed") for track in tracks)
+        return refused and untouched and not (self.interrupted or self.tracker.verdict or self._late or self.fault)
+
     async def run(self) -> ResultReport:
         """Claims the JobSet, sends the actions, and watches until every slot is back.
 
