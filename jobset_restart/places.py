@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -72,11 +73,17 @@ def completed_indexes(job: Job) -> Indexes:
     return Indexes.of_status(job.status.completed_indexes, job.spec.completions or 0)
 
 
-def indexes_over(job: Job) -> int:
-    """How many Pods of the Job have completed for good, whether they are still there or not."""
+def indexes_over(job: Job, pods: Iterable[Pod]) -> int:
+    """How many Pods of the Job have completed for good, whether they are still there or not. `pods` are those that are
+    over: the Job controller counts one that succeeded a moment later."""
     if finished_with(job, "Complete"):
         return job.spec.completions or job.status.succeeded or 1
-    return len(completed_indexes(job)) if indexed(job) else job.status.succeeded
+    succeeded = [pod for pod in pods if _succeeded([pod])]
+    if not indexed(job):
+        return max(job.status.succeeded, len(succeeded))
+    complete, completions = completed_indexes(job), job.spec.completions or 0
+    indexes = {index for pod in succeeded if (index := index_of(pod)) is not None}
+    return len(complete) + sum(index < completions and index not in complete for index in indexes)
 
 
 def failed_indexes(job: Job) -> Indexes:

@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import pathlib
-import shutil
+import sys
 import tempfile
 from typing import Any
 
@@ -595,9 +595,14 @@ def test_everything_is_closed_at_the_end(tmp_path: pathlib.Path) -> None:
             server.on("GET", POD, apiserver.failing(401, "Unauthorized"))
             options: dict[str, Any] = {"certificate-authority": authority}
             apiserver.kubeconfig(tmp_path / "config", server.url, {"token": "wrong-token"}, cluster=options)
-            python = shutil.which("python") or "python"
             process = await asyncio.create_subprocess_exec(
-                python, "-X", "dev", "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+                sys.executable,
+                "-X",
+                "dev",
+                "-c",
+                script,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
             )
             out, err = await process.communicate()
             assert b"refused the credentials" in out

@@ -150,6 +150,17 @@ def test_a_completed_index_holds_the_barrier_unless_its_job_runs_again(via: Any,
     assert not plan(snapshot, via="image").refused
 
 
+@pytest.mark.parametrize("mode", ["Indexed", "NonIndexed"])
+def test_a_pod_that_completed_holds_the_barrier_before_its_job_has_counted_it(mode: str) -> None:
+    snapshot = build.native(attempts=("2", "2", "2"))
+    pods = list(snapshot.pods())
+    pods[1].status.phase = "Succeeded"
+    for job in snapshot.jobs:
+        job.spec.completion_mode = mode
+    again = build.snapshot(snapshot.jobset, pods, snapshot.jobs)
+    assert "JSR210" in standing(plan(again, via="native"))
+
+
 def test_a_completed_job_holds_the_barrier_when_the_others_are_deleted() -> None:
     snapshot = build.native(attempts=("2", "2"))
     driver = build.job(snapshot.jobset, 1, status={"conditions": [{"type": "Complete", "status": "True"}]})

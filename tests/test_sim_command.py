@@ -411,7 +411,7 @@ def test_the_api_server_goes_and_comes_back_while_the_world_runs_on(sim: Sim) ->
 
 
 def test_faults_from_a_file_come_and_go(sim: Sim) -> None:
-    faults = [{"kind": "node", "target": "node-1", "at": 1, "lasts": 60}, {"kind": "slow", "share": 0.5}]
+    faults = [{"kind": "node", "target": "node-1", "at": 1, "lasts": 900}, {"kind": "slow", "share": 0.5}]
     path = sim.folder / "faults.yaml"
     path.write_text(yaml.safe_dump(faults), encoding="utf-8")
     sim.fine("up", "--speed", "50", "--faults", str(path))

@@ -131,7 +131,12 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     if not restarts_agents(case):
         return None
     renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger == "jobs" else set()
-    over = [(job, indexes_over(job)) for job in case.snapshot.jobs if job.metadata.uid not in renewed]
+    ended = case.snapshot.ended
+    over = [
+        (job, indexes_over(job, ended.get(job.metadata.uid, ())))
+        for job in case.snapshot.jobs
+        if job.metadata.uid not in renewed
+    ]
     stay = [(job, number) for job, number in over if number]
     if not stay:
         return None
