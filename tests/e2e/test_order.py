@@ -38,7 +38,10 @@ def with_broker(place: Place, **spec: Any) -> Manifest:
         **MOUNTED,
     )
     worker = container(
-        "worker", ["sh", "-c", f"sleep 1; test -f {up} || exit 1; trap 'exit 0' TERM; {FOR_EVER}"], **MOUNTED
+        "worker",
+        ["sh", "-c", f"sleep 1; test -f {up} || exit 1; trap 'exit 0' TERM; touch /tmp/joined; {FOR_EVER}"],
+        readinessProbe={"exec": {"command": ["test", "-f", "/tmp/joined"]}, "periodSeconds": 1},
+        **MOUNTED,
     )
     return jobset(
         "train",
