@@ -120,6 +120,7 @@ def _looking(cluster: Running) -> None:
 
 async def _listed(kubeconfig: str) -> tuple[int, int, float, float]:
     access = Access(kubeconfig, None, None)
+    await access.load()
     async with aiohttp.ClientSession(headers=access.headers()) as session:
         began = time.monotonic()
         url = f"{access.server}{CORE}/namespaces/default/pods"
@@ -142,6 +143,7 @@ def _watching(cluster: Running) -> None:
 
 async def _watched(kubeconfig: str) -> tuple[int, float]:
     access, number, end = Access(kubeconfig, None, None), 0, 0.0
+    await access.load()
     async with aiohttp.ClientSession(headers=access.headers()) as session:
         url = f"{access.server}{CORE}/namespaces/default/pods?watch=1"
         began = time.monotonic()
