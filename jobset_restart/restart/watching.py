@@ -171,8 +171,8 @@ class Watching:
             return
         tasks: dict[str, asyncio.Task[None]] = {}
         try:
-            while len(tasks) <= NODES_WATCHED_ONE_BY_ONE:
-                for name in self.tracker.machines.names - tasks.keys():
+            while len(names := self.tracker.machines.names | tasks.keys()) <= NODES_WATCHED_ONE_BY_ONE:
+                for name in names - tasks.keys():
                     tasks[name] = asyncio.ensure_future(self._node(f"metadata.name={name}", self._version(name)))
                 await _until_one_ends(tasks.values())
             for task in tasks.values():

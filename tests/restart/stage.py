@@ -42,9 +42,9 @@ class Came(Struct):
 class Stage:
     """`later` has something happen so many seconds after the operation began."""
 
-    def __init__(self, loop: VirtualLoop, folder: Path, manifest: Obj) -> None:
+    def __init__(self, loop: VirtualLoop, folder: Path, manifest: Obj, nodes: int) -> None:
         self.loop = loop
-        self.cluster = VirtualCluster(loop, folder, nodes=3, profile=REALTIME, seed=1)
+        self.cluster = VirtualCluster(loop, folder, nodes=nodes, profile=REALTIME, seed=1)
         self.cluster.settle([manifest], age=60.0)
         self.cluster.serve()
         self.witness = Witness(self.cluster)
@@ -114,10 +114,10 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, manifest: Obj | None = None) -> Iterator[Stage]:
+def stage(folder: Path, manifest: Obj | None = None, *, nodes: int = 3) -> Iterator[Stage]:
     loop = VirtualLoop(1)
     try:
-        yield Stage(loop, folder, manifest or workers())
+        yield Stage(loop, folder, manifest or workers(), nodes)
     finally:
         for task in asyncio.all_tasks(loop):
             task.cancel()

@@ -292,3 +292,11 @@ def test_a_deletion_whose_answer_was_lost_has_been_done_though_a_namesake_is_the
         came = quick.restart(Request(strategy="recreate", via="jobs"))
         assert (came.result.exit_code, came.result.outcomes) == (0, {"recreated": 2})
         assert {len(created) for created in quick.witness.created.values()} == {1}
+
+
+@pytest.mark.parametrize(("nodes", "watches"), [(3, 3), (40, 1)])
+def test_few_nodes_are_watched_one_by_one_and_many_in_one_watch(tmp_path: Path, nodes: int, watches: int) -> None:
+    with stage(tmp_path, workers(nodes), nodes=nodes) as wide:
+        assert wide.restart(IN_PLACE).result.exit_code == 0
+        watched = [r for r in wide.cluster.requests if r.path.endswith("/nodes") and "watch=1" in r.query]
+        assert len(watched) == watches
