@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -68,8 +67,6 @@ async def _course(options: Options) -> int:
     _avoid_proxies()
     async with _cluster(options) as cluster:
         kubeconfig = cluster["kubeconfig"]
-        # The loaders of kubeconfigs write certificates to files, which a killed client leaves; here they go as well.
-        tempfile.tempdir = os.environ["TMPDIR"] = os.path.dirname(kubeconfig)
         in_place = await _restart(kubeconfig, "--in-place")
         recreate = await _restart(kubeconfig, "--recreate")
     _compare(options, in_place, recreate, cluster["about"])
