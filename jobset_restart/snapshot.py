@@ -27,7 +27,6 @@ from jobset_restart.places import Place, at_once, finished_with, places
 from jobset_restart.places import ended as over
 from jobset_restart.slots import Slot
 
-JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
 OPERATION = "jobset-restart.io/operation"
 

@@ -14,7 +14,8 @@ from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Request, make
 from jobset_restart.report import JobSetReport, JobSetReportList, Report
 from jobset_restart.report.jobset import jobset_report, line_report, refine, unreadable
-from jobset_restart.snapshot import JOBSET_NAME, Snapshot, take
+from jobset_restart.snapshot import Snapshot, take
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:

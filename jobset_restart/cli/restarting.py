@@ -131,7 +131,7 @@ async def _plan(cluster: Cluster, namespace: str, wish: Wish, request: Request) 
 async def _with_selector(cluster: Cluster, snapshot: Snapshot, request: Request, selector: str) -> Request:
     """The request for the Pods that carry these labels, by name: the API server knows what a selector means."""
     from jobset_restart.objects import Named
-    from jobset_restart.snapshot import JOBSET_NAME
+    from jobset_restart.workloads.kinds import JOBSET_NAME
     from jobset_restart.writes import CORE
 
     path = f"{CORE}/namespaces/{snapshot.namespace}/pods"

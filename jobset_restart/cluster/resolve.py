@@ -12,7 +12,8 @@ from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.owners import of_unknown_jobs
-from jobset_restart.snapshot import JOBSET_NAME, SlotState, Snapshot, condition, take
+from jobset_restart.snapshot import SlotState, Snapshot, condition, take
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
 
 if TYPE_CHECKING:

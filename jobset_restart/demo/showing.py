@@ -21,9 +21,9 @@ from jobset_restart.demo.comparison import Restart
 from jobset_restart.errors import Interrupted, JsrError
 from jobset_restart.objects import Named
 from jobset_restart.report import ResultReport
-from jobset_restart.snapshot import JOBSET_NAME
 from jobset_restart.view import columns
 from jobset_restart.view.text import counted
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import CORE
 
 JOBSET, NAMESPACE = "demo", "default"

@@ -12,8 +12,9 @@ from jobset_restart.errors import JsrError
 from jobset_restart.events import Disconnected, Event, Noticed, Reconnected
 from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Job, JobSet, Node, Pod
-from jobset_restart.snapshot import JOBSET_NAME, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:

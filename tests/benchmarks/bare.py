@@ -14,8 +14,8 @@ import msgspec
 from jobset_restart.cluster.access import Access
 from jobset_restart.events import Triggered, decode
 from jobset_restart.objects import ObjectList, Pod
-from jobset_restart.snapshot import JOBSET_NAME
 from jobset_restart.triggers.image import fresh, running_digest
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import CORE, STRATEGIC_MERGE_PATCH, pod_path
 
 IN_FLIGHT = 64

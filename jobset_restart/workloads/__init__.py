@@ -1,0 +1,1 @@
+"""What is restarted: one module for each kind of workload. Pure."""
