@@ -16,7 +16,7 @@ from jobset_restart.slots import Slot
 from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
 
 DOWN_SECONDS = 35.0
-NOWHERE = Slot("", 0, 0)
+NOWHERE = Slot("")
 
 
 class Machines:

@@ -23,13 +23,10 @@ from jobset_restart.places import (
     indexed,
     wanted,
 )
-from jobset_restart.slots import Indexes, Slot
-from jobset_restart.snapshot import Snapshot, job_index
+from jobset_restart.slots import Indexes, Slot, Unit
+from jobset_restart.snapshot import Snapshot, unit_of
 
 ANOTHER = "waiting for a new Pod"
-
-Place = tuple[str, int]
-"""Where a Job stands: ReplicatedJob and job index."""
 
 
 class Members:
@@ -40,27 +37,23 @@ class Members:
         self._jobs: dict[str, Job] = {}
         self._complete: dict[str, Indexes] = {}
         self._lost: dict[str, Indexes] = {}
-        self._at: dict[Place, str] = {}
-        self._seats: dict[Place, Seats] = defaultdict(Seats)
+        self._at: dict[Unit, str] = {}
+        self._seats: dict[Unit, Seats] = defaultdict(Seats)
         self._active: dict[str, set[str]] = defaultdict(set)
         self._held: dict[str, dict[str, Pod]] = defaultdict(dict)
-        self._said: dict[Place, object] = {}
-        self._failed: dict[Place, float] = {}
+        self._said: dict[Unit, object] = {}
+        self._failed: dict[Unit, float] = {}
         """When the Job there was first seen to have failed."""
         self._refusals: dict[str, str] = {}
         for job in snapshot.jobs:
             self.see_job(job)
         for state in snapshot.slots.values():
-            place, seat = self.place(state.slot), state.slot.completion_index
+            place, seat = state.slot.unit, state.slot.indexes[-1]
             for pod in filter(None, (state.pod, *state.leftovers)):
                 owner = self._jobs.get(job_uid(pod))
                 if owner is not None and not indexed(owner) and not ended(pod):
                     self._seats[place].sit(pod.metadata.uid, seat)
                 self.see(pod)
-
-    @staticmethod
-    def place(slot: Slot) -> Place:
-        return slot.replicated_job, slot.job_index
 
     # ------------------------------------------------------------ Jobs
 
@@ -70,7 +63,7 @@ class Members:
         if not is_child(job, self.jobset):
             self._held.pop(uid, None)
             return []
-        place = job.metadata.labels.replicated_job_name, job_index(job)
+        place = unit_of(job)
         self._jobs[uid] = job
         self._complete[uid], self._lost[uid] = completed_indexes(job), failed_indexes(job)
         if not deleted:
@@ -84,7 +77,7 @@ class Members:
         present = {job.metadata.uid for job in jobs}
         return [self._jobs[uid] for uid in self._at.values() if uid not in present]
 
-    def job_at(self, place: Place) -> Job | None:
+    def job_at(self, place: Unit) -> Job | None:
         uid = self._at.get(place)
         return self._jobs[uid] if uid else None
 
@@ -100,9 +93,9 @@ class Members:
             return None
         counts = active(pod) and not deleted
         (self._active[owner].add if counts else self._active[owner].discard)(uid)
-        place = job.metadata.labels.replicated_job_name, job_index(job)
+        place = unit_of(job)
         index = index_of(pod) if indexed(job) else self._seat(self._seats[place], pod, deleted)
-        return None if index is None else Slot(*place, index)
+        return None if index is None else Slot(place[0], (*place[1], index))
 
     def _hold(self, pod: Pod, owner: str, deleted: bool) -> None:
         if deleted:
@@ -131,7 +124,7 @@ class Members:
 
     # ------------------------------------------------------------ what is still to come
 
-    def has_all(self, place: Place) -> bool:
+    def has_all(self, place: Unit) -> bool:
         """Whether the Job there has as many active Pods as it wants."""
         job = self.job_at(place)
         if job is None or job.metadata.deletion_timestamp or job.spec.suspend or finished_with(job, "Failed"):
@@ -143,24 +136,24 @@ class Members:
 
     def completed(self, slot: Slot) -> bool:
         """Whether the slot's index, or its whole Job, is complete."""
-        job = self.job_at(self.place(slot))
+        job = self.job_at(slot.unit)
         if job is None:
             return False
         if finished_with(job, "Complete"):
             return True
-        return indexed(job) and slot.completion_index in self._complete[job.metadata.uid]
+        return indexed(job) and slot.indexes[-1] in self._complete[job.metadata.uid]
 
     def nothing_to_come(self, slot: Slot) -> str:
         """Why no Pod is to come in this slot, which has none now; "" where one is."""
-        place = self.place(slot)
+        place = slot.unit
         job = self.job_at(place)
         if job is None or not self.has_all(place):
             return ""
-        if indexed(job) and slot.completion_index >= (job.spec.completions or 0):
+        if indexed(job) and slot.indexes[-1] >= (job.spec.completions or 0):
             return f"Job {job.metadata.name} was scaled down"
         return f"Job {job.metadata.name} has all the Pods it wants without it"
 
-    def refused(self, event: Event) -> list[Place]:
+    def refused(self, event: Event) -> list[Unit]:
         """A controller could not create a Pod, or a Job. Returns where that is, nothing where it is not of this
         JobSet."""
         uid, why = event.involved_object.uid, f"{event.reason}: {reason(event)}"
@@ -171,23 +164,23 @@ class Members:
 
     def awaited(self, slot: Slot) -> str:
         """What the slot, which has no Pod, waits for: in the words of who could not create it, if it was tried."""
-        place = self.place(slot)
+        place = slot.unit
         job = self.job_at(place)
         if job is None:
             refused = self._refusals.get(self.jobset.metadata.uid)
-            return refused or held_back(self.jobset, slot.replicated_job) or "waiting for its Job"
+            return refused or held_back(self.jobset, slot.group) or "waiting for its Job"
         if job.spec.suspend:
-            return held_back(self.jobset, slot.replicated_job) or "its Job is suspended"
+            return held_back(self.jobset, slot.group) or "its Job is suspended"
         return self._refusals.get(job.metadata.uid) or ANOTHER
 
     def lost(self, slot: Slot) -> str:
         """Why the slot's index has failed for good, "" where it has not."""
-        job = self.job_at(self.place(slot))
-        if job is None or not indexed(job) or slot.completion_index not in self._lost[job.metadata.uid]:
+        job = self.job_at(slot.unit)
+        if job is None or not indexed(job) or slot.indexes[-1] not in self._lost[job.metadata.uid]:
             return ""
-        return f"index {slot.completion_index} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
+        return f"index {slot.indexes[-1]} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
 
-    def news(self, place: Place, now: float) -> bool:
+    def news(self, place: Unit, now: float) -> bool:
         """Whether the Job there says something about its slots that it did not say when last asked; counts of active
         and Ready Pods, which change with every Pod, are none."""
         job = self.job_at(place)
@@ -205,11 +198,11 @@ class Members:
         before, self._said[place] = self._said.get(place), said
         return said != before
 
-    def failed_since(self, time: float) -> list[Place]:
+    def failed_since(self, time: float) -> list[Unit]:
         """The places whose Jobs failed at this time, in seconds since the epoch, or before, and are still there."""
         return [place for place, since in self._failed.items() if since <= time]
 
-    def failure(self, place: Place) -> str:
+    def failure(self, place: Unit) -> str:
         """Why the whole Job there has failed, "" where it has not, or its Pods are still being taken away
         (FailureTarget)."""
         job = self.job_at(place)

@@ -40,8 +40,8 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [
             state
             for state in states
-            if (not names or state.slot.replicated_job in names)
-            and (not indexes or state.slot.job_index in indexes)
+            if (not names or state.slot.group in names)
+            and (not indexes or indexes.intersection(state.slot.indexes[:1]))
             and (self.pods is None or (state.pod is not None and state.pod.metadata.name in self.pods))
             and (not nodes or state.node_name in nodes)
         ]
@@ -49,7 +49,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def absent(self, snapshot: Snapshot) -> list[str]:
         """The Jobs, Pods and Nodes named here of which this JobSet has none."""
         states = snapshot.slots.values()
-        indexes = {s.slot.job_index for s in states} | {job_index(job) for job in snapshot.jobs}
+        indexes = {index for s in states for index in s.slot.indexes[:1]} | {job_index(job) for job in snapshot.jobs}
         pods = {s.pod.metadata.name for s in states if s.pod}
         nodes = {s.node_name for s in states}
         return [

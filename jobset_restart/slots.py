@@ -12,25 +12,40 @@ from jobset_restart.objects import number
 
 
 class Slot(Struct, frozen=True, order=True):
-    """The place a Pod fills. Prints as "workers/0/3": ReplicatedJob, job index, completion index."""
+    """The place a Pod fills: a group and indexes in it. Prints as "workers/0/3", which in a JobSet are ReplicatedJob,
+    job index and completion index."""
 
-    replicated_job: str
-    job_index: int
-    completion_index: int
+    group: str
+    indexes: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.replicated_job}/{self.job_index}/{self.completion_index}"
+        return "/".join((self.group, *map(str, self.indexes)))
+
+    @property
+    def unit(self) -> Unit:
+        """What the Pods of the slot and of those beside it belong to: in a JobSet the Job."""
+        return self.group, self.indexes[:-1]
+
+
+Unit = tuple[str, tuple[int, ...]]
+"""A group and all indexes but the last: where a Job of a JobSet stands."""
 
 
 def folded(slots: Iterable[Slot]) -> tuple[str, ...]:
-    """The slots in few words: "workers/0-1/0-4999,5002", job indexes and completion indexes in ranges."""
-    indexes: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for slot in sorted(slots):
-        indexes[slot.replicated_job, slot.job_index].append(slot.completion_index)
-    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for (replicated_job, job_index), completions in indexes.items():
-        alike[replicated_job, _ranges(completions)].append(job_index)
-    return tuple(f"{name}/{_ranges(jobs)}/{completions}" for (name, completions), jobs in alike.items())
+    """The slots in few words: "workers/0-1/0-4999,5002", indexes in ranges."""
+    in_order = sorted(slots)
+    written = [slot.group for slot in in_order if not slot.indexes]
+    last: dict[Unit, list[int]] = defaultdict(list)
+    for slot in in_order:
+        if slot.indexes:
+            last[slot.unit].append(slot.indexes[-1])
+    units: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for (group, before), indexes in last.items():
+        if before:
+            units[(group, *map(str, before[:-1]), _ranges(indexes))].append(before[-1])
+        else:
+            written.append(f"{group}/{_ranges(indexes)}")
+    return (*written, *("/".join((*row[:-1], _ranges(numbers), row[-1])) for row, numbers in units.items()))
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -47,14 +62,16 @@ class Folded:
     """Slots written by `folded`, to ask which are among them. Raises ValueError for what was not."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._rows: dict[str, list[tuple[Indexes, Indexes]]] = defaultdict(list)
+        self._rows: dict[str, list[tuple[Indexes, ...]]] = defaultdict(list)
         for text in texts:
-            name, jobs, completions = text.split("/")
-            self._rows[name].append((Indexes(_read(jobs)), Indexes(_read(completions))))
+            group, *indexes = text.split("/")
+            if not group:
+                raise ValueError(f"{text[:40]!r} does not name a slot")
+            self._rows[group].append(tuple(Indexes(_read(each)) for each in indexes))
 
     def __contains__(self, slot: Slot) -> bool:
-        rows = self._rows.get(slot.replicated_job, ())
-        return any(slot.job_index in jobs and slot.completion_index in completions for jobs, completions in rows)
+        rows = (row for row in self._rows.get(slot.group, ()) if len(row) == len(slot.indexes))
+        return any(all(index in among for index, among in zip(slot.indexes, row, strict=True)) for row in rows)
 
 
 def _read(text: str) -> list[range]:

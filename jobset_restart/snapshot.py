@@ -25,7 +25,7 @@ from jobset_restart.objects import (
 from jobset_restart.owners import by_job, is_child
 from jobset_restart.places import Place, at_once, finished_with, places
 from jobset_restart.places import ended as over
-from jobset_restart.slots import Slot
+from jobset_restart.slots import Slot, Unit
 
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
 OPERATION = "jobset-restart.io/operation"
@@ -181,7 +181,8 @@ def _refuse_too_many(jobset: JobSet, jobs: list[Job]) -> None:
 
 
 def _state(job: Job, place: Place) -> SlotState:
-    slot = Slot(job.metadata.labels.replicated_job_name, job_index(job), place.index)
+    group, indexes = unit_of(job)
+    slot = Slot(group, (*indexes, place.index))
     first = place.pods[0] if place.pods else None
     leftovers = [pod for pod in place.pods[1:] if not over(pod)]
     return SlotState(slot, job, first, leftovers=leftovers, completed=place.completed, surplus=place.surplus)
@@ -189,12 +190,12 @@ def _state(job: Job, place: Place) -> SlotState:
 
 def _without_job(jobset: JobSet, jobs: list[Job]) -> dict[Slot, SlotState]:
     """The slots of Jobs that are not there: what the template says will fill them."""
-    there = {(job.metadata.labels.replicated_job_name, job_index(job)) for job in jobs}
+    there = {unit_of(job) for job in jobs}
     slots = (
-        Slot(replicated_job.name, index, completion)
+        Slot(replicated_job.name, (index, completion))
         for replicated_job in jobset.spec.replicated_jobs
         for index in range(replicated_job.replicas)
-        if (replicated_job.name, index) not in there
+        if (replicated_job.name, (index,)) not in there
         for completion in range(at_once(replicated_job.template.spec))
     )
     return {slot: SlotState(slot) for slot in slots}
@@ -203,8 +204,8 @@ def _without_job(jobset: JobSet, jobs: list[Job]) -> dict[Slot, SlotState]:
 def _in_order(jobset: JobSet, slots: dict[Slot, SlotState]) -> dict[Slot, SlotState]:
     position = {replicated_job.name: n for n, replicated_job in enumerate(jobset.spec.replicated_jobs)}
 
-    def order(slot: Slot) -> tuple[int, int, int]:
-        return position.get(slot.replicated_job, len(position)), slot.job_index, slot.completion_index
+    def order(slot: Slot) -> tuple[int, tuple[int, ...]]:
+        return position.get(slot.group, len(position)), slot.indexes
 
     return {slot: slots[slot] for slot in sorted(slots, key=order)}
 
@@ -212,6 +213,11 @@ def _in_order(jobset: JobSet, slots: dict[Slot, SlotState]) -> dict[Slot, SlotSt
 def job_index(job: Job) -> int:
     """The Job's index in its ReplicatedJob (label jobset.sigs.k8s.io/job-index)."""
     return number(job.metadata.labels.job_index) or 0
+
+
+def unit_of(job: Job) -> Unit:
+    """Where the Job stands: its ReplicatedJob and its index there."""
+    return job.metadata.labels.replicated_job_name, (job_index(job),)
 
 
 def job_complete(job: Job | None) -> bool:

@@ -111,13 +111,13 @@ def _signals(case: Case, some: list[SlotState]) -> list[Action]:
     for state, _, container in case.targets():
         by = case.means_for(state, container)
         if by is not None:
-            chosen[state.slot.replicated_job, container.name] = by
+            chosen[state.slot.group, container.name] = by
     return [*signal(some, case.containers, chosen)]
 
 
 def in_steps(case: Case) -> list[Step]:
     """The ReplicatedJobs of the case in the order that the restart keeps."""
-    return steps(case.snapshot.jobset, {s.slot.replicated_job for s in (*case.scope, *_also(case))})
+    return steps(case.snapshot.jobset, {s.slot.group for s in (*case.scope, *_also(case))})
 
 
 def _also(case: Case) -> list[SlotState]:
@@ -134,7 +134,7 @@ def _in_steps(
     waits = bool(first) or careful or is_ordered(case.snapshot.jobset)
     found = []
     for number, step in enumerate(wanted, 1):
-        mine = [s for s in (*case.scope, *_also(case)) if s.slot.replicated_job in step.replicated_jobs]
+        mine = [s for s in (*case.scope, *_also(case)) if s.slot.group in step.replicated_jobs]
         ahead = [[s for s in mine if s.slot in first]] if case.canary else [[s] for s in mine if s.slot in first]
         rest = [s for s in mine if s.slot not in first]
         told = f"step {number} of {len(wanted)}: {step}" if order else ""

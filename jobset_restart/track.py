@@ -21,14 +21,14 @@ from jobset_restart.events import (
     Triggered,
 )
 from jobset_restart.machines import Machines
-from jobset_restart.members import Members, Place
+from jobset_restart.members import Members
 from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.seen import SlotTrack, State
-from jobset_restart.slots import Slot
-from jobset_restart.snapshot import attempt, condition, identity, job_index, statuses
+from jobset_restart.slots import Slot, Unit
+from jobset_restart.snapshot import attempt, condition, identity, statuses, unit_of
 from jobset_restart.triggers import IN_PLACE, keep_unready, mark_of
 from jobset_restart.verdict import Verdict, verdict_of
 
@@ -60,9 +60,9 @@ class Tracker:
         self.members = Members(plan.snapshot)
         self._past = {pod.metadata.uid for pods in plan.snapshot.ended.values() for pod in pods}
         """The UIDs of Pods that were over before."""
-        self._places: dict[Place, list[SlotTrack]] = defaultdict(list)
-        self._vacant: dict[Place, dict[Slot, SlotTrack]] = defaultdict(dict)
-        self._doomed: set[Place] = set()
+        self._places: dict[Unit, list[SlotTrack]] = defaultdict(list)
+        self._vacant: dict[Unit, dict[Slot, SlotTrack]] = defaultdict(dict)
+        self._doomed: set[Unit] = set()
         """The Jobs that failed, and whose JobSet neither failed with them nor made them anew."""
         self._open = set(self.slots)
         self.halted = ""
@@ -86,7 +86,7 @@ class Tracker:
             for pod in track.pods.values():
                 self.machines.saw(pod)
             track.old = track.pods.keys() - planned.new
-            self._places[Members.place(track.slot)].append(track)
+            self._places[track.slot.unit].append(track)
 
     def _track(self, plan: SlotPlan) -> SlotTrack:
         return SlotTrack(
@@ -192,7 +192,7 @@ class Tracker:
                 self._freeze(track, pod, live)
             if self.native and (attempt(pod) or 0) >= self.target_attempt:
                 self._held.pop(slot, None)
-        events = self._judge(track, now) + self._judge_vacant(Members.place(slot), now)
+        events = self._judge(track, now) + self._judge_vacant(slot.unit, now)
         return events + self._barrier(now) if self.native else events
 
     def _freeze(self, track: SlotTrack, pod: Pod, live: bool) -> None:
@@ -221,7 +221,7 @@ class Tracker:
         """A Job was added or changed, or is gone: Pods that were held until it was known are seen now, and slots that
         are empty may have nothing to wait for any more."""
         held = self.members.see_job(job, deleted=deleted)
-        place = job.metadata.labels.replicated_job_name, job_index(job)
+        place = unit_of(job)
         current = self.members.job_at(place)
         events = [event for pod in held for event in self.observe(pod, now, live=False)]
         if current is None:
@@ -310,7 +310,7 @@ class Tracker:
     # ------------------------------------------------------------ judging
 
     def _judge(self, track: SlotTrack, now: float) -> list[Event]:
-        place = Members.place(track.slot)
+        place = track.slot.unit
         track.over = ""
         found = seen.in_place(track, self.plan.request.containers) if track.in_place else None
         state, reason = found or seen.recreated(track, self.members)
@@ -337,7 +337,7 @@ class Tracker:
             self._vacant[place].pop(track.slot, None)
         return self._move(track, state, reason, now)
 
-    def _judge_vacant(self, place: Place, now: float, *, always: bool = False) -> list[Event]:
+    def _judge_vacant(self, place: Unit, now: float, *, always: bool = False) -> list[Event]:
         """Judges the empty slots of a Job anew, where its other Pods or the Job itself may have settled them."""
         vacant = self._vacant.get(place)
         if not vacant or not (always or self.members.has_all(place)):

@@ -121,5 +121,5 @@ def _complete(replicated_jobs: tuple[str, ...], tracker: Tracker) -> bool:
     return not replicated_jobs or all(
         any(pod.status.phase == "Succeeded" for pod in track.pods.values())
         for track in tracker.slots.values()
-        if track.slot.replicated_job in replicated_jobs
+        if track.slot.group in replicated_jobs
     )

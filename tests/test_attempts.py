@@ -308,7 +308,7 @@ def test_one_job_of_several_sends_the_others_round() -> None:
 def test_slots_without_a_pod_and_completed_ones_have_no_round_to_go() -> None:
     snapshot = build.native(attempts=("2", "2", "2"), done=(2,))
     for slot, state in snapshot.slots.items():
-        if slot.completion_index == 0:
+        if slot.indexes[-1] == 0:
             state.pod = None
     found = plan(snapshot, via="pods", selection=ONE)
     assert "JSR211" not in ids_of(found)

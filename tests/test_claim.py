@@ -151,7 +151,7 @@ def test_a_client_whose_clock_is_ahead_holds_while_the_api_server_sees_it_write(
         {"slots": -1},
         {"started": "yesterday"},
         {"deadline": "-1"},
-        *({"scope": [scope]} for scope in ("workers", "workers/0", "workers/a/0", "workers/0/1--2", "a/b/c/d", "")),
+        *({"scope": [scope]} for scope in ("workers/a/0", "workers/0/1--2", "a/b/c/d", "/0", "")),
         {"lost": ["workers/0/" + "9" * 5000]},
     ],
 )
@@ -218,7 +218,8 @@ def test_an_annotation_somebody_else_wrote_is_no_claim(text: str) -> None:
     assert found is None or isinstance(found, Record)
 
 
-SLOTS = st.builds(Slot, st.sampled_from(("driver", "workers")), st.integers(0, 6), st.integers(0, 12))
+SLOTS = st.builds(Slot, st.sampled_from(("driver", "workers")), st.lists(st.integers(0, 12), max_size=3).map(tuple))
+"""Slots of every kind of workload: a Pod by its name alone, an index, a Job and its index."""
 
 
 @given(st.sets(SLOTS), SLOTS)
@@ -229,7 +230,7 @@ def test_slots_in_ranges_are_the_slots(slots: set[Slot], other: Slot) -> None:
 
 
 def test_many_slots_take_few_words() -> None:
-    whole = [Slot("workers", job, index) for job in range(1_000) for index in range(8)]
+    whole = [Slot("workers", (job, index)) for job in range(1_000) for index in range(8)]
     assert folded(whole) == ("workers/0-999/0-7",)
     assert folded(whole[1:]) == ("workers/0/1-7", "workers/1-999/0-7")
 

@@ -91,14 +91,14 @@ def test_a_slot_on_a_dead_machine_says_so_until_it_is_back() -> None:
     pods = [pod(0, on="node-0"), pod(1)]
     snapshot = build.snapshot(pods=pods, nodes=[build.node(), build.node("node-1")])
     tracker = Tracker(make(snapshot, Request(via="image"), "op1"), NOW)
-    slot = Slot("workers", 0, 1)
+    slot = Slot("workers", (0, 1))
     tracker.sent(slot, NOW)
     tracker.machines.observe(node(ready=False))
     tracker.observe(pod(1, ready=False), NOW + 1)
     said: list[Event] = tracker.tick(NOW + DOWN_SECONDS)
     assert [type(event) for event in said] == [Noticed, Triggered]
     assert tracker.slots[slot].reason == "node node-1 is down: NodeStatusUnknown"
-    assert tracker.slots[Slot("workers", 0, 0)].reason == ""
+    assert tracker.slots[Slot("workers", (0, 0))].reason == ""
     tracker.observe(pod(1, ready=False), NOW + 40)
     assert tracker.slots[slot].reason == "node node-1 is down: NodeStatusUnknown"
     tracker.machines.observe(node(ready=True, since=NOW + 50))

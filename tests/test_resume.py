@@ -57,12 +57,12 @@ def test_image_sends_only_what_was_never_sent_and_ends() -> None:
     assert slots_written(plan) == ["workers/0/2"]
     tracker = Tracker(plan, STARTED + 60)
     tracker.begin(STARTED + 60)
-    assert tracker.outcome(Slot("workers", 0, 0), timed_out=False) == "restarted"
+    assert tracker.outcome(Slot("workers", (0, 0)), timed_out=False) == "restarted"
     tracker.observe(marked(1, 0), STARTED + 61)
-    assert tracker.outcome(Slot("workers", 0, 1), timed_out=False) == "triggered"
+    assert tracker.outcome(Slot("workers", (0, 1)), timed_out=False) == "triggered"
     tracker.observe(marked(1, 1), STARTED + 62)
-    assert tracker.outcome(Slot("workers", 0, 1), timed_out=False) == "restarted"
-    tracker.sent(Slot("workers", 0, 2), STARTED + 63)
+    assert tracker.outcome(Slot("workers", (0, 1)), timed_out=False) == "restarted"
+    tracker.sent(Slot("workers", (0, 2)), STARTED + 63)
     tracker.observe(marked(2, 1), STARTED + 64)
     tracker.observe(marked(2, 2), STARTED + 65)
     assert tracker.done
@@ -156,7 +156,7 @@ def test_a_part_is_carried_on_though_its_pod_has_another_name_by_now() -> None:
     assert not tracker.done
     tracker.observe(build.pod(1, name="train-workers-0-1-new", created=LATER), STARTED + 61)
     assert tracker.done
-    assert tracker.outcome(Slot("workers", 0, 1), timed_out=False) == "recreated"
+    assert tracker.outcome(Slot("workers", (0, 1)), timed_out=False) == "recreated"
 
 
 def test_what_replaced_a_pod_on_a_lost_machine_is_let_be() -> None:
@@ -313,7 +313,7 @@ def test_slots_that_allow_let_through_are_left_alone_as_in_a_plan() -> None:
     snapshot = build.snapshot(build.jobset(), [build.pod(0), build.pod(1, phase="Pending", ready=False)])
     plan = carry_on(snapshot, record("image"), allow=("JSR107",))
     assert slots_written(plan) == ["workers/0/0"]
-    assert [slot.state.slot for slot in plan.scope] == [Slot("workers", 0, 0)]
+    assert [slot.state.slot for slot in plan.scope] == [Slot("workers", (0, 0))]
 
 
 @pytest.mark.parametrize("fields", [{"attempt": 2**30}, {"started": "2036-01-01T00:00:00Z"}])

@@ -33,7 +33,7 @@ def recreate(**jobset: Any) -> Tracker:
 
 
 def slot(index: int) -> Slot:
-    return Slot("workers", 0, index)
+    return Slot("workers", (0, index))
 
 
 def kinds(events: list[Event]) -> list[str]:

@@ -268,7 +268,7 @@ def test_a_program_that_ends_as_it_starts_is_no_proof() -> None:
     """It is Ready for a moment."""
     run = walk(build.several({"workers": 3}), canary=1)
     run.see("workers/0/0", statuses=[build.status(restarts=1)])
-    assert run.tracker.slots[Slot("workers", 0, 0)].state == "ready"
+    assert run.tracker.slots[Slot("workers", (0, 0))].state == "ready"
     ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
     run.see("workers/0/0", ready=False, statuses=[build.status(restarts=1, state=ended)])
     assert run.last.kind == "wait"
@@ -286,7 +286,7 @@ def test_a_container_that_runs_such_a_reference_proves_it() -> None:
 def test_a_pull_is_tried_on_one_pod_of_each_image() -> None:
     snapshot = build.several({"driver": 1, "evaluator": 2, "workers": 2}, containers=ALWAYS)
     for slot, state in snapshot.slots.items():
-        if slot.replicated_job == "workers" and state.pod:
+        if slot.group == "workers" and state.pod:
             state.pod.spec.containers[0].image = "docker.io/library/app:2"
     run = walk(snapshot)
     assert run.sent == ["driver/0/0"]
@@ -310,7 +310,7 @@ def test_pods_restarted_one_by_one_before_still_have_one_image() -> None:
 def test_who_goes_first_is_healthy_and_of_the_first_step() -> None:
     snapshot = build.several({"broker": 2, "node": 2}, in_order=True, containers=ALWAYS)
     ill = build.pod(0, replicated_job="broker", ready=False, containers=ALWAYS)
-    snapshot.slots[Slot("broker", 0, 0)].pod = ill
+    snapshot.slots[Slot("broker", (0, 0))].pod = ill
     run = walk(snapshot)
     assert run.sent == ["broker/0/1"]
     assert run.told == ["step 1 of 2: broker, broker/0/1 first"]
@@ -379,7 +379,7 @@ def test_the_only_slot_there_is_is_its_own_canary() -> None:
 def test_mixed_runtimes_keep_what_is_known_of_each() -> None:
     snapshot = build.several({"workers": 3}, nodes=[UNKNOWN, build.node("node-1")])
     for slot, state in itertools.islice(snapshot.slots.items(), 1, 2):
-        state.pod = build.pod(slot.completion_index, node="node-1")
+        state.pod = build.pod(slot.indexes[-1], node="node-1")
         state.node = build.node("node-1")
     run = walk(snapshot)
     run.waits("workers/0/0", "InvalidImageName")
@@ -448,7 +448,7 @@ def test_whoever_carries_on_waits_for_what_has_to_be_complete() -> None:
 def test_whoever_carries_on_after_a_refusal_sends_nothing_before_it_is_mended() -> None:
     snapshot = build.several({"workers": 3}, nodes=[UNKNOWN])
     for state in snapshot.slots.values():
-        if state.pod is not None and state.slot.completion_index == 0:
+        if state.pod is not None and state.slot.indexes[-1] == 0:
             state.pod.spec.containers[0].image = f"docker.io/library/app:1-jsr-op1@{build.DIGEST}"
     run = carried_on(snapshot, "workers/0/0", state={"waiting": {"reason": "InvalidImageName"}})
     assert run.sent == []

@@ -72,7 +72,7 @@ class Case(Struct, kw_only=True):
         return _by_job((*self.scope, *self.lost))
 
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
-        found = (self.evidence.probes or {}).get((slot.slot.replicated_job, container.name))
+        found = (self.evidence.probes or {}).get((slot.slot.group, container.name))
         return means_of(found, self.signal) if found else None
 
     def exits(self) -> Iterable[tuple[SlotState, Pod, Container, int, ExitEffect]]:

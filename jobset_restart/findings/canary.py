@@ -19,7 +19,7 @@ def unproven(case: Case) -> dict[str, list[SlotState]]:
     forms = Forms(case.snapshot.slots.values()) if case.trigger == "image" else None
     for state, pod in case.pods():
         if case.trigger == "signal":
-            found.setdefault(f"the signal to {state.slot.replicated_job}", []).append(state)
+            found.setdefault(f"the signal to {state.slot.group}", []).append(state)
         if forms is None:
             continue
         images = {
@@ -44,9 +44,9 @@ def canaries(case: Case) -> list[SlotState]:
     if not means and not case.canary:
         return []
     place = {name: n for n, s in enumerate(steps(case.snapshot.jobset, _names(case))) for name in s.replicated_jobs}
-    ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.replicated_job], not _healthy(s)))
+    ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.group], not _healthy(s)))
     if case.canary is not None:
-        first = [state for state in ranked if state.slot.replicated_job in _first(ranked, place)]
+        first = [state for state in ranked if state.slot.group in _first(ranked, place)]
         return first[: case.canary]
     chosen: list[SlotState] = []
     for states in means.values():
@@ -57,11 +57,11 @@ def canaries(case: Case) -> list[SlotState]:
 
 
 def _names(case: Case) -> set[str]:
-    return {state.slot.replicated_job for state in case.scope}
+    return {state.slot.group for state in case.scope}
 
 
 def _first(ranked: list[SlotState], place: dict[str, int]) -> set[str]:
-    lowest = min((place[s.slot.replicated_job] for s in ranked), default=0)
+    lowest = min((place[s.slot.group] for s in ranked), default=0)
     return {name for name, at in place.items() if at == lowest}
 
 

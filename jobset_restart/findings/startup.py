@@ -27,7 +27,7 @@ def startup_order(case: Case) -> Hit | None:
     and counts towards maxRestarts."""
     if not is_ordered(case.snapshot.jobset):
         return None
-    wanted = steps(case.snapshot.jobset, {s.slot.replicated_job for s in (*case.scope, *case.lost)})
+    wanted = steps(case.snapshot.jobset, {s.slot.group for s in (*case.scope, *case.lost)})
     if len(wanted) < 2:
         return None
     told, target = ", then ".join(map(str, wanted)), [f"JobSet {case.snapshot.name}"]

@@ -239,10 +239,10 @@ def jobs_refused(case: Case) -> Hit | None:
     """
     snapshot = case.snapshot
     refused = snapshot.refusals.get(snapshot.jobset.metadata.uid)
-    missing = {(s.slot.replicated_job, s.slot.job_index) for s in snapshot.slots.values() if s.job is None}
+    missing = {s.slot.unit for s in snapshot.slots.values() if s.job is None}
     if refused is None or not missing:
         return None
-    jobs = [f"Job {snapshot.name}-{name}-{index}" for name, index in sorted(missing)]
+    jobs = [f"Job {snapshot.name}-{name}-{index}" for name, (index,) in sorted(missing)]
     return Hit(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")
 
 

@@ -34,8 +34,8 @@ from jobset_restart.snapshot import (
     age,
     condition,
     is_native,
-    job_index,
     statuses,
+    unit_of,
 )
 
 
@@ -129,7 +129,7 @@ def _base(jobset: JobSet, now: float) -> JobSetReport:
 def _replicated_jobs(snapshot: Snapshot) -> list[ReplicatedJobReport]:
     slots: dict[str, list[SlotState]] = defaultdict(list)
     for state in snapshot.slots.values():
-        slots[state.slot.replicated_job].append(state)
+        slots[state.slot.group].append(state)
     jobs: dict[str, list[Job]] = defaultdict(list)
     for job in snapshot.jobs:
         jobs[job.metadata.labels.replicated_job_name].append(job)
@@ -201,12 +201,12 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
 def _missing_jobs(snapshot: Snapshot) -> list[str]:
     """A JobSet whose Jobs the API server refuses has no condition that says so: its Event alone does."""
     jobset = snapshot.jobset
-    there = {(job.metadata.labels.replicated_job_name, job_index(job)) for job in snapshot.jobs}
+    there = {unit_of(job) for job in snapshot.jobs}
     missing = [
         (replicated_job.name, index)
         for replicated_job in jobset.spec.replicated_jobs
         for index in range(replicated_job.replicas)
-        if (replicated_job.name, index) not in there
+        if (replicated_job.name, (index,)) not in there
     ]
     over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
     if not missing or over or jobset.spec.suspend:

@@ -30,7 +30,7 @@ def _missing(snapshot: Snapshot, state: SlotState) -> NotReadyReport:
         row.reason, row.message = refused.reason, reason_of(refused)
         row.age = max(0.0, snapshot.time - last_seen(refused)) if last_seen(refused) else None
     elif state.job is None:
-        row.message = held_back(snapshot.jobset, state.slot.replicated_job)
+        row.message = held_back(snapshot.jobset, state.slot.group)
     return row
 
 

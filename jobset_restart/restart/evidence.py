@@ -66,7 +66,7 @@ async def _probe_all(cluster: Cluster, plan: Plan) -> dict[tuple[str, str], Prob
     for planned in sorted(asked, key=lambda planned: not planned.state.ready):
         pod = planned.state.pod
         for container in containers_in_scope(pod, plan.request.containers) if pod else ():
-            few = samples.setdefault((planned.state.slot.replicated_job, container.name), [])
+            few = samples.setdefault((planned.state.slot.group, container.name), [])
             if pod and len(few) < PROBES:
                 few.append(probe(pod, container.name))
     found = await asyncio.gather(*(_probe(cluster, few) for few in samples.values()))

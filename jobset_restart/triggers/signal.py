@@ -160,7 +160,7 @@ def signal(states: Iterable[SlotState], names: Sequence[str], chosen: Mapping[tu
         pod = state.pod
         assert pod is not None
         for container in containers_in_scope(pod, names):
-            by = chosen.get((state.slot.replicated_job, container.name))
+            by = chosen.get((state.slot.group, container.name))
             path = pod_path(pod.metadata.namespace, pod.metadata.name)
             if by is not None:
                 slot, what = str(state.slot), command(by)
