@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from jobset_restart.events import Budget
 from jobset_restart.findings import Case, Evidence, Finding, look
@@ -17,9 +17,10 @@ from jobset_restart.findings.budgets import budgets
 from jobset_restart.findings.crashing import min_ready_seconds
 from jobset_restart.findings.nodes import dead
 from jobset_restart.findings.state import running
+from jobset_restart.names import Absent, absent
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_index
 from jobset_restart.stages import Stage, in_steps, number_of_actions, predicted, predicted_most, stages
-from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, next_attempt
+from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, containers_in_scope, next_attempt
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
 
 Strategy = Literal["in-place", "recreate"]
@@ -46,16 +47,24 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (not nodes or state.node_name in nodes)
         ]
 
-    def absent(self, snapshot: Snapshot) -> list[str]:
-        """The Jobs, Pods and Nodes named here of which this JobSet has none."""
+    def only(self, snapshot: Snapshot, pods: frozenset[str]) -> Selection:
+        """This selection without the Pods of the snapshot that are not among `pods`."""
+        known = {state.pod.metadata.name for state in snapshot.slots.values() if state.pod}
+        named = known & pods
+        if self.pods is not None:
+            named = (named & self.pods) | (self.pods - known)
+        return structs.replace(self, pods=named)
+
+    def absent(self, snapshot: Snapshot) -> list[Absent]:
+        """The ReplicatedJobs, Jobs, Pods and Nodes named here of which this JobSet has none."""
         states = snapshot.slots.values()
+        groups = {r.name for r in snapshot.jobset.spec.replicated_jobs} | {s.slot.group for s in states}
         indexes = {index for s in states for index in s.slot.indexes[:1]} | {job_index(job) for job in snapshot.jobs}
-        pods = {s.pod.metadata.name for s in states if s.pod}
-        nodes = {s.node_name for s in states}
         return [
-            *(f"Job index {index}" for index in self.job_indexes if index not in indexes),
-            *(f"Pod {name}" for name in sorted(self.pods or ()) if name not in pods),
-            *(f"Node {name}" for name in self.nodes if name not in nodes),
+            *absent("ReplicatedJob", self.replicated_jobs, groups),
+            *absent("Job index", self.job_indexes, indexes),
+            *absent("Pod", sorted(self.pods or ()), {s.pod.metadata.name for s in states if s.pod}),
+            *absent("Node", self.nodes, {s.node_name for s in states} - {""}),
         ]
 
 
@@ -81,6 +90,13 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.strategy == "in-place":
             return (*in_place, *RECREATE) if self.fallback else in_place
         return RECREATE if self.strategy == "recreate" else (*in_place, *RECREATE)
+
+    def absent(self, snapshot: Snapshot) -> list[Absent]:
+        """What is named here and this JobSet does not have."""
+        templates = [r.template.spec.template.spec for r in snapshot.jobset.spec.replicated_jobs]
+        specs = [*templates, *(s.pod.spec for s in snapshot.slots.values() if s.pod)] if self.containers else []
+        containers = {c.name for spec in specs for c in (*spec.containers, *spec.init_containers)}
+        return [*self.selection.absent(snapshot), *absent("container", self.containers, containers)]
 
 
 class SlotPlan(Struct, kw_only=True):
@@ -179,9 +195,10 @@ def make(
 
 
 def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: Evidence) -> Case:
-    """The slots this trigger would have to restart. Completed slots are never in scope."""
+    """The slots this trigger would have to restart. Completed slots are never in scope, nor are Pods that have none of
+    the containers asked for."""
     expected = [s for s in snapshot.slots.values() if s.expected]
-    selected = request.selection.of(expected)
+    selected = [s for s in request.selection.of(expected) if has_any(s, request.containers)]
     down = frozenset(request.node_down)
     return Case(
         snapshot=snapshot,
@@ -194,8 +211,13 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
         signal=request.signal,
         canary=request.canary,
         evidence=evidence,
-        absent=request.selection.absent(snapshot),
+        absent=request.absent(snapshot),
     )
+
+
+def has_any(state: SlotState, containers: tuple[str, ...]) -> bool:
+    """Whether the slot's Pod, if it has one, has any of these containers. None named: all are meant."""
+    return not containers or state.pod is None or bool(containers_in_scope(state.pod, containers))
 
 
 def _chosen(
@@ -268,20 +290,21 @@ def _divide(case: Case) -> tuple[list[SlotState], list[tuple[SlotState, str]]]:
     """The slots to trigger, and those left alone with the reason: complete, unselected, or let be by --allow."""
     scope = []
     chosen = {s.slot for s in (*case.scope, *case.lost)}
-    left = [
-        (
-            state,
-            "complete" if state.completed else "not wanted by its Job any more" if state.surplus else "not selected",
-        )
-        for state in case.snapshot.slots.values()
-        if state.slot not in chosen
-    ]
+    left = [(state, _unselected(case, state)) for state in case.snapshot.slots.values() if state.slot not in chosen]
     for state in case.scope:
         if reason := left_alone(case.trigger, state):
             left.append((state, reason))
         else:
             scope.append(state)
     return scope, left
+
+
+def _unselected(case: Case, state: SlotState) -> str:
+    if state.completed:
+        return "complete"
+    if state.surplus:
+        return "not wanted by its Job any more"
+    return "not selected" if has_any(state, case.containers) else f"no container {' or '.join(case.containers)}"
 
 
 def left_alone(trigger: Trigger, state: SlotState) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from jobset_restart.claim import Record, unusable
+from jobset_restart.claim import Record, lock, unusable
+from jobset_restart.commands import jsr
+from jobset_restart.errors import UsageError
 from jobset_restart.findings import Case, Evidence, Finding, look
 from jobset_restart.findings.crashing import min_ready_seconds
 from jobset_restart.findings.nodes import dead
@@ -21,6 +23,24 @@ from jobset_restart.snapshot import Identity, SlotState, Snapshot, attempt, stat
 from jobset_restart.stages import Stage, predicted, predicted_most, stages
 from jobset_restart.triggers import IN_PLACE, TRIGGERS, Trigger, mark_of, next_attempt
 from jobset_restart.writes import Write
+
+
+def unfinished(snapshot: Snapshot, wanted: str) -> Record:
+    """The record of the operation `wanted`, to carry it on. Raises UsageError where the JobSet has none, or it is over
+    or cannot be read."""
+    found = lock(snapshot.jobset)
+    if found is None or found.id != wanted:
+        known = f"the last one recorded is {found.id}" if found else "none is recorded"
+        look = jsr("status", snapshot.name, snapshot.namespace, snapshot.context)
+        raise UsageError(f"JobSet {snapshot.name} has no operation {wanted}: {known}", f"see `{look}`")
+    record = found.record
+    if record is None:
+        raise UsageError(f"the record of operation {wanted} cannot be read: {found.flaw}", "start a new one")
+    if record.state == "finished":
+        raise UsageError(
+            f"operation {wanted} is over (exit code {record.exit_code}: {record.reason})", "start a new one"
+        )
+    return record
 
 
 def carry_on(

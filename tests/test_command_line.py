@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.cli import run
-from jobset_restart.cli.wish import MOST_SECONDS, jobset_name, timeout_seconds
+from jobset_restart.cli.options import MOST_SECONDS, jobset_name, timeout_seconds
 from jobset_restart.errors import UsageError
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from jobset_restart.findings import Evidence, kinds
 from jobset_restart.objects import Condition, JobSet, Pod
@@ -126,6 +127,7 @@ def test_a_part_of_the_jobset_goes_pod_by_pod() -> None:
         (Selection(pods=frozenset({"train-workers-0-1", "train-workers-0-7"})), ["Pod train-workers-0-7"]),
         (Selection(nodes=("node-0", "node-9")), ["Node node-9"]),
         (Selection(job_indexes=(0, 4)), ["Job index 4"]),
+        (Selection(replicated_jobs=("workers", "wokers")), ["ReplicatedJob wokers"]),
     ],
 )
 def test_a_part_that_is_not_there_is_not_passed_over(selection: Selection, absent: list[str]) -> None:
@@ -134,6 +136,40 @@ def test_a_part_that_is_not_there_is_not_passed_over(selection: Selection, absen
     allowed = plan(build.snapshot(), selection=selection, allow=("JSR106",))
     assert allowed.trigger == "image"
     assert {s.state.slot.indexes[-1] for s in allowed.scope} <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "todo"),
+    [
+        (Request(containers=("wroker",)), "did you mean worker?"),
+        (Request(containers=("x",)), "there is worker"),
+        (Request(selection=Selection(replicated_jobs=("wokers",))), "did you mean workers?"),
+        (Request(selection=Selection(pods=frozenset({"train-workers-0-l"}))), "train-workers-0-1"),
+        (Request(selection=Selection(nodes=("nod-0",))), "did you mean node-0?"),
+        (Request(selection=Selection(job_indexes=(4,))), "there is 0"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_what_was_meant(asked: Request, todo: str) -> None:
+    for allow in ((), ("JSR106",)):
+        refused = make(build.snapshot(), structs.replace(asked, allow=allow), "op")
+        assert refused.refused  # nothing of what was named is there, so nothing is left to restart
+        (finding,) = [finding for finding in refused.findings if finding.id == "JSR106"]
+        assert todo in finding.todo
+
+
+def test_where_some_containers_named_are_there_they_can_be_restarted_alone() -> None:
+    named = Request(containers=("worker", "wroker"))
+    assert [finding.id for finding in make(build.snapshot(), named, "op").blockers()] == ["JSR106"]
+    allowed = make(build.snapshot(), structs.replace(named, allow=("JSR106",)), "op")
+    assert (allowed.trigger, len(allowed.actions)) == ("image", 2)
+
+
+def test_pods_without_the_container_are_left_alone() -> None:
+    other = build.pod(1, containers=[build.container("driver")], statuses=[build.status("driver")])
+    found = plan(build.snapshot(pods=[build.pod(0), other]), containers=("worker",))
+    assert [str(slot.state.slot) for slot in found.scope] == ["workers/0/0"]
+    assert [slot.reason for slot in found.slots if not slot.trigger] == ["no container worker"]
+    assert len(found.actions) == 1
 
 
 def test_a_refusal_tells_of_the_trigger_that_can_be_let_through() -> None:

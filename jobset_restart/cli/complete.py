@@ -52,7 +52,8 @@ def _asked(ctx: typer.Context, incomplete: str, ask: Any) -> list[str]:
 
         given = _given(ctx)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            async with await connect(given.get("kubeconfig"), given.get("context"), given.get("as_")) as cluster:
+            where = (given.get(option) for option in ("kubeconfig", "context", "impersonate"))
+            async with await connect(*where) as cluster:
                 names: list[str] = await ask(cluster, given.get("namespace") or cluster.namespace)
                 return sorted(name for name in names if name.startswith(incomplete))
 

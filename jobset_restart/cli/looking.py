@@ -7,9 +7,9 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
 
+from jobset_restart.cli.options import Where, check_names
 from jobset_restart.cli.restarting import opened
 from jobset_restart.cli.showing import stdout_console
-from jobset_restart.cli.wish import Where, check_names
 from jobset_restart.errors import UsageError
 from jobset_restart.report import JobSetReport, Report
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
+from jobset_restart.cli.options import Telling
 from jobset_restart.cli.sinks import View, to_stderr
-from jobset_restart.cli.wish import Wish
 from jobset_restart.progress import Progress
 from jobset_restart.report import PlanReport, ResultReport
 from jobset_restart.view.lines import LinesView
@@ -59,25 +59,25 @@ def print_document(report: PlanReport | ResultReport, form: str) -> bool:
     return True
 
 
-def show_plan_result(report: PlanReport, wish: Wish) -> bool:
+def show_plan_result(report: PlanReport, telling: Telling) -> bool:
     from jobset_restart.view import table
 
-    table.show_plan(stdout_console(), report, wide=wish.output == "wide" or wish.verbose)
+    table.show_plan(stdout_console(), report, wide=telling.output == "wide" or telling.verbose)
     return True
 
 
-def show_question(report: PlanReport, wish: Wish) -> None:
+def show_question(report: PlanReport, telling: Telling) -> None:
     from jobset_restart.view import table
 
-    table.show_plan(_console(sys.stderr), report, wide=wish.verbose, actions=wish.verbose)
+    table.show_plan(_console(sys.stderr), report, wide=telling.verbose, actions=telling.verbose)
 
 
-def show_findings(report: PlanReport, wish: Wish) -> None:
+def show_findings(report: PlanReport, telling: Telling) -> None:
     from jobset_restart.view import table
 
     console = _console(sys.stderr)
     table.show_unfinished(console, report)
-    table.show_findings(console, report.findings, verbose=wish.verbose)
+    table.show_findings(console, report.findings, verbose=telling.verbose)
 
 
 def show_summary(progress: Progress) -> None:
@@ -86,11 +86,11 @@ def show_summary(progress: Progress) -> None:
     summary.show_summary(_console(sys.stderr), progress)
 
 
-def show_result(result: ResultReport, wish: Wish) -> int:
-    if not print_document(result, wish.output):
+def show_result(result: ResultReport, telling: Telling) -> int:
+    if not print_document(result, telling.output):
         from jobset_restart.view import table
 
-        table.show_result(stdout_console(), result, wide=wish.output == "wide")
+        table.show_result(stdout_console(), result, wide=telling.output == "wide")
     if result.exit_code:
         from jobset_restart.harmless import plain
 

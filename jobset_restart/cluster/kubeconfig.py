@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import os
 import re
 from typing import Any
@@ -18,6 +17,7 @@ from msgspec import Struct
 
 from jobset_restart.cluster import files, limits
 from jobset_restart.errors import AccessError
+from jobset_restart.names import suggestion
 
 ENV_KUBECONFIG = "KUBECONFIG"
 DEFAULT_KUBECONFIG = "~/.kube/config"
@@ -191,8 +191,7 @@ def choose(config: Config, wanted: str | None) -> Chosen:
             f"{config.shown} names no current context", f"choose one with --context: {', '.join(known) or 'none'}"
         )
     if name not in config.contexts:
-        near = difflib.get_close_matches(name, known, n=3) or known[:8]
-        raise AccessError(f"there is no context {name!r} in {config.shown}", f"contexts: {', '.join(near) or 'none'}")
+        raise AccessError(f"there is no context {name!r} in {config.shown}", suggestion(name, known) or "it has none")
     context, where = config.contexts[name], f"context {name!r} of {config.shown}"
     if (context.cluster or "") not in config.clusters:
         raise AccessError(f"{where} cannot be used: there is no cluster {context.cluster or ''!r}")

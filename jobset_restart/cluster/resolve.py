@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobset_restart.cluster.lists import Unreadable, each_readable
 from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
+from jobset_restart.names import suggestion
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.owners import of_unknown_jobs
 from jobset_restart.snapshot import SlotState, Snapshot, condition, take
@@ -120,13 +120,8 @@ async def _explained(cluster: Cluster, namespace: str, name: str, error: NotFoun
         return error
     except NotFound as missing:
         return missing
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        hint = f"did you mean {', '.join(near)}?"
-    elif known:
-        hint = f"JobSets there: {', '.join(sorted(known)[:8])}{' ...' if len(known) > 8 else ''}"
-    else:
-        hint = f"namespace {namespace} has no JobSets; choose another with -n, or see `jsr status -A`"
+    none = f"namespace {namespace} has no JobSets; choose another with -n, or see `jsr status -A`"
+    hint = suggestion(name, known) or none
     return NotFound(f"JobSet {name} not found in namespace {namespace}", hint, status=404, reason="NotFound")
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from jobset_restart.names import Absent
 from jobset_restart.objects import Container, Job, Pod
 from jobset_restart.places import ended as over
 from jobset_restart.rules import ExitEffect, effect_of_exit
@@ -54,7 +55,7 @@ class Case(Struct, kw_only=True):
     canary: int | None = None
     evidence: Evidence = field(default_factory=Evidence)
     finishes: str = ""
-    absent: list[str] = []
+    absent: list[Absent] = []
 
     def pods(self) -> Iterable[tuple[SlotState, Pod]]:
         for state in self.scope:

@@ -120,18 +120,24 @@ def managed_by_another(case: Case) -> Hit | None:
     "JSR106",
     "blocker",
     "something selected is not there",
-    source="the Pods labelled jobset.sigs.k8s.io/jobset-name, their spec.nodeName and Jobs",
+    source="the JobSet's spec, the Pods labelled jobset.sigs.k8s.io/jobset-name, their spec.nodeName and Jobs",
     todo="look with `jsr status` and `kubectl get pods -o wide`; --allow JSR106 restarts what is there",
 )
 def selected_in_vain(case: Case) -> Hit | None:
-    """--pod, --node or --job-index names what this JobSet does not have: a slip of the pen, a Pod that was replaced
-    since its name was noted, or a node its Pods have left.
+    """--replicated-job, --job-index, --pod, --node or --container names what this JobSet does not have: a slip of the
+    pen, a Pod that was replaced since its name was noted, or a node its Pods have left.
 
     Restarting only the rest would look as if all that was asked for had been done.
     """
     if not case.absent:
         return None
-    return Hit(case.absent, f"JobSet {case.snapshot.name} has nothing called {some(case.absent)}")
+    named = [str(each) for each in case.absent]
+    near = [
+        f"{each}: {each.suggestion}" if len(named) > 1 else each.suggestion for each in case.absent if each.suggestion
+    ]
+    rest = ["--allow JSR106 restarts what is there"] if case.scope or case.lost else []
+    todo = "; ".join([*near[:3], *rest]) if near else ""
+    return Hit(named, f"JobSet {case.snapshot.name} has nothing called {some(named)}", todo)
 
 
 @finding(

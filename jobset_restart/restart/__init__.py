@@ -2,6 +2,17 @@
 
 from jobset_restart.restart.evidence import decide, rehearse
 from jobset_restart.restart.operation import Operation, Options
+from jobset_restart.restart.planning import Asked, planned, planned_again, refusal
 from jobset_restart.restart.result import carry_on_command
 
-__all__ = ["Operation", "Options", "carry_on_command", "decide", "rehearse"]
+__all__ = [
+    "Asked",
+    "Operation",
+    "Options",
+    "carry_on_command",
+    "decide",
+    "planned",
+    "planned_again",
+    "refusal",
+    "rehearse",
+]

@@ -85,8 +85,8 @@ def test_one_container_of_two(place: Place, jsr: Jsr) -> None:
 def test_container_that_does_not_exist(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     before = place.settled("train")
-    ended = jsr.restart("train", "--in-place", "-c", "wroker").exited(2)
-    assert "wroker" in ended.stderr
+    ended = jsr.restart("train", "--in-place", "-c", "wroker").exited(3)
+    assert "hint: did you mean worker?" in ended.stderr
     after = place.picture("train")
     assert_untouched(before, after)
 
@@ -122,8 +122,9 @@ def test_selection_that_takes_nothing(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     before = place.settled("train")
     assert "JSR104" in jsr.restart("train", "--in-place", "-l", "no=such-label").exited(3).stderr
-    mistyped = jsr.restart("train", "--in-place", "--replicated-job", "wokers").exited(2)
-    assert "workers" in mistyped.stderr
+    mistyped = jsr.restart("train", "--in-place", "--replicated-job", "wokers").exited(3).stderr
+    assert "JSR106" in mistyped
+    assert "hint: did you mean workers?" in mistyped
     half = jsr.restart("train", "--in-place", "--pod", before.pods["workers/0/0"].name, "--pod", "nosuchpod").exited(3)
     assert "JSR106" in half.stderr
     assert "nosuchpod" in half.stderr

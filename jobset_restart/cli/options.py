@@ -1,0 +1,287 @@
+"""The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from jobset_restart.cli import complete
+from jobset_restart.cli.groups import fill
+from jobset_restart.errors import UsageError
+
+if TYPE_CHECKING:
+    from jobset_restart.plan import Request
+    from jobset_restart.restart import Options
+
+MOST_SECONDS = 366 * 86400.0
+"""A year: longer than any restart, and far from where the arithmetic of times ends."""
+KINDS = frozenset(
+    ("jobset", "jobsets", "js", "jobset.jobset.x-k8s.io", "jobsets.jobset.x-k8s.io", "jobset.x-k8s.io/jobset")
+)
+"""How kubectl lets one name the kind in KIND/NAME."""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The JobSet.", autocompletion=complete.jobset_names)]
+AnyName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="The JobSet; all of the namespace without.", autocompletion=complete.jobset_names
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which cluster and namespace."""
+
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Default: the context's.", autocompletion=complete.namespaces
+        ),
+    ] = None
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The kubeconfig context to use.", autocompletion=complete.contexts),
+    ] = None
+    kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="The kubeconfig file to use.")] = None
+    impersonate: Annotated[
+        str | None, typer.Option("--as", metavar="USER", help="Act as this user (impersonation).")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everywhere:
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The form of the result."""
+
+    output: Annotated[
+        Literal["table", "wide", "json", "yaml", "name"],
+        typer.Option("--output", "-o", help="The form of the result on stdout."),
+    ] = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verbosity:
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more: every finding, every retry.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Shown, Verbosity):
+    """The form of the result, and how much is said besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")] = "10m"
+
+    def seconds(self) -> float:
+        """The time-out in seconds. Raises UsageError."""
+        return timeout_seconds(self.timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Deadline):
+    """How long an operation may take, how long Pods have to stay Ready, and how much is sent at once."""
+
+    min_ready_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="How long a Pod must stay Ready to count. Default: 0, longer after a crash."
+        ),
+    ] = None
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True
+    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")] = (
+        None
+    )
+
+    def options(self) -> Options:
+        """How to carry an operation out. Raises UsageError."""
+        from jobset_restart.restart import Options
+
+        if self.min_ready_seconds is not None and not 0 <= self.min_ready_seconds <= MOST_SECONDS:
+            raise UsageError(f"--min-ready-seconds {self.min_ready_seconds:g} is not between 0 and a year")
+        if self.wait is False and self.min_ready_seconds:
+            raise UsageError("--min-ready-seconds needs --wait")
+        return fill(Options, self, owner=owner(), timeout=self.seconds())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """Which slots. Nothing given: all."""
+
+    replicated_jobs: Annotated[
+        tuple[str, ...], typer.Option("--replicated-job", metavar="NAME", help="Only this ReplicatedJob (repeatable).")
+    ] = ()
+    job_indexes: Annotated[
+        tuple[int, ...], typer.Option("--job-index", metavar="INDEX", help="Only Jobs of this index (repeatable).")
+    ] = ()
+    pods: Annotated[tuple[str, ...], typer.Option("--pod", metavar="NAME", help="Only this Pod (repeatable).")] = ()
+    nodes: Annotated[
+        tuple[str, ...], typer.Option("--node", metavar="NODE", help="Only Pods on this node (repeatable).")
+    ] = ()
+    selector: Annotated[
+        str | None, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """By what means, how carefully, and against which objections."""
+
+    in_place: Annotated[bool, typer.Option("--in-place", help="Keep the Pods: restart their containers.")] = False
+    recreate: Annotated[bool, typer.Option("--recreate", help="Make new Pods.")] = False
+    via: Annotated[
+        Literal["native", "image", "signal", "suspend", "jobs", "pods"] | None,
+        typer.Option(help="Use this trigger instead of the plan's choice."),
+    ] = None
+    containers: Annotated[
+        tuple[str, ...], typer.Option("-c", "--container", metavar="NAME", help="Only this container (repeatable).")
+    ] = ()
+    signal: Annotated[str | None, typer.Option(metavar="SIGNAL", help="The signal for --via signal, such as TERM.")] = (
+        None
+    )
+    node_down: Annotated[
+        tuple[str, ...], typer.Option(metavar="NODE", help="Assert that this machine is off (repeatable).")
+    ] = ()
+    allow: Annotated[
+        tuple[str, ...], typer.Option(metavar="ID", help="Let this blocker through, such as JSR201 (repeatable).")
+    ] = ()
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="So many slots go first, the rest when they are back. Default: 1 where unproven."
+        ),
+    ] = None
+    fallback: Annotated[Literal["recreate"] | None, typer.Option(help="If it cannot be done in place: recreate.")] = (
+        None
+    )
+
+    def request(self, selected: Selected) -> Request:
+        """What is asked for. Raises UsageError where the options contradict each other or make no sense."""
+        from jobset_restart.findings import kinds
+        from jobset_restart.plan import Request, Selection
+        from jobset_restart.triggers import IN_PLACE
+
+        if self.in_place and self.recreate:
+            raise UsageError("--in-place and --recreate contradict each other")
+        strategy = "in-place" if self.in_place else "recreate" if self.recreate else ""
+        strategy_of_via = "in-place" if self.via in IN_PLACE else "recreate" if self.via else ""
+        if self.via and strategy and strategy_of_via != strategy:
+            raise UsageError(f"--via {self.via} and --{strategy} contradict each other")
+        if self.fallback and "recreate" in (strategy, strategy_of_via):
+            raise UsageError("--fallback recreate only makes sense for a restart in place")
+        if self.containers and (self.recreate or self.via not in (None, "image", "signal")):
+            raise UsageError("-c restarts single containers, which only --via image and --via signal can do")
+        self._check_signal()
+        for wanted in self.allow:
+            if wanted.upper() not in {kind.id for kind in kinds()}:
+                raise UsageError(f"--allow {wanted}: no finding has this id", "`jsr explain` lists all")
+        return fill(
+            Request,
+            self,
+            strategy=strategy,
+            via=self.via or ("signal" if self.signal else ""),
+            signal=(self.signal or "").upper().removeprefix("SIG"),
+            allow=tuple(wanted.upper() for wanted in self.allow),
+            fallback=self.fallback is not None,
+            selection=fill(Selection, selected, pods=frozenset(selected.pods) or None),
+        )
+
+    def _check_signal(self) -> None:
+        from jobset_restart.triggers.signal import number
+
+        if self.signal is None:
+            return
+        if self.recreate or self.via not in (None, "signal"):
+            raise UsageError("--signal only goes with --via signal")
+        try:
+            number(self.signal)
+        except ValueError as error:
+            raise UsageError(f"--signal: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Whether it is really done, whether somebody is asked, and what is written down."""
+
+    dry_run: Annotated[
+        Literal["none", "client", "server"],
+        typer.Option(help="Show the plan and change nothing; server: also let it check."),
+    ] = "none"
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed without a terminal.")] = False
+    resume: Annotated[str | None, typer.Option(metavar="ID", help="Carry on this operation.")] = None
+    events: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write every event to this new file, JSON lines.")
+    ] = None
+    events_append: Annotated[
+        bool, typer.Option("--events-append", help="Add to the file of --events if there is one.")
+    ] = False
+
+    @property
+    def for_real(self) -> bool:
+        return self.dry_run == "none"
+
+    def check(self) -> None:
+        """Raises UsageError."""
+        if self.events_append and self.events is None:
+            raise UsageError("--events-append needs --events FILE")
+
+
+# ---------------------------------------------------------------- values
+
+
+def timeout_seconds(text: str) -> float:
+    """Seconds of a --timeout, more than 0 and at most MOST_SECONDS. Raises UsageError."""
+    from jobset_restart.rules import go_duration
+
+    write = "write 90s, 10m or 1h30m"
+    value: float | None = None
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text):
+        value = float(text)
+    elif re.fullmatch(r"([0-9]{1,12}(\.[0-9]{1,9})?[hms])+", text):
+        value = go_duration(text)
+    if value is None:
+        raise UsageError(f"--timeout {text!r} is not a duration", write)
+    if value <= 0:
+        raise UsageError(f"--timeout {text!r} leaves no time at all", write)
+    if value > MOST_SECONDS:
+        raise UsageError(f"--timeout {text!r} is more than a year", write)
+    return value
+
+
+def jobset_name(text: str) -> str:
+    """The name of a JobSet as it was given: alone, or as `-o name` of jsr and kubectl prints it. Raises UsageError
+    where it names something of another kind."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind.lower() not in KINDS:
+        raise UsageError(f"{text!r} does not name a JobSet", "write NAME, jobset/NAME or jobset.jobset.x-k8s.io/NAME")
+    return name
+
+
+def check_names(name: str | None, where: Where) -> None:
+    """Raises UsageError for what cannot be the name of a JobSet or a namespace (RFC 1123)."""
+    for kind, given in (("JobSet", name), ("namespace", where.namespace)):
+        if given is not None and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", given):
+            raise UsageError(
+                f"{given!r} is not a possible name of a {kind}", "names are lower case letters, digits, '-' and '.'"
+            )
+
+
+def owner() -> str:
+    """Who runs this, for others to read in the claim."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

@@ -1,0 +1,113 @@
+"""From what a person asked for to a final plan: the JobSet as it stands, the evidence, and what stands against it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from jobset_restart import claim
+from jobset_restart.errors import Invalid, Refused, Superseded, UsageError
+from jobset_restart.findings import Evidence
+from jobset_restart.objects import Named
+from jobset_restart.plan import Plan, Request, make
+from jobset_restart.restart.evidence import decide
+from jobset_restart.resume import carry_on, unfinished
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.kinds import JOBSET_NAME
+from jobset_restart.writes import CORE
+
+if TYPE_CHECKING:
+    from jobset_restart.cluster import Cluster
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a person asked for: which JobSet, and what of it. `selector` restricts the request to Pods with these
+    labels, `resume` is the id of the operation to carry on. `rehearsal`: nothing will be sent, so a claim of another
+    client is no obstacle."""
+
+    namespace: str
+    name: str
+    request: Request
+    selector: str = ""
+    resume: str = ""
+    rehearsal: bool = False
+
+
+async def planned(cluster: Cluster, asked: Asked) -> Plan:
+    """The plan as of now, which may be one that refuses.
+
+    Raises NotFound, Superseded where another client holds the JobSet, UsageError for an operation that cannot be
+    carried on and a selector that is none, and what the transport raises.
+    """
+    from jobset_restart.cluster.resolve import resolve
+
+    snapshot = await resolve(cluster, asked.namespace, asked.name)
+    if asked.resume:
+        return await _carried_on(cluster, snapshot, asked)
+    if not asked.rehearsal:
+        _refuse_if_held(snapshot)
+    request = asked.request
+    if asked.selector:
+        named = await _selected(cluster, snapshot, asked.selector)
+        request = structs.replace(request, selection=request.selection.only(snapshot, named))
+    dead = claim.left_suspended(snapshot.jobset, snapshot.time)
+    operation = secrets.token_hex(4)
+    return await decide(cluster, lambda found: make(snapshot, request, operation, found, dead.id if dead else ""))
+
+
+async def planned_again(cluster: Cluster, asked: Asked, shown: Plan) -> Plan:
+    """The plan as of now: while the person read, the cluster went on. Raises Refused where it is another one, and what
+    `planned` raises."""
+    plan = await planned(cluster, asked)
+    if plan.refused or (plan.trigger, len(plan.scope)) != (shown.trigger, len(shown.scope)):
+        raise Refused(
+            "the JobSet has changed since the plan was shown; nothing was changed",
+            "look at it again, then repeat the command",
+        )
+    return plan
+
+
+def refusal(plan: Plan) -> Refused:
+    """The error that a plan which refuses ends in. Its hint begins with the blocker that no option lets through."""
+    blockers = plan.blockers()
+    mistyped = [finding for finding in blockers if finding.id == "JSR106"]
+    stand = mistyped or [finding for finding in blockers if finding.final] or blockers
+    if mistyped:
+        hint = f"{stand[0].todo}; `jsr explain {stand[0].id}` says more"
+    else:
+        hint = f"`jsr explain {stand[0].id}` says more"
+        if not stand[0].final:
+            hint += f"; {' '.join(f'--allow {finding.id}' for finding in blockers)} goes ahead all the same"
+    names = ", ".join(dict.fromkeys(finding.id for finding in blockers))
+    return Refused(f"JobSet {plan.snapshot.name} was not restarted, nothing was changed: {names}", hint)
+
+
+async def _selected(cluster: Cluster, snapshot: Snapshot, selector: str) -> frozenset[str]:
+    """The names of the Pods that carry these labels: the API server knows what a selector means."""
+    path = f"{CORE}/namespaces/{snapshot.namespace}/pods"
+    try:
+        found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
+    except Invalid as error:
+        raise UsageError(f"--selector {selector!r} is not a label selector: {error}", "write a=b,c!=d,e") from None
+    return frozenset(item.metadata.name for item in found.items)
+
+
+async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Plan:
+    record = unfinished(snapshot, asked.resume)
+    _refuse_if_held(snapshot)
+
+    def again(evidence: Evidence) -> Plan:
+        try:
+            return carry_on(snapshot, record, evidence, allow=asked.request.allow, node_down=asked.request.node_down)
+        except ValueError as error:
+            raise UsageError(str(error), "start a new one") from None
+
+    return await decide(cluster, again)
+
+
+def _refuse_if_held(snapshot: Snapshot) -> None:
+    found = claim.lock(snapshot.jobset)
+    if found is not None and claim.live(found, snapshot.time):
+        raise Superseded(*claim.held(snapshot.jobset, found, snapshot.time, snapshot.context))
