@@ -121,7 +121,7 @@ def lock(jobset: JobSet) -> Lock | None:
     if not text:
         return None
     entries = (e for e in jobset.metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
-    written = max((_time(entry.time or "") or 0.0 for entry in entries), default=0.0) or None
+    written = max((seconds(entry.time) for entry in entries), default=0.0) or None
     try:
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeError):

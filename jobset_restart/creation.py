@@ -43,15 +43,12 @@ def refusals(events: Iterable[Event]) -> dict[str, Event]:
 
 
 def last_seen(event: Event) -> float:
-    """When it happened last, in seconds since the epoch, 0.0 where that cannot be read.
+    """When it happened last, in seconds since the epoch, 0.0 where it does not say.
 
     Events of core/v1 carry lastTimestamp, those written through events.k8s.io/v1 eventTime and, once they repeat,
     series.lastObservedTime."""
     repeated = event.series.last_observed_time if event.series else None
-    try:
-        return seconds(repeated or event.last_timestamp or event.event_time or event.metadata.creation_timestamp)
-    except ValueError:
-        return 0.0
+    return seconds(repeated or event.last_timestamp or event.event_time or event.metadata.creation_timestamp)
 
 
 def reason(event: Event) -> str:

@@ -1,30 +1,46 @@
 """What is read from Kubernetes: only the fields that are used, as msgspec Structs named after the API's own types.
 
-Decoding skips every other field, which is what keeps 5,000 Pods under 100 MB. Times stay the strings the API
-sends; `seconds` turns one into seconds since the epoch.
+Decoding skips every other field, which is what keeps 5,000 Pods under 100 MB. `seconds` turns a time into seconds
+since the epoch.
+
+A field holds what the API says it holds, or the object is not decoded: a time is RFC 3339, an int32 fits 32 bits, and
+a name can be part of a path. What comes after decoding need not ask again.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 T = TypeVar("T")
 
-Time = str | None
-"""RFC 3339, or null where the API has a zero time (a container that was never started)."""
+Time = Annotated[datetime, Meta(tz=True)] | None
+"""RFC 3339 (meta/v1 Time and MicroTime), or null where the API has a zero time (a container that was never started)."""
 
 
-def seconds(timestamp: Time) -> float:
-    """Seconds since the epoch of an RFC 3339 timestamp as the API writes it, or 0.0 for none."""
-    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+def seconds(time: datetime | str | None) -> float:
+    """Seconds since the epoch of a time of the API, or of its text; 0.0 for none.
+
+    Raises ValueError or OverflowError for text that is no time."""
+    if not time:
+        return 0.0
+    return (time if isinstance(time, datetime) else datetime.fromisoformat(time)).timestamp()
 
 
 MOST = 2**31 - 1
 """The largest number that the API's int32 fields hold: indexes, counts, attempts."""
+Int32 = Annotated[int, Meta(ge=-(2**31), le=MOST)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Attempt = Annotated[int, Meta(ge=0, le=MOST - 1)]
+"""An in-place restart attempt (JobSet API, int32): one more must still be one."""
+NAME = r"^(?!\.{1,2}\Z)[A-Za-z0-9._:-]{0,253}\Z"
+Name = Annotated[str, Meta(pattern=NAME)]
+"""The name of an object: part of the paths of requests, of selectors and of commands for a shell. The API server takes
+DNS subdomains for the kinds read here (apimachinery, NameIsDNSSubdomain)."""
+
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
@@ -71,11 +87,11 @@ class Annotations(Struct, omit_defaults=True):
 
 
 class ObjectMeta(ApiStruct):
-    name: str = ""
-    namespace: str = ""
+    name: Name = ""
+    namespace: Name = ""
     uid: str = ""
     resource_version: str = ""
-    generation: int = 0
+    generation: Int64 = 0
     creation_timestamp: Time = None
     deletion_timestamp: Time = None
     labels: Labels = field(default_factory=Labels)
@@ -127,7 +143,7 @@ class Condition(ApiStruct):
 
 class ContainerRestartRuleOnExitCodes(ApiStruct):
     operator: str = ""
-    values: list[int] = []
+    values: list[Int32] = []
 
 
 class ContainerRestartRule(ApiStruct):
@@ -151,9 +167,9 @@ class Container(ApiStruct):
 
 
 class PodSpec(ApiStruct):
-    node_name: str = ""
+    node_name: Name = ""
     restart_policy: str = "Always"
-    termination_grace_period_seconds: int = 30
+    termination_grace_period_seconds: Int64 = 30
     share_process_namespace: bool = False
     host_pid: bool = field(name="hostPID", default=False)
     containers: list[Container] = []
@@ -165,8 +181,8 @@ class ContainerStateRunning(ApiStruct):
 
 
 class ContainerStateTerminated(ApiStruct):
-    exit_code: int = 0
-    signal: int = 0
+    exit_code: Int32 = 0
+    signal: Int32 = 0
     reason: str = ""
     message: str = ""
     started_at: Time = None
@@ -191,7 +207,7 @@ class ContainerStatus(ApiStruct):
     image_id: str = field(name="imageID", default="")
     ready: bool = False
     started: bool | None = None
-    restart_count: int = 0
+    restart_count: Int32 = 0
     state: ContainerState = field(default_factory=ContainerState)
     last_state: ContainerState = field(default_factory=ContainerState)
 
@@ -243,10 +259,10 @@ class PodTemplateSpec(ApiStruct):
 
 
 class JobSpec(ApiStruct):
-    parallelism: int | None = None
-    completions: int | None = None
-    backoff_limit: int = 6
-    backoff_limit_per_index: int | None = None
+    parallelism: Int32 | None = None
+    completions: Int32 | None = None
+    backoff_limit: Int32 = 6
+    backoff_limit_per_index: Int32 | None = None
     completion_mode: str = "NonIndexed"
     pod_replacement_policy: str = "TerminatingOrFailed"
     pod_failure_policy: dict[str, Any] | None = None
@@ -255,10 +271,10 @@ class JobSpec(ApiStruct):
 
 
 class JobStatus(ApiStruct):
-    active: int = 0
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
+    active: Int32 = 0
+    ready: Int32 = 0
+    succeeded: Int32 = 0
+    failed: Int32 = 0
     completed_indexes: str = ""
     failed_indexes: str = ""
     conditions: list[Condition] = []
@@ -285,13 +301,13 @@ class DependsOn(ApiStruct):
 
 class ReplicatedJob(ApiStruct):
     name: str
-    replicas: int = 1
+    replicas: Int32 = 1
     template: JobTemplateSpec = field(default_factory=JobTemplateSpec)
     depends_on: list[DependsOn] = []
 
 
 class FailurePolicy(ApiStruct):
-    max_restarts: int = 0
+    max_restarts: Int32 = 0
     restart_strategy: str = "Recreate"
     rules: list[dict[str, Any]] = []
 
@@ -310,10 +326,10 @@ class JobSetSpec(ApiStruct):
 
 class JobSetStatus(ApiStruct):
     conditions: list[Condition] = []
-    restarts: int = 0
-    restarts_count_towards_max: int = 0
-    previous_in_place_restart_attempt: int | None = None
-    current_in_place_restart_attempt: int | None = None
+    restarts: Int32 = 0
+    restarts_count_towards_max: Int32 = 0
+    previous_in_place_restart_attempt: Attempt | None = None
+    current_in_place_restart_attempt: Attempt | None = None
 
 
 class JobSet(ApiStruct):
@@ -332,7 +348,7 @@ class ObjectReference(ApiStruct):
 
 
 class EventSeries(ApiStruct):
-    count: int = 0
+    count: Int32 = 0
     last_observed_time: Time = None
 
 
@@ -372,7 +388,7 @@ class StatusCause(ApiStruct):
 
 class StatusDetails(ApiStruct):
     causes: list[StatusCause] = []
-    retry_after_seconds: int = 0
+    retry_after_seconds: Int32 = 0
 
 
 class Status(ApiStruct):

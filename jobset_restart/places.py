@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from jobset_restart.objects import Condition, Job, JobSpec, Pod, number
+from jobset_restart.objects import Condition, Job, JobSpec, Pod, number, seconds
 from jobset_restart.slots import Indexes
 
 
@@ -126,7 +126,7 @@ def _succeeded(pods: list[Pod]) -> bool:
 
 
 def _seated(job: Job, pods: list[Pod]) -> list[Place]:
-    in_order = sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
+    in_order = sorted(pods, key=lambda pod: (seconds(pod.metadata.creation_timestamp), pod.metadata.name))
     if finished_with(job, "Complete"):
         return [Place(n, [pod], completed=ended(pod), surplus=not ended(pod)) for n, pod in enumerate(in_order)]
     seats = Seats()
@@ -149,9 +149,9 @@ def _seated(job: Job, pods: list[Pod]) -> list[Place]:
 def _best_first(pods: list[Pod]) -> list[Pod]:
     """The Pod that counts first: one that is not being deleted, then the younger; told apart by UID."""
 
-    def rank(pod: Pod) -> tuple[bool, str, str]:
+    def rank(pod: Pod) -> tuple[bool, float, str]:
         meta = pod.metadata
-        return not meta.deletion_timestamp, meta.creation_timestamp or "", meta.uid
+        return not meta.deletion_timestamp, seconds(meta.creation_timestamp), meta.uid
 
     return sorted(pods, key=rank, reverse=True)
 

@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from jobset_restart.members import ANOTHER, Members
-from jobset_restart.objects import ContainerStatus, Pod
+from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
 from jobset_restart.rules import ended_at, ended_for_good
 from jobset_restart.slots import Slot
@@ -170,7 +170,7 @@ def _failed(pod: Pod) -> str:
 
 
 def _youngest(pods: list[Pod]) -> Pod:
-    return max(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.uid))
+    return max(pods, key=lambda pod: (seconds(pod.metadata.creation_timestamp), pod.metadata.uid))
 
 
 def fresh(status: ContainerStatus, before: Identity) -> bool:

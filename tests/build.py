@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +15,11 @@ IMAGE = "docker.io/library/app:1"
 TIME = "2026-01-01T00:00:00Z"
 NOW = 1767225600.0 + 3600
 OWNER = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "train", "controller": True}
+
+
+def at(time: str | float) -> datetime:
+    """A time as an object holds it: of RFC 3339, or of seconds since the epoch."""
+    return datetime.fromisoformat(time) if isinstance(time, str) else datetime.fromtimestamp(time, UTC)
 
 
 def job_uid_of(replicated_job: str, index: int = 0) -> str:

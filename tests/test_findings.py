@@ -264,7 +264,7 @@ def test_what_the_scheduler_said_is_passed_on(reason: str, message: str, expecte
     pod = build.pod(0, phase="Pending", ready=False, node="", statuses=[])
     pod.status.conditions.append(Condition(type="PodScheduled", status="False", reason=reason, message=message))
     assert said(plan(alone(pod), via="suspend"), "JSR408") == expected
-    pod.metadata.deletion_timestamp = build.TIME
+    pod.metadata.deletion_timestamp = build.at(build.TIME)
     assert not said(plan(alone(pod), via="suspend"), "JSR408"), "it is on its way out"
 
 

@@ -8,7 +8,6 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobset_restart import claim
 from jobset_restart.events import Event, Noticed, Triggered
 from jobset_restart.machines import DOWN_SECONDS, Machines
 from jobset_restart.objects import Node, Pod
@@ -22,13 +21,13 @@ NOW = build.NOW
 
 def node(name: str = "node-1", *, ready: bool, since: float = NOW) -> Node:
     found = build.node(name, ready=ready)
-    found.status.conditions[0].last_transition_time = claim.timestamp(since)
+    found.status.conditions[0].last_transition_time = build.at(since)
     return found
 
 
 def pod(index: int = 1, *, on: str = "node-1", since: float = NOW, **fields: Any) -> Pod:
     found = build.pod(index, node=on, **fields)
-    found.status.conditions[0].last_transition_time = claim.timestamp(since)
+    found.status.conditions[0].last_transition_time = build.at(since)
     return found
 
 

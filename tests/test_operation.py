@@ -287,7 +287,7 @@ def test_a_machine_that_dies_is_named_with_the_way_out() -> None:
 
     def dies(_: Write) -> None:
         gone = build.node(ready=False)
-        gone.status.conditions[0].last_transition_time = claim.timestamp(cluster.now())
+        gone.status.conditions[0].last_transition_time = build.at(cluster.now())
         cluster.tell("MODIFIED", gone)
 
     cluster.restarts = dies
@@ -316,7 +316,7 @@ def test_a_pod_that_cannot_be_created_is_told_in_the_job_s_own_words(when: str) 
             said = build.event(
                 "job-0", "FailedCreate", 'Error creating: pods "train-x" is forbidden: exceeded quota: q'
             )
-            said.last_timestamp = claim.timestamp(cluster.now() + 1)
+            said.last_timestamp = build.at(cluster.now() + 1)
             if when == "before the watch":
                 cluster.events.append(said)
             else:

@@ -491,8 +491,8 @@ def test_a_pod_that_became_ready_after_its_node_was_given_up_is_the_word_of_a_li
     became_ready: str, lives: bool
 ) -> None:
     node, pod = build.node(ready=False), build.pod(0)
-    node.status.conditions[0].last_transition_time = "2026-01-01T01:00:00Z"
-    pod.status.conditions[0].last_transition_time = became_ready
+    node.status.conditions[0].last_transition_time = build.at("2026-01-01T01:00:00Z")
+    pod.status.conditions[0].last_transition_time = build.at(became_ready)
     snapshot = build.snapshot(build.jobset(pods=1), [pod], nodes=[node])
     assert ("JSR401" in ids(plan(snapshot))) != lives
     assert ("JSR405" in ids(plan(snapshot, strategy="recreate", node_down=("node-0",)))) == lives
@@ -593,7 +593,7 @@ def test_pods_of_lost_machines_make_their_job_wait_whatever_restarts_the_others(
     pods = [build.pod(i, spec=spec, node="node-0" if i else "node-1", ready=not i) for i in range(6)]
     for pod in pods[1:]:
         pod.status.conditions[0].status = "False"
-        pod.status.conditions[0].last_transition_time = "2026-01-01T00:59:30Z"
+        pod.status.conditions[0].last_transition_time = build.at("2026-01-01T00:59:30Z")
     snapshot = build.snapshot(jobset, pods, nodes=[DEAD, build.node("node-1")])
     request: dict[str, Any] = {"via": via, "node_down": ("node-0",), "allow": ("JSR202", "JSR401", "JSR107")}
     found = make(snapshot, Request(**request), "op1", Evidence(probes=TERM_HANDLED))

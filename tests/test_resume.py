@@ -90,7 +90,7 @@ def test_a_native_restart_that_went_through_meanwhile_is_done() -> None:
         assert state.pod
         running = state.pod.status.container_statuses[0].state.running
         assert running
-        running.started_at = LATER
+        running.started_at = build.at(LATER)
     tracker = Tracker(carry_on(snapshot, record("native", attempt=3)), STARTED + 60)
     tracker.begin(STARTED + 60)
     assert tracker.done
@@ -115,7 +115,7 @@ def test_a_native_restart_seen_between_two_containers_ends() -> None:
     for pod in again.pods():
         assert not tracker.done
         for status in pod.status.container_statuses:
-            status.state = ContainerState(running=ContainerStateRunning(started_at=LATER))
+            status.state = ContainerState(running=ContainerStateRunning(started_at=build.at(LATER)))
             status.container_id, status.restart_count = "containerd://new", 1
         tracker.observe(pod, STARTED + 62)
     assert tracker.done

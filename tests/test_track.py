@@ -611,13 +611,13 @@ def test_the_job_s_own_reason_is_told_where_a_pod_could_not_be_created() -> None
     at = build.NOW + 2
     said = build.event("job-0", "FailedCreate", 'Error creating: pods "x" is forbidden: no room')
     assert found.refused_creation(said, at) == [], "what was said before the operation began is over"
-    said.last_timestamp = "2026-01-01T01:00:01Z"
+    said.last_timestamp = build.at("2026-01-01T01:00:01Z")
     events = found.refused_creation(said, at)
     assert [(event.slot, event.reason) for event in events if isinstance(event, Starting)] == [
         ("workers/0/0", "FailedCreate: no room"),
         ("workers/0/1", "FailedCreate: no room"),
     ]
-    of_another = build.event("job-7", "FailedCreate", "other", said.last_timestamp)
+    of_another = build.event("job-7", "FailedCreate", "other", "2026-01-01T01:00:01Z")
     assert found.refused_creation(of_another, at) == []
 
 

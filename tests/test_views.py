@@ -321,6 +321,16 @@ def test_hostile_pod_statuses_are_shown_as_text() -> None:
     assert not any(char in everything for char in "\x1b\x07\x9b\u202e\r")
 
 
+@pytest.mark.parametrize("form", ["json", "yaml", "name"])
+@given(text=HOSTILE)
+def test_a_document_has_any_text_as_it_is_and_nothing_that_a_terminal_obeys(form: str, text: str) -> None:
+    report = JobSetReport(name="train", namespace="ns", state="Degraded", ready=0, expected=1, notes=[text + "\x7f"])
+    document = render(report, form)
+    assert not any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") for char in document.replace("\n", ""))
+    if form == "json":
+        assert json.loads(document)["notes"] == [text + "\x7f"]
+
+
 # ---------------------------------------------------------------- tables and documents
 
 

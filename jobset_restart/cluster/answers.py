@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
 from jobset_restart.cluster import limits
+from jobset_restart.cluster.decoding import UNREADABLE
 from jobset_restart.cluster.proxy import Proxy
 from jobset_restart.errors import (
     ApiError,
@@ -27,12 +27,7 @@ from jobset_restart.errors import (
 )
 from jobset_restart.objects import Status
 
-T = TypeVar("T")
-
 TRANSPORT_ERRORS = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError)
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding may raise: wrong JSON, wrong types, bytes that are not UTF-8 (a ValueError), nesting without end."""
-
 BY_STATUS: dict[int, type[ApiError]] = {
     400: Invalid,
     401: Unauthorized,
@@ -43,15 +38,6 @@ BY_STATUS: dict[int, type[ApiError]] = {
     422: Invalid,
     **dict.fromkeys((429, 500, 502, 503, 504), Overloaded),
 }
-
-
-def decode(decoder: msgspec.json.Decoder[T], body: bytes, path: str) -> T:
-    """The object in the answer to `path`: the one place where bytes become objects. Raises ApiError."""
-    try:
-        return decoder.decode(body)
-    except UNREADABLE as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(f"the answer to {path} is not what the Kubernetes API sends: {why}") from None
 
 
 def api_error(status: int, body: bytes, request: str, retry_after: str = "") -> ApiError:

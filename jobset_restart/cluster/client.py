@@ -18,7 +18,8 @@ import msgspec
 from jobset_restart.cluster import exec as exec_protocol
 from jobset_restart.cluster import limits
 from jobset_restart.cluster.access import Access, Headers
-from jobset_restart.cluster.answers import TRANSPORT_ERRORS, api_error, decode, transport_error
+from jobset_restart.cluster.answers import TRANSPORT_ERRORS, api_error, transport_error
+from jobset_restart.cluster.decoding import decode
 from jobset_restart.cluster.exec import EXEC_SECONDS, Channels, ExecResult
 from jobset_restart.cluster.follow import Follower
 from jobset_restart.cluster.protocol import PAGE, Listing

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from jobset_restart.cluster import limits
+from jobset_restart.cluster.decoding import UNREADABLE
 from jobset_restart.errors import ExecFailed
 from jobset_restart.objects import Status
 from jobset_restart.writes import Exec
@@ -49,7 +50,7 @@ class Channels:
         if channel == ERROR and data:
             try:
                 self._status = msgspec.json.decode(data, type=Status)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except UNREADABLE:
                 self._status = Status(status="Failure", message=data.decode(errors="replace"))
         elif channel in self._out:
             kept = self._out[channel]

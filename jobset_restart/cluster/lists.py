@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec import Struct
 
+from jobset_restart.cluster.decoding import UNREADABLE, called, in_words
 from jobset_restart.errors import ApiError
-from jobset_restart.objects import Named
 
 if TYPE_CHECKING:
     from jobset_restart.cluster.protocol import Cluster
@@ -42,14 +42,6 @@ async def each_readable(
     for raw in found.items:
         try:
             good.append(msgspec.json.decode(raw, type=kind))
-        except (ValueError, RecursionError) as error:  # msgspec's errors and a wrong encoding are ValueErrors
-            bad.append(_unreadable(raw, str(error)))
+        except UNREADABLE as error:
+            bad.append(Unreadable(*called(raw), in_words(error)))
     return good, bad
-
-
-def _unreadable(raw: msgspec.Raw, error: str) -> Unreadable:
-    try:
-        meta = msgspec.json.decode(raw, type=Named).metadata
-    except (ValueError, RecursionError):
-        return Unreadable("", "", "", error)
-    return Unreadable(meta.name, meta.namespace, meta.labels.jobset_name, error)

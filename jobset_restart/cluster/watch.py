@@ -8,18 +8,17 @@ import msgspec
 from msgspec import Struct
 
 from jobset_restart.cluster import limits
+from jobset_restart.cluster.decoding import UNREADABLE, in_words, named
 from jobset_restart.objects import ApiStruct, Status
 
 T = TypeVar("T")
 Change = Literal["ADDED", "MODIFIED", "DELETED"]
+CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 TIMEOUT_SECONDS = 290
 SILENCE_SECONDS = 75.0
 """How long a watch may say nothing. The API server sends a bookmark about every minute, and itself counts 15 s more as
 on time (apiserver, storage/cacher: defaultBookmarkFrequency, DefaultEventFreshDuration)."""
-
-
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class WatchBatch(Struct, Generic[T]):
@@ -76,10 +75,10 @@ class Stream(Generic[T]):
                 continue
             try:
                 envelope = self._decoder.decode(line)
-            except UNREADABLE:
-                self._other(line)
+            except UNREADABLE as error:
+                self._other(line, error)
                 continue
-            if envelope.type in ("ADDED", "MODIFIED", "DELETED"):
+            if envelope.type in CHANGES:
                 changes.append((envelope.type, envelope.object))  # type: ignore[arg-type]
                 self._seen(envelope.object.metadata.resource_version)  # type: ignore[attr-defined]
             elif envelope.type == "BOOKMARK":
@@ -94,16 +93,18 @@ class Stream(Generic[T]):
         """Without a version the next watch would begin anywhere."""
         self.resource_version = resource_version or self.resource_version
 
-    def _other(self, line: bytes) -> None:
+    def _other(self, line: bytes, unread: Exception | None = None) -> None:
+        """What is no change: a bookmark, the error that ends the stream, or a change that cannot be read (`unread`)."""
         try:
             raw = msgspec.json.decode(line, type=_Raw)
+            if unread is not None and raw.type in CHANGES:
+                raise StreamFailed(f"it sent an object that cannot be read: {named(raw.object, unread)}")
             if raw.type == "BOOKMARK":
                 self._seen(msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version)
                 return
             status = msgspec.json.decode(raw.object, type=Status)
         except UNREADABLE as error:
-            why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise StreamFailed(f"it sent something that is not an event: {why}") from None
+            raise StreamFailed(f"it sent something that is not an event: {in_words(error)}") from None
         if status.code == 410 or status.reason in ("Expired", "Gone"):
             raise Expired(status.message)
         raise StreamFailed(status.message[: limits.MESSAGE_CHARACTERS] or status.reason or "without a reason")

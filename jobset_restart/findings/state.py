@@ -79,7 +79,7 @@ def being_deleted(case: Case) -> Hit | None:
     meta = case.snapshot.jobset.metadata
     if not meta.deletion_timestamp:
         return None
-    return Hit([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp}")
+    return Hit([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp:%Y-%m-%dT%H:%M:%SZ}")
 
 
 @finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from jobset_restart import claim
-from jobset_restart.objects import Time, seconds
+from jobset_restart.objects import seconds
 from jobset_restart.report import OperationReport
 from jobset_restart.snapshot import SlotState, Snapshot, attempt, statuses
 from jobset_restart.triggers import mark_of, ready_as_far_as_it_can_be
@@ -79,7 +79,7 @@ def _back(state: SlotState, record: claim.Record) -> bool:
     pod = state.pod
     if pod is None or not (state.ready or ready_as_far_as_it_can_be(pod, record.request.containers)):
         return False
-    began = math.floor(_time(record.started))
+    began = math.floor(seconds(record.started))
     if record.trigger == "image":
         operation, before = mark_of(pod)
         scope = record.request.containers or tuple(c.name for c in pod.spec.containers)
@@ -89,13 +89,5 @@ def _back(state: SlotState, record: claim.Record) -> bool:
         if record.trigger == "native" and (attempt(pod) or 0) < (record.attempt or 0):
             return False
         running = [s.state.running for s in pod.status.container_statuses if s.state.running]
-        return all(_time(each.started_at) >= began for each in running)
-    return _time(pod.metadata.creation_timestamp) >= began
-
-
-def _time(timestamp: Time) -> float:
-    """Seconds since the epoch; what is no time counts as long ago."""
-    try:
-        return seconds(timestamp)
-    except ValueError:
-        return 0.0
+        return all(seconds(each.started_at) >= began for each in running)
+    return seconds(pod.metadata.creation_timestamp) >= began

@@ -15,6 +15,7 @@ NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0[ox][\da-f]+|[-+]?\.
 """What the core schema of YAML 1.2 takes for a number; what YAML 1.1 does, pyyaml quotes by itself."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """RFC 1123, as the API server checks it (apimachinery, IsDNS1123Subdomain)."""
+DELETE = "\x7f"
 
 
 def render(report: Report, form: str) -> str:
@@ -25,7 +26,7 @@ def render(report: Report, form: str) -> str:
     """
     if form == "json":
         text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
-        return text if text.isascii() else "".join(map(_escaped, text))
+        return text if text.isascii() and DELETE not in text else "".join(map(_escaped, text))
     if form == "yaml":
         return _yaml(msgspec.to_builtins(report))
     return "\n".join(f"jobset.jobset.x-k8s.io/{name}" for name in _names(report) if NAME.fullmatch(name))
@@ -47,7 +48,10 @@ def _yaml(plain: Any) -> str:
 
 
 def _escaped(char: str) -> str:
-    """Structure is ASCII, so anything else stands in a string, where JSON allows an escape."""
+    """Structure is ASCII, so anything else stands in a string, where JSON allows an escape, as does the one control
+    character that JSON does not escape by itself."""
+    if char == DELETE:
+        return "\\u007f"
     return (
         char if char.isascii() or unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") else json.dumps(char)[1:-1]
     )

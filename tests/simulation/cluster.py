@@ -39,7 +39,7 @@ class Request(NamedTuple):
         )
 
 
-class _Server(Server):
+class Listening(Server):
     """Writes down what it is asked."""
 
     requests: list[Request]
@@ -63,6 +63,8 @@ class _Server(Server):
 
 class VirtualCluster:
     """Serves on `loop` once `serve` was called. Files (kubeconfig, token, event files) are kept in `folder`."""
+
+    listening: type[Listening] = Listening
 
     def __init__(self, loop: VirtualLoop, folder: Path, *, nodes: int, profile: Profile, seed: int) -> None:
         self.loop, self.folder = loop, folder
@@ -95,8 +97,8 @@ class VirtualCluster:
         began = self.world.now - self.loop.time()
         self.now: Callable[[], float] = lambda: began + self.loop.time()
 
-        async def start() -> _Server:
-            server = _Server(self.world)
+        async def start() -> Listening:
+            server = self.listening(self.world)
             server.requests, server.now = self.requests, self.now
             await server.start(tls=False)
             return server

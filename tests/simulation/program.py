@@ -58,13 +58,21 @@ class _Killed(BaseException):
     """The process is no more."""
 
 
-def run(cluster: VirtualCluster, *argv: str, death: Death | None = None, skew: float = 0.0) -> Ended:
-    """Runs one `jsr` command line against the cluster. `skew` is how many seconds its clock is ahead."""
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(
+    cluster: VirtualCluster, *argv: str, death: Death | None = None, skew: float = 0.0, terminal: bool = False
+) -> Ended:
+    """Runs one `jsr` command line against the cluster. `skew` is how many seconds its clock is ahead; `terminal` says
+    whether stderr is one."""
     file = cluster.folder / "events.jsonl"
     file.unlink(missing_ok=True)
     if argv[0] == "restart":
         argv = (*argv, "--events", str(file))
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), _Terminal() if terminal else io.StringIO()
     process = _Process(cluster, death, out, err)
     began, code, crash = cluster.now(), None, None
     with process.alive(skew), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -1,0 +1,94 @@
+"""Every field that is decoded of a type, as a path through the JSON, found by walking the types themselves."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import types
+import typing
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from jobset_restart.objects import Event, Job, JobSet, Node, Pod
+
+KINDS: dict[str, type[Struct]] = {"jobsets": JobSet, "jobs": Job, "pods": Pod, "nodes": Node, "events": Event}
+EACH = 0
+"""In a path: the first element of a list."""
+Sort = Literal["text", "name", "time", "number", "flag", "list", "object", "any"]
+
+
+class Field(NamedTuple):
+    """A field of a resource: the keys that lead to it, what it should hold, and whether its type bounds it."""
+
+    resource: str
+    path: tuple[str | int, ...]
+    sort: Sort
+    bounded: bool
+
+    def __str__(self) -> str:
+        return f"{self.resource} {'.'.join(map(str, self.path))}"
+
+
+def fields_of(resource: str) -> list[Field]:
+    """The fields of a resource, those that hold others included."""
+    return [Field(resource, *found) for found in _walk(KINDS[resource], ()) if found[0]]
+
+
+def every_field() -> list[Field]:
+    return [field for resource in KINDS for field in fields_of(resource)]
+
+
+def _walk(
+    kind: Any, path: tuple[str | int, ...], bounded: bool = False
+) -> Iterator[tuple[tuple[str | int, ...], Sort, bool]]:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        yield path, "object", True
+        hints = _hints(kind)
+        for each in msgspec.structs.fields(kind):
+            yield from _walk(hints[each.name], (*path, each.encode_name))
+        return
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        yield from _walk(arguments[0], path, bounded=True)
+    elif origin in (types.UnionType, typing.Union):
+        inner = next(each for each in arguments if each is not types.NoneType)
+        yield from _walk(inner, path)
+    elif origin is list:
+        yield path, "list", True
+        yield from _walk(arguments[0], (*path, EACH))
+    else:
+        yield path, _sort(kind, bounded), bounded
+
+
+def _sort(kind: Any, bounded: bool) -> Sort:
+    if kind is str:
+        return "name" if bounded else "text"
+    return {datetime: "time", bool: "flag", int: "number"}.get(kind, "any")  # type: ignore[return-value]
+
+
+@functools.cache
+def _hints(kind: type[Struct]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def put(obj: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
+    """Sets the field in a JSON object; what leads to it is made where it is missing."""
+    here: Any = obj
+    for key, following in itertools.pairwise(path):
+        empty: Any = [] if isinstance(following, int) else {}
+        if isinstance(key, int):
+            if not here:
+                here.append(empty)
+            here = here[0]
+        else:
+            if not isinstance(here.get(key), type(empty)):
+                here[key] = empty
+            here = here[key]
+    if isinstance(path[-1], int):
+        here[:1] = [value]
+    else:
+        here[path[-1]] = value

@@ -1,0 +1,157 @@
+"""A cluster in virtual time whose API server lies about one field, from the beginning or from the claim on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from jobset_restart.simulator.encoding import Encoded, Form
+from jobset_restart.simulator.profile import REALTIME
+from jobset_restart.simulator.store import Obj
+from tests.fuzz.fields import Field, put
+from tests.fuzz.hostile import shown
+from tests.fuzz.invariants import GoesRoundInCircles, Ran, Sent, watched_over
+from tests.simulation.cluster import NAME, NAMESPACE, Listening, Request, VirtualCluster
+from tests.simulation.program import run
+from tests.simulation.virtual import StandsStill, VirtualLoop
+
+TIMEOUT = 120.0
+
+
+class Forgery(Struct, frozen=True):
+    """A field and the value it has in every answer and event. `all_of` says whether in each object of the resource or
+    in one, `late` whether only once a restart has claimed the JobSet."""
+
+    field: Field
+    value: Any
+    all_of: bool = False
+    late: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field} = {shown(self.value)}{', in all' if self.all_of else ''}{', late' if self.late else ''}"
+
+
+class Forging(Encoded):
+    """Encodes objects as they are, but for what is forged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgeries: tuple[Forgery, ...] = ()
+        self.claimed = False
+        self.victims: dict[str, str] = {}
+
+    def whole(self, resource: str, obj: Obj) -> bytes:
+        return self._forged(resource, obj, super().whole(resource, obj))
+
+    def many(self, resource: str, objects: list[Obj], metadata: Obj, form: Form, now: float) -> bytes:
+        if form.name == "table" or not any(each.field.resource == resource for each in self.forgeries):
+            return super().many(resource, objects, metadata, form, now)
+        head = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": metadata}).encode()
+        return head[:-1] + b',"items":[' + b",".join(self.whole(resource, obj) for obj in objects) + b"]}"
+
+    def _forged(self, resource: str, obj: Obj, encoded: bytes) -> bytes:
+        mine = [
+            each
+            for each in self.forgeries
+            if each.field.resource == resource and (self.claimed or not each.late) and self._is_victim(each, obj)
+        ]
+        if not mine:
+            return encoded
+        forged = json.loads(encoded)
+        for each in mine:
+            put(forged, each.field.path, each.value)
+        return msgspec.json.encode(forged)
+
+    def _is_victim(self, forgery: Forgery, obj: Obj) -> bool:
+        name = obj["metadata"]["name"]
+        return forgery.all_of or self.victims.setdefault(forgery.field.resource, name) == name
+
+
+class _Listening(Listening):
+    """Writes down what is sent, and forges what it tells."""
+
+    sent: list[Sent]
+    forging: Forging
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if Request(0, request.method, request.path, request.query_string).changes and "/exec" not in request.path:
+            body = await request.read()
+            self.sent.append(Sent(request.method, request.path, json.loads(body) if body else None))
+            self.forging.claimed = True
+        return await super()._handle(request)
+
+
+class ForgedCluster(VirtualCluster):
+    listening = _Listening
+
+    def serve(self) -> None:
+        super().serve()
+        server = self.server
+        assert isinstance(server, _Listening)
+        self.sent = server.sent = []
+        self.forging = server.forging = Forging()
+        server._reader._encoded = self.forging
+        server._writer._encoded = self.forging
+
+    def command(
+        self, verb: str, *options: str, planned: list[dict[str, Any]] | None = None, terminal: bool = False
+    ) -> Ran:
+        """Runs `jsr VERB train OPTIONS` and says what became of it."""
+        name = () if verb == "all" else (NAME,)
+        argv = ("status" if verb == "all" else verb, *name, *(() if "-A" in options else ("-n", NAMESPACE)), *options)
+        if verb == "restart":
+            argv += ("--timeout", f"{TIMEOUT:.0f}s")
+        self.sent.clear()
+        crash: BaseException | None = None
+        ended = None
+        with watched_over() as measured:
+            try:
+                ended = run(self, *argv, terminal=terminal)
+            except (StandsStill, GoesRoundInCircles) as still:
+                crash = still
+        return Ran(
+            argv=argv,
+            code=ended.code if ended else None,
+            stdout=ended.stdout if ended else "",
+            stderr=ended.stderr if ended else "",
+            crash=crash or (ended.crash if ended else None),
+            seconds=ended.ended - ended.began if ended else None,
+            deadline=TIMEOUT,
+            grew=measured.grew,
+            sent=list(self.sent),
+            planned=planned,
+            suspended=bool((self.jobset() or {}).get("spec", {}).get("suspend")),
+            terminal=terminal,
+        )
+
+    def plan(self, *options: str) -> list[dict[str, Any]]:
+        """The actions that a dry run shows."""
+        ran = self.command("restart", *options, "--dry-run=client", "-o", "json")
+        found: list[dict[str, Any]] = json.loads(ran.stdout)["actions"] if ran.stdout.strip() else []
+        return found
+
+
+@contextlib.contextmanager
+def forged_cluster(manifest: Obj, nodes: int = 2) -> Iterator[ForgedCluster]:
+    loop = VirtualLoop(1)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            cluster = ForgedCluster(loop, Path(folder), nodes=nodes, profile=REALTIME, seed=1)
+            cluster.settle([manifest], age=60.0)
+            cluster.serve()
+            yield cluster
+        finally:
+            asyncio.set_event_loop(None)
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
