@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from jobset_restart.errors import ApiError
 from jobset_restart.objects import NAME, ObjectList
-from jobset_restart.snapshot import JOBSET_NAME
+from jobset_restart.workloads.kinds import JOBSET_NAME
 
 T = TypeVar("T")
 
