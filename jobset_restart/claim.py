@@ -20,11 +20,13 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from jobset_restart.commands import jsr
+from jobset_restart.earlier import Earlier
 from jobset_restart.objects import JobSet, seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, folded
 from jobset_restart.snapshot import OPERATION
 from jobset_restart.stages import Stage
+from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.writes import Write, jobset_path
 
 LEASE_SECONDS = 30.0
@@ -85,6 +87,11 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
         Raises ValueError where they cannot be read."""
         return (Folded(self.scope), Folded(self.lost)) if self.scope or self.lost else None
+
+    def earlier(self) -> Earlier:
+        """What of it tells which slots it has restarted already."""
+        containers = self.request.containers
+        return Earlier(id=self.id, began=seconds(self.started), attempt=self.attempt or 0, containers=containers)
 
 
 class Lock(Struct, frozen=True, kw_only=True):
@@ -188,7 +195,8 @@ def unusable(jobset: JobSet, record: Record, now: float) -> str:
         return "it started in the future"
     if started < created - LEASE_SECONDS:
         return "it is older than the JobSet"
-    if record.trigger == "native" and not (record.attempt and record.attempt <= current + 1):
+    trigger = BY_NAME.get(record.trigger)
+    if trigger is not None and trigger.barrier and not (record.attempt and record.attempt <= current + 1):
         return f"it leads to in-place attempt {record.attempt}, and the JobSet is at {current}"
     return ""
 
@@ -214,12 +222,12 @@ def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
         id=plan.operation,
         owner=owner,
         strategy=plan.strategy,
-        trigger=plan.trigger,
+        trigger=plan.trigger_name,
         phase="suspending" if found_suspended(plan) else "triggering",
         started=timestamp(began),
         heartbeat=timestamp(began),
         deadline=timestamp(deadline),
-        attempt=plan.attempt if plan.trigger == "native" else None,
+        attempt=plan.attempt if plan.trigger is not None and plan.trigger.barrier else None,
         **what_is_restarted(plan),
     )
     before = read(plan.snapshot.jobset)

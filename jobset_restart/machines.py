@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobset_restart.findings.nodes import dead
+from jobset_restart.health import dead
 from jobset_restart.objects import Node, Pod, seconds
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition

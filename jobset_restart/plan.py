@@ -11,19 +11,21 @@ from typing import Any, Literal
 
 from msgspec import Struct, field, structs
 
+from jobset_restart.case import Case, Evidence, Trigger
+from jobset_restart.containers import containers_in_scope
 from jobset_restart.events import Budget
-from jobset_restart.findings import Case, Evidence, Finding, look
+from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
-from jobset_restart.findings.crashing import min_ready_seconds
-from jobset_restart.findings.nodes import dead
-from jobset_restart.findings.state import running
 from jobset_restart.names import Absent, absent
-from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, is_native, job_index
-from jobset_restart.stages import Stage, in_steps, number_of_actions, predicted, predicted_most, stages
-from jobset_restart.triggers import IN_PLACE, RECREATE, Trigger, containers_in_scope, next_attempt
+from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, job_index
+from jobset_restart.stages import Stage, made
+from jobset_restart.triggers.native import next_attempt
+from jobset_restart.triggers.registry import BY_NAME, offered
+from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
+from jobset_restart.triggers.suspend import SUSPEND
+from jobset_restart.vocabulary import Strategy, TriggerName
+from jobset_restart.waits import min_ready_seconds
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
-
-Strategy = Literal["in-place", "recreate"]
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,7 +75,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     chooses. `canary` is how many slots go ahead of the others, None: the plan chooses."""
 
     strategy: Strategy | Literal[""] = ""
-    via: Trigger | Literal[""] = ""
+    via: TriggerName | Literal[""] = ""
     containers: tuple[str, ...] = ()
     signal: str = ""
     node_down: tuple[str, ...] = ()
@@ -85,11 +87,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def candidates(self, snapshot: Snapshot) -> tuple[Trigger, ...]:
         """The triggers to look at, best first."""
         if self.via:
-            return (self.via,)
-        in_place = IN_PLACE if is_native(snapshot.jobset) else IN_PLACE[1:]
-        if self.strategy == "in-place":
-            return (*in_place, *RECREATE) if self.fallback else in_place
-        return RECREATE if self.strategy == "recreate" else (*in_place, *RECREATE)
+            return (BY_NAME[self.via],)
+        wanted = "" if self.strategy == "in-place" and self.fallback else self.strategy
+        return tuple(trigger for trigger in offered(snapshot) if wanted in ("", trigger.strategy))
 
     def absent(self, snapshot: Snapshot) -> list[Absent]:
         """What is named here and this JobSet does not have."""
@@ -100,13 +100,13 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SlotPlan(Struct, kw_only=True):
-    """What the plan does with one slot. `pod` and `node` name what fills it. `trigger` is empty where it leaves the
+    """What the plan does with one slot. `pod` and `node` name what fills it. `trigger` is None where it leaves the
     slot alone; `lost` tells that its Pod is on a machine declared down. `before` is the identity to judge by, None
     where the slot has no Pod. `sent` and `new` are for an operation that is carried on: the slot was triggered
     already, and the UIDs of its Pods that are new already."""
 
     state: SlotState
-    trigger: str
+    trigger: Trigger | None
     reason: str
     lost: bool = False
     before: Identity | None = None
@@ -115,19 +115,23 @@ class SlotPlan(Struct, kw_only=True):
     sent: bool = False
     new: frozenset[str] = frozenset()
 
+    @property
+    def trigger_name(self) -> str:
+        return self.trigger.name if self.trigger else ""
+
 
 class Plan(Struct, kw_only=True):
-    """The decision. `refused`: a blocker stands, nothing may be sent. `needs_probes`: the containers must be looked
-    into before the choice is final. `finishes`: the id of a dead client's suspend that this run completes. `attempt`:
-    the in-place attempt that a native restart leads to. `predicted` are the seconds it should take, `predicted_most`
-    those where a container uses its whole grace period. `min_ready_seconds` is how long a slot must stay Ready to
-    count, where that was not asked for."""
+    """The decision. `refused`: a blocker stands, nothing may be sent, and there is no trigger, unless it is the one of
+    an operation to carry on. `needs_probes`: the containers must be looked into before the choice is final. `finishes`:
+    the id of a dead client's suspend that this run completes. `attempt`: the in-place attempt that a native restart
+    leads to. `predicted` are the seconds it should take, `predicted_most` those where a container uses its whole grace
+    period. `min_ready_seconds` is how long a slot must stay Ready to count, where that was not asked for."""
 
     operation: str
     snapshot: Snapshot
     request: Request
-    strategy: str
-    trigger: str
+    strategy: Strategy | Literal[""]
+    trigger: Trigger | None
     reason: str
     slots: list[SlotPlan]
     stages: list[Stage]
@@ -148,6 +152,10 @@ class Plan(Struct, kw_only=True):
         for state in self.snapshot.slots.values():
             state.pod, state.leftovers = None, []
         self.snapshot.ended.clear()
+
+    @property
+    def trigger_name(self) -> str:
+        return self.trigger.name if self.trigger else ""
 
     @property
     def writes(self) -> int:
@@ -229,27 +237,27 @@ def _chosen(
     draft: bool,
 ) -> Plan:
     case.scope, left = _divide(case)
-    slots = [SlotPlan(state=s, trigger=case.trigger, reason=WHY[case.trigger], **_before(s)) for s in case.scope]
+    slots = [SlotPlan(state=s, trigger=case.trigger, reason=case.trigger.why, **_before(s)) for s in case.scope]
     for state in case.lost:
         reason = f"its machine {state.node_name} was declared down"
         slots.append(SlotPlan(state=state, trigger=case.trigger, reason=reason, lost=True, **_before(state)))
-    slots += [SlotPlan(state=state, trigger="", reason=reason, **_before(state)) for state, reason in left]
+    slots += [SlotPlan(state=state, trigger=None, reason=reason, **_before(state)) for state, reason in left]
     order = {slot: n for n, slot in enumerate(case.snapshot.slots)}
     slots.sort(key=lambda plan: order[plan.state.slot])
-    unprobed = case.trigger == "signal" and case.evidence.probes is None
+    found_stages = case.trigger.stages(case, operation)
     return Plan(
         operation=operation,
         snapshot=case.snapshot,
         request=request,
-        strategy="in-place" if case.trigger in IN_PLACE else "recreate",
+        strategy=case.trigger.strategy,
         trigger=case.trigger,
         reason=_reason(case, passed_over),
         slots=slots,
-        stages=[] if unprobed or draft else stages(case, operation),
-        drafted=number_of_actions(case, operation) if draft else 0,
+        stages=[] if case.unprobed or draft else made(found_stages),
+        drafted=sum(len(stage.actions) for stage in found_stages) if draft else 0,
         findings=found,
         budgets=budgets(case),
-        needs_probes=unprobed,
+        needs_probes=case.unprobed,
         predicted=predicted(case),
         predicted_most=predicted_most(case),
         min_ready_seconds=min_ready_seconds(case),
@@ -257,19 +265,9 @@ def _chosen(
     )
 
 
-WHY: dict[Trigger, str] = {
-    "native": "the JobSet restarts all its Pods in place after one write",
-    "image": "another reference to the same image restarts the container whatever its restart policy",
-    "signal": "PID 1 exits on a signal it handles and the restart policy brings it back",
-    "suspend": "two writes recreate every Pod, and no Job counts a failure",
-    "jobs": "the JobSet controller creates deleted Jobs again, and counts no restart",
-    "pods": "the Job replaces deleted Pods and has failures to spare",
-}
-
-
 def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
-    reason = WHY[case.trigger]
-    if case.trigger not in ("native", "suspend") and len(in_order := in_steps(case)) > 1:
+    reason = case.trigger.why
+    if case.trigger.order == "steps" and len(in_order := in_steps(case)) > 1:
         reason += f"; in {len(in_order)} steps, each when the one before is Ready: " + ", then ".join(
             map(str, in_order)
         )
@@ -292,7 +290,7 @@ def _divide(case: Case) -> tuple[list[SlotState], list[tuple[SlotState, str]]]:
     chosen = {s.slot for s in (*case.scope, *case.lost)}
     left = [(state, _unselected(case, state)) for state in case.snapshot.slots.values() if state.slot not in chosen]
     for state in case.scope:
-        if reason := left_alone(case.trigger, state):
+        if reason := case.trigger.leaves_alone(state):
             left.append((state, reason))
         else:
             scope.append(state)
@@ -305,13 +303,6 @@ def _unselected(case: Case, state: SlotState) -> str:
     if state.surplus:
         return "not wanted by its Job any more"
     return "not selected" if has_any(state, case.containers) else f"no container {' or '.join(case.containers)}"
-
-
-def left_alone(trigger: Trigger, state: SlotState) -> str:
-    """Why this trigger leaves a slot alone that --allow let through, "" where it does not."""
-    if trigger in ("image", "signal", "pods") and dead(state):
-        return f"node {state.node_name} is not Ready"
-    return "no running Pod" if trigger in ("image", "signal") and not running(state) else ""
 
 
 def _before(state: SlotState) -> dict[str, Any]:
@@ -333,10 +324,10 @@ def _refusal(
         operation=operation,
         snapshot=snapshot,
         request=request,
-        strategy=request.strategy or "",
-        trigger="",
+        strategy=request.strategy,
+        trigger=None,
         reason="refused: " + _why_not(passed_over),
-        slots=[SlotPlan(state=s, trigger="", reason="refused", **_before(s)) for s in snapshot.slots.values()],
+        slots=[SlotPlan(state=s, trigger=None, reason="refused", **_before(s)) for s in snapshot.slots.values()],
         stages=[],
         findings=nearest,
         refused=True,
@@ -349,8 +340,10 @@ def _standing(found: list[Finding]) -> list[Finding]:
 
 def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: Evidence, finishes: str) -> Plan:
     """Resume a JobSet that a dead client left suspended, once its old Pods are gone. Everything comes back anew."""
-    whole = Request(strategy="recreate", via="suspend", node_down=request.node_down, allow=(*request.allow, "JSR401"))
-    case = case_for(snapshot, whole, "suspend", evidence)
+    whole = Request(
+        strategy="recreate", via=SUSPEND.name, node_down=request.node_down, allow=(*request.allow, "JSR401")
+    )
+    case = case_for(snapshot, whole, SUSPEND, evidence)
     case.finishes = finishes
     found = look(case, frozenset((*whole.allow, "JSR402", "JSR503")))
     reason = f"operation {finishes} ended between suspend and resume; the JobSet is resumed"
@@ -359,15 +352,15 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         operation=operation,
         snapshot=snapshot,
         request=whole,
-        strategy="recreate",
-        trigger="suspend",
+        strategy=SUSPEND.strategy,
+        trigger=SUSPEND,
         reason=reason,
         slots=[
-            SlotPlan(state=s, trigger="suspend", reason=reason, lost=lost, **_before(s))
+            SlotPlan(state=s, trigger=SUSPEND, reason=reason, lost=lost, **_before(s))
             for states, lost in ((case.scope, False), (case.lost, True))
             for s in states
         ],
-        stages=[] if refused else [s for s in stages(case, operation) if s.name != "suspend"],
+        stages=[] if refused else made(s for s in SUSPEND.stages(case, operation) if s.name != "suspend"),
         findings=found,
         budgets=budgets(case),
         refused=refused,

@@ -13,13 +13,13 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from jobset_restart.containers import containers_in_scope, fresh
 from jobset_restart.members import ANOTHER, Members
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
 from jobset_restart.rules import ended_at, ended_for_good
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Identity, condition, pod_ready, statuses, waits_for, why
-from jobset_restart.triggers import containers_in_scope
 
 State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
 Seen = tuple[State, str]
@@ -171,12 +171,3 @@ def _failed(pod: Pod) -> str:
 
 def _youngest(pods: list[Pod]) -> Pod:
     return max(pods, key=lambda pod: (seconds(pod.metadata.creation_timestamp), pod.metadata.uid))
-
-
-def fresh(status: ContainerStatus, before: Identity) -> bool:
-    """Whether this container was started anew. The kubelet empties containerID while a new one is being made and
-    raises restartCount at once, so the ID has to be there and differ. Where only the count is known, that must have
-    risen."""
-    container_id, restarts = before.containers.get(status.name, ("", -1))
-    known = bool(container_id) or status.restart_count > restarts
-    return bool(status.container_id) and status.container_id != container_id and known

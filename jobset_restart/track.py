@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from jobset_restart import seen
+from jobset_restart.containers import fresh, keep_unready, mark_of
 from jobset_restart.creation import last_seen
 from jobset_restart.events import (
     Barrier,
@@ -28,8 +29,7 @@ from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot, Unit
-from jobset_restart.snapshot import attempt, condition, identity, statuses, unit_of
-from jobset_restart.triggers import IN_PLACE, keep_unready, mark_of
+from jobset_restart.snapshot import condition, identity, statuses, unit_of
 from jobset_restart.verdict import Verdict, verdict_of
 
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
@@ -51,8 +51,9 @@ class Tracker:
         self.plan = plan
         self.began = began
         self.min_ready_seconds = min_ready_seconds
-        self.native = plan.trigger == "native"
-        self.in_place = plan.trigger in IN_PLACE
+        self.native = plan.trigger is not None and plan.trigger.barrier
+        self.in_place = plan.trigger is not None and plan.trigger.in_place
+        self.marks = plan.trigger is not None and plan.trigger.marks
         self.slots = {p.state.slot: self._track(p) for p in plan.scope}
         self.verdict: Verdict | None = None
         self.target_attempt = plan.attempt
@@ -107,7 +108,7 @@ class Tracker:
         events: list[Event] = []
         for planned in self.plan.scope:
             track = self.slots[planned.state.slot]
-            if self.native and any((attempt(pod) or 0) >= self.target_attempt for pod in track.pods.values()):
+            if any(self._arrived(pod) for pod in track.pods.values()):
                 self._held.pop(track.slot, None)
             if planned.sent:
                 track.frozen = True
@@ -156,9 +157,7 @@ class Tracker:
         pod = track.pods.get(before.uid) if before else None
         if before is None or pod is None or condition(pod.status.conditions, "AllContainersRestarting"):
             return []
-        untouched = (
-            s for s in statuses(pod) if s.name in track.refusals and s.state.running and not seen.fresh(s, before)
-        )
+        untouched = (s for s in statuses(pod) if s.name in track.refusals and s.state.running and not fresh(s, before))
         container = next(untouched, None)
         return self.refused(track.slot, track.refusals[container.name], now) if container else []
 
@@ -188,9 +187,9 @@ class Tracker:
         else:
             track.pods[uid] = pod
             self.machines.saw(pod)
-            if self.plan.trigger == "image" and not track.frozen:
+            if self.marks and not track.frozen:
                 self._freeze(track, pod, live)
-            if self.native and (attempt(pod) or 0) >= self.target_attempt:
+            if self._arrived(pod):
                 self._held.pop(slot, None)
         events = self._judge(track, now) + self._judge_vacant(slot.unit, now)
         return events + self._barrier(now) if self.native else events
@@ -373,6 +372,11 @@ class Tracker:
                 track.seconds = now - (track.sent_at or self.began)
                 return [Ready(time=now, **about, seconds=track.seconds, recreated=track.recreated)]
         return []
+
+    def _arrived(self, pod: Pod) -> bool:
+        """Whether the Pod has come to the barrier."""
+        trigger = self.plan.trigger
+        return self.native and trigger is not None and trigger.arrived(pod, self.target_attempt)
 
     def _barrier(self, now: float) -> list[Event]:
         arrived = len(self.slots) - len(self._held)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from jobset_restart.case import Evidence
 from jobset_restart.cluster.protocol import ActionResult
 from jobset_restart.errors import ExecFailed, Forbidden, JsrError, NotFound, Unreachable
-from jobset_restart.findings import Evidence
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Request, make
 from jobset_restart.restart.answers import Answers
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.triggers.signal import Probe
 from tests import build
 
 TERM_CAUGHT = Evidence(probes={("workers", "worker"): Probe(name="python", caught=1 << 14)})

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobset_restart.findings import Evidence
+from jobset_restart.case import Evidence
 from jobset_restart.objects import JobSet, Pod
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.rules import agents_count_attempts, attempt_headroom
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.triggers.signal import Probe
 from tests import build
 
 ATTEMPTS = "maxRestarts, in-place attempts"
@@ -355,7 +355,7 @@ def rule(action: str, *codes: int) -> list[dict[str, Any]]:
 def test_native_needs_a_rule_that_restarts_every_container(agent: dict[str, Any], refused: bool) -> None:
     found = plan(build.native(agent=agent), via="native", allow=("JSR309",))
     assert standing(found) == (["JSR309"] if refused else [])
-    assert plan(build.native(agent=agent), strategy="in-place").trigger == ("image" if refused else "native")
+    assert plan(build.native(agent=agent), strategy="in-place").trigger_name == ("image" if refused else "native")
 
 
 @pytest.mark.parametrize(("others", "refused"), [(0, False), (1, True)])

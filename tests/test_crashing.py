@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobset_restart.findings.crashing import crash_of
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.track import Tracker
+from jobset_restart.waits import crash_of
 from tests import build
 
 LATELY = "2026-01-01T00:59:50Z"

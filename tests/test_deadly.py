@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobset_restart.findings import Evidence
+from jobset_restart.case import Evidence
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.triggers.signal import Probe
 from tests import build
 
 TERM_CAUGHT = Evidence(probes={("workers", "worker"): Probe(name="python", caught=1 << 14)})

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from jobset_restart.findings import Evidence, kinds
+from jobset_restart.case import Evidence
+from jobset_restart.findings import checks, finding
 from jobset_restart.objects import Condition, Pod
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.rules import in_place_exit_code, index_failures, max_restarts
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.triggers.signal import Probe
 from tests import build
 
 TERM_CAUGHT = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
@@ -54,7 +55,7 @@ def test_deleting_pods_is_never_without_a_wait() -> None:
 
 def test_the_blockers_that_cannot_be_let_through() -> None:
     """There would be nothing to send, or nothing would come of it."""
-    final = {kind.id for kind in kinds() if kind.final}
+    final = {check.id for check in checks() if check.final}
     assert final >= {"JSR101", "JSR103", "JSR104", "JSR210", "JSR301", "JSR303", "JSR304", "JSR305", "JSR309", "JSR505"}
     assert not final & {"JSR102", "JSR105", "JSR107", "JSR201", "JSR202", "JSR203", "JSR211", "JSR306", "JSR401"}
 
@@ -352,3 +353,9 @@ def test_counts_that_are_not_there_are_none() -> None:
     without = build.jobset()
     without.spec.failure_policy = None
     assert (max_restarts(without), max_restarts(build.jobset())) == (0, 3)
+
+
+def test_two_checks_cannot_have_one_id() -> None:
+    again = finding("JSR101", "note", "the same again", source="nowhere", todo="nothing")
+    with pytest.raises(ValueError, match="two checks have the id JSR101"):
+        again(lambda _: None)

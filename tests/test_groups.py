@@ -16,7 +16,7 @@ from jobset_restart.cli.groups import before_commands, command, fill
 from jobset_restart.errors import JsrError
 from jobset_restart.plan import Request, Selection
 from jobset_restart.restart import Options
-from jobset_restart.triggers import TRIGGERS
+from jobset_restart.triggers.registry import TRIGGERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,4 +142,4 @@ def test_every_option_is_declared_once() -> None:
 
 def test_every_trigger_can_be_asked_for() -> None:
     (literal, _) = get_args(types_of(options.How)["via"])
-    assert get_args(literal) == TRIGGERS
+    assert get_args(literal) == tuple(trigger.name for trigger in TRIGGERS)

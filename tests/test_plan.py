@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from jobset_restart.findings import Evidence, kinds
+from jobset_restart.case import Evidence
+from jobset_restart.findings import checks
 from jobset_restart.objects import Condition, JobSet, Pod
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.triggers.signal import Probe
 from jobset_restart.writes import Permission, Write
 from tests import build
 
@@ -45,12 +46,12 @@ RESTARTS_ALL = [{"action": "RestartAllContainers", "exitCodes": {"operator": "No
 
 def test_native_is_chosen_for_a_whole_jobset_with_headroom_and_is_one_write() -> None:
     found = plan(build.native())
-    assert (found.trigger, found.strategy, len(found.actions), found.refused) == ("native", "in-place", 1, False)
+    assert (found.trigger_name, found.strategy, len(found.actions), found.refused) == ("native", "in-place", 1, False)
 
 
 def test_image_is_chosen_where_the_jobset_has_no_strategy_of_its_own() -> None:
     found = plan(build.snapshot())
-    assert (found.trigger, len(found.actions)) == ("image", 2)
+    assert (found.trigger_name, len(found.actions)) == ("image", 2)
 
 
 def test_signal_is_next_and_asks_for_a_look_first() -> None:
@@ -59,35 +60,35 @@ def test_signal_is_next_and_asks_for_a_look_first() -> None:
     ]
     snapshot = build.snapshot(build.jobset(restart_policy="OnFailure", backoff_limit=6), pods)
     first = plan(snapshot, strategy="in-place")
-    assert (first.trigger, first.needs_probes, first.actions) == ("signal", True, [])
+    assert (first.trigger_name, first.needs_probes, first.actions) == ("signal", True, [])
     second = make(snapshot, Request(strategy="in-place"), "op1", Evidence(probes=TERM_HANDLED))
-    assert (second.trigger, second.needs_probes, len(second.actions)) == ("signal", False, 2)
+    assert (second.trigger_name, second.needs_probes, len(second.actions)) == ("signal", False, 2)
 
 
 def test_suspend_is_chosen_to_recreate_a_whole_jobset_and_is_two_writes() -> None:
     found = plan(build.snapshot(), strategy="recreate")
-    assert (found.trigger, len(found.actions)) == ("suspend", 2)
+    assert (found.trigger_name, len(found.actions)) == ("suspend", 2)
     assert [stage.name for stage in found.stages] == ["suspend", "resume"]
 
 
 def test_jobs_is_chosen_where_kueue_owns_suspend() -> None:
     queued = build.jobset(metadata={"labels": {"kueue.x-k8s.io/queue-name": "q"}})
     found = plan(build.snapshot(queued), strategy="recreate")
-    assert found.trigger == "jobs"
+    assert found.trigger_name == "jobs"
     assert "JSR501" in found.reason
 
 
 @pytest.mark.parametrize("kind", ["TrainJob", "Workload"])
 def test_jobs_is_chosen_where_the_owner_sets_suspend(kind: str) -> None:
     found = plan(build.snapshot(owned_by(kind)), strategy="recreate")
-    assert found.trigger == "jobs"
+    assert found.trigger_name == "jobs"
     assert "JSR502" in found.reason
     (blocker,) = plan(build.snapshot(owned_by(kind)), via="suspend").blockers()
     assert (blocker.id, blocker.final) == ("JSR502", False)
 
 
 def test_suspend_is_chosen_under_an_owner_that_is_not_known_to_set_it() -> None:
-    assert plan(build.snapshot(owned_by("MyJob")), strategy="recreate").trigger == "suspend"
+    assert plan(build.snapshot(owned_by("MyJob")), strategy="recreate").trigger_name == "suspend"
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,14 @@ def test_a_suspended_jobset_is_left_to_who_suspended_it(jobset: JobSet, todo: st
 def test_in_place_never_turns_into_recreate_by_itself() -> None:
     snapshot = build.snapshot(build.jobset(restart_policy="OnFailure"))
     refused = plan(snapshot, strategy="in-place")
-    assert (refused.refused, refused.actions, refused.trigger) == (True, [], "")
-    assert plan(snapshot, strategy="in-place", fallback=True).trigger == "suspend"
-    assert plan(snapshot).trigger == "suspend"
+    assert (refused.refused, refused.actions, refused.trigger_name) == (True, [], "")
+    assert plan(snapshot, strategy="in-place", fallback=True).trigger_name == "suspend"
+    assert plan(snapshot).trigger_name == "suspend"
 
 
 def test_a_part_of_the_jobset_goes_pod_by_pod() -> None:
     found = plan(build.native(), selection=Selection(pods=frozenset({"train-workers-0-1"})))
-    assert found.trigger == "image"
+    assert found.trigger_name == "image"
     assert [str(s.state.slot) for s in found.scope] == ["workers/0/1"]
 
 
@@ -134,7 +135,7 @@ def test_a_part_that_is_not_there_is_not_passed_over(selection: Selection, absen
     refused = plan(build.snapshot(), selection=selection)
     assert [(finding.id, finding.objects) for finding in refused.blockers()] == [("JSR106", absent)]
     allowed = plan(build.snapshot(), selection=selection, allow=("JSR106",))
-    assert allowed.trigger == "image"
+    assert allowed.trigger_name == "image"
     assert {s.state.slot.indexes[-1] for s in allowed.scope} <= {0, 1}
 
 
@@ -161,7 +162,7 @@ def test_where_some_containers_named_are_there_they_can_be_restarted_alone() -> 
     named = Request(containers=("worker", "wroker"))
     assert [finding.id for finding in make(build.snapshot(), named, "op").blockers()] == ["JSR106"]
     allowed = make(build.snapshot(), structs.replace(named, allow=("JSR106",)), "op")
-    assert (allowed.trigger, len(allowed.actions)) == ("image", 2)
+    assert (allowed.trigger_name, len(allowed.actions)) == ("image", 2)
 
 
 def test_pods_without_the_container_are_left_alone() -> None:
@@ -417,15 +418,15 @@ def test_the_finding_is_made_and_a_blocker_stops_everything(finding: str) -> Non
 
 
 def test_every_finding_has_a_case_a_text_and_a_source() -> None:
-    assert {kind.id for kind in kinds()} == CASES.keys() | ELSEWHERE
-    for kind in kinds():
-        assert len(kind.text) > 80, kind.id
-        assert kind.source
-        assert kind.todo
-        assert kind.title
+    assert {check.id for check in checks()} == CASES.keys() | ELSEWHERE
+    for check in checks():
+        assert len(check.text) > 80, check.id
+        assert check.source
+        assert check.todo
+        assert check.title
 
 
-FINAL = {kind.id for kind in kinds() if kind.final}
+FINAL = {check.id for check in checks() if check.final}
 
 
 @pytest.mark.parametrize("finding", [name for name, case in CASES.items() if case[3] == "blocker"])
@@ -460,7 +461,7 @@ def test_pulls_that_could_fail_pods_are_refused_only_where_none_goes_first() -> 
 
 def test_a_canary_rules_out_what_restarts_all_at_once() -> None:
     found = plan(build.native(), canary=1)
-    assert found.trigger == "image"
+    assert found.trigger_name == "image"
     assert "JSR507" in found.reason
 
 
@@ -525,7 +526,7 @@ def test_a_lost_machine_s_pods_are_released_where_the_job_waits_for_their_end() 
 def test_a_dead_client_s_suspend_is_finished_whatever_was_asked() -> None:
     snapshot = build.snapshot(build.jobset(spec={"suspend": True}))
     found = make(snapshot, Request(strategy="in-place"), "op2", finishes="op1")
-    assert (found.trigger, found.finishes, found.refused) == ("suspend", "op1", False)
+    assert (found.trigger_name, found.finishes, found.refused) == ("suspend", "op1", False)
     assert [stage.name for stage in found.stages] == ["resume"]
     assert "JSR108" in ids(found)
 

@@ -179,6 +179,25 @@ def test_native_counts_containers_and_not_attempts_alone() -> None:
     assert operation.done == 1
 
 
+def test_a_signal_counts_the_containers_that_were_meant() -> None:
+    jobset = build.jobset(annotations=record(trigger="signal", request={"containers": ["log"]}))
+    both = [build.container("worker"), build.container("log")]
+    old, new = build.status("worker"), build.status("log", state={"running": {"startedAt": "2026-01-01T00:59:00Z"}})
+    pods = [build.pod(0, containers=both, statuses=[old, new]), build.pod(1, containers=both)]
+    operation = jobset_report(build.snapshot(jobset, pods)).operation
+    assert operation is not None
+    assert operation.done == 1
+
+
+@pytest.mark.parametrize("trigger", ["image", "signal", "suspend", "jobs", "pods", "of another version"])
+def test_a_pod_that_came_since_is_back_whatever_it_replaced(trigger: str) -> None:
+    jobset = build.jobset(annotations=record(trigger=trigger))
+    pods = [build.pod(0), build.pod(1, created="2026-01-01T00:59:00Z")]
+    operation = jobset_report(build.snapshot(jobset, pods)).operation
+    assert operation is not None
+    assert operation.done == 1
+
+
 @given(st.text(max_size=30))
 def test_a_start_that_is_no_time_is_long_ago(started: str) -> None:
     jobset = build.jobset(annotations=record(trigger="pods", started=started))

@@ -10,18 +10,18 @@ import pytest
 from msgspec import structs
 
 from jobset_restart import claim
+from jobset_restart.case import Evidence
 from jobset_restart.claim import Record
 from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.errors import ExecFailed
-from jobset_restart.findings import Evidence
 from jobset_restart.objects import ContainerState, ContainerStateRunning, ContainerStateWaiting, Pod
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request
 from jobset_restart.restart import carry_on_command, decide
 from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.triggers.signal import Probe
 from jobset_restart.writes import Exec, Permission, Write
 from tests import build
 from tests.probes import answer

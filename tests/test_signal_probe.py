@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobset_restart.triggers.signal import NAME_LENGTH, NOT_CAUGHT, Means, command, means, number, read_probe
+from jobset_restart.pid1 import NAME_LENGTH, NOT_CAUGHT, Means, command, means, number, read_probe
 from tests.probes import answer
 
 SIGNALS = [int(each) for each in signal.Signals]

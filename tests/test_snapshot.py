@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobset_restart.case import Evidence
 from jobset_restart.errors import TooLarge
-from jobset_restart.findings import Evidence
 from jobset_restart.findings.budgets import container_restart_budgets, deletion_budgets
 from jobset_restart.objects import Job, JobSet, Pod, number
 from jobset_restart.plan import Plan, Request, case_for, make
 from jobset_restart.report.jobset import jobset_report
 from jobset_restart.slots import Indexes
 from jobset_restart.snapshot import Snapshot, take
+from jobset_restart.triggers.image import IMAGE
+from jobset_restart.triggers.pods import PODS
 from tests import build
 
 LATER = "2026-01-01T00:30:00Z"
@@ -89,7 +91,7 @@ def test_in_its_second_wave_a_pod_that_is_deleted_fails_its_job() -> None:
 
 def test_in_its_second_wave_recreating_means_what_runs_and_not_what_is_complete() -> None:
     found = plan(sweep(SECOND_WAVE, completed="0,1"), strategy="recreate")
-    assert (found.trigger, [s.name for s in found.stages]) == ("suspend", ["suspend", "resume"])
+    assert (found.trigger_name, [s.name for s in found.stages]) == ("suspend", ["suspend", "resume"])
     assert [str(s.state.slot) for s in found.scope] == ["workers/0/2", "workers/0/3"]
     jobs = plan(sweep(SECOND_WAVE, completed="0,1"), via="jobs")
     assert len(jobs.actions) == 1
@@ -175,9 +177,9 @@ def test_budgets_count_every_pod_of_the_job(found: tuple[Snapshot, list[Pod]]) -
     counted = sum(
         s.restart_count for p in own if p.status.phase in ("Pending", "Running") for s in p.status.container_statuses
     )
-    case = case_for(snapshot, Request(), "image", Evidence())
+    case = case_for(snapshot, Request(), IMAGE, Evidence())
     assert all(budget.before == counted for budget, _ in container_restart_budgets(case))
-    case = case_for(snapshot, Request(), "pods", Evidence())
+    case = case_for(snapshot, Request(), PODS, Evidence())
     going = sum(s.pod is not None and s.pod.status.phase in ("Pending", "Running") for s in case.scope)
     assert sum(b.after - b.before for b, _ in deletion_budgets(case)) == going
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobset_restart.triggers import jobs, mark_of, native, pods, release, suspend
+from jobset_restart.case import Trigger
+from jobset_restart.containers import mark_of
+from jobset_restart.earlier import Earlier
+from jobset_restart.pid1 import Means, Probe, means, number
 from jobset_restart.triggers.image import Forms, fresh, image, parse, plain, running_digest, takes_tag_and_digest
-from jobset_restart.triggers.signal import Means, Probe, means, number
+from jobset_restart.triggers.jobs import jobs
+from jobset_restart.triggers.native import native
+from jobset_restart.triggers.pods import pods
+from jobset_restart.triggers.registry import BY_NAME, TRIGGERS
+from jobset_restart.triggers.release import release
+from jobset_restart.triggers.suspend import suspend
+from jobset_restart.vocabulary import TriggerName
 from jobset_restart.writes import Exec, Permission, Write, permission, pod_path
 from tests import build
 
@@ -276,3 +285,45 @@ def test_a_mark_somebody_else_wrote_is_no_mark(value: Any) -> None:
     operation, before = mark_of(pod)
     assert isinstance(operation, str)
     assert all(isinstance(count, int) for count in before.values())
+
+
+# ---------------------------------------------------------------- what they are
+
+
+def test_every_trigger_is_registered_once_under_the_name_that_people_type() -> None:
+    assert tuple(trigger.name for trigger in TRIGGERS) == get_args(TriggerName)
+    assert list(BY_NAME.values()) == list(TRIGGERS)
+
+
+TIMES = ["2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z", "2026-01-01T01:00:01Z"]
+
+
+@given(
+    st.sampled_from(TRIGGERS),
+    st.sampled_from(TIMES),
+    st.sampled_from(TIMES),
+    st.sampled_from(["", "op0", "op1"]),
+    st.integers(0, 2),
+    st.integers(0, 3),
+)
+def test_what_has_been_through_an_operation_is_not_triggered_by_it_again(
+    trigger: Trigger, created: str, started: str, marked_by: str, restarts: int, attempt: int
+) -> None:
+    """Status says that the slot is back, a client that carries on sends nothing: one follows from the other."""
+    annotations = {"jobset.sigs.k8s.io/in-place-restart-attempt": str(attempt)}
+    if marked_by:
+        annotations["jobset-restart.io/operation"] = json.dumps({"id": marked_by, "before": {"worker": 1}})
+    status = build.status(restarts=restarts, state={"running": {"startedAt": started}})
+    pod = build.pod(0, created=created, annotations=annotations, statuses=[status])
+    snapshot = build.snapshot(build.jobset(pods=1), [pod])
+    (state,) = snapshot.slots.values()
+    earlier = Earlier(id="op1", began=build.NOW + 0.5, attempt=2)
+    if trigger.through(pod, earlier):
+        assert trigger.begun(state, earlier, snapshot)
+    came = created >= TIMES[1]
+    expected = {
+        "native": attempt >= 2 and (came or started >= TIMES[1]),
+        "image": came or (marked_by == "op1" and restarts > 1),
+        "signal": came or started >= TIMES[1],
+    }
+    assert trigger.through(pod, earlier) == expected.get(trigger.name, came)

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart import claim
+from jobset_restart.case import Evidence
 from jobset_restart.claim import Record
-from jobset_restart.findings import Evidence
 from jobset_restart.objects import ContainerStatus
 from jobset_restart.order import steps
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart.result import exit_code, result_report
 from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.triggers.signal import Probe
 from jobset_restart.turns import PROVING_SECONDS, Turn, Turns
 from jobset_restart.writes import Write
 from tests import build

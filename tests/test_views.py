@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from jobset_restart.case import Evidence
 from jobset_restart.events import (
     Claimed,
     Disconnected,
@@ -32,13 +33,14 @@ from jobset_restart.events import (
     Starting,
     decode,
 )
-from jobset_restart.findings import Evidence, look
+from jobset_restart.findings import look
 from jobset_restart.harmless import plain
 from jobset_restart.plan import Request, case_for, make
 from jobset_restart.progress import Progress
 from jobset_restart.report import JobSetReport, JobSetReportList, NotReadyReport, ResultReport, SlotResultReport
 from jobset_restart.report.jobset import jobset_report, unreadable
 from jobset_restart.report.plan import plan_report
+from jobset_restart.triggers.pods import PODS
 from jobset_restart.view import summary, table
 from jobset_restart.view.document import render
 from jobset_restart.view.lines import LinesView
@@ -531,7 +533,7 @@ def test_durations_are_written_as_people_do(seconds: float | None, text: str) ->
 
 
 def test_findings_are_sorted_blockers_first() -> None:
-    case = case_for(build.snapshot(), Request(via="pods"), "pods", Evidence())
+    case = case_for(build.snapshot(), Request(via="pods"), PODS, Evidence())
     severities = [f.severity for f in look(case)]
     assert severities == sorted(severities, key=["blocker", "warning", "note"].index)
 

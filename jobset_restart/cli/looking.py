@@ -102,18 +102,20 @@ async def _wait(name: str, where: Where, within: float, form: str) -> int:
 
 def explain(finding: str | None) -> int:
     """Prints a finding's text, or the list of all. Raises UsageError for an id that does not exist."""
-    from jobset_restart.findings import kinds
+    from jobset_restart.findings import checks
+    from jobset_restart.triggers.registry import TRIGGERS
 
-    known = {kind.id: kind for kind in kinds()}
+    known = {check.id: check for check in checks()}
     if finding is None:
         for each in known.values():
             print(f"{each.id}  {each.severity:<8} {each.title}")
         return 0
-    kind = known.get(finding.upper())
-    if kind is None:
+    check = known.get(finding.upper())
+    if check is None:
         raise UsageError(f"no finding has the id {finding!r}", "`jsr explain` lists all")
-    print(f"{kind.id}: {kind.title} ({kind.severity})\n\n{kind.text}\n")
-    if kind.final:
+    print(f"{check.id}: {check.title} ({check.severity})\n\n{check.text}\n")
+    if check.final:
         print("It cannot be let through with --allow.\n")
-    print(f"What to do: {kind.todo}\nConcerns:   {', '.join(kind.triggers)}\nSource:     {kind.source}")
+    concerned = ", ".join(trigger.name for trigger in TRIGGERS if check.concerns(trigger))
+    print(f"What to do: {check.todo}\nConcerns:   {concerned}\nSource:     {check.source}")
     return 0

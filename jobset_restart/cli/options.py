@@ -12,6 +12,7 @@ import typer
 from jobset_restart.cli import complete
 from jobset_restart.cli.groups import fill
 from jobset_restart.errors import UsageError
+from jobset_restart.vocabulary import TriggerName
 
 if TYPE_CHECKING:
     from jobset_restart.plan import Request
@@ -139,7 +140,7 @@ class How:
     in_place: Annotated[bool, typer.Option("--in-place", help="Keep the Pods: restart their containers.")] = False
     recreate: Annotated[bool, typer.Option("--recreate", help="Make new Pods.")] = False
     via: Annotated[
-        Literal["native", "image", "signal", "suspend", "jobs", "pods"] | None,
+        TriggerName | None,
         typer.Option(help="Use this trigger instead of the plan's choice."),
     ] = None
     containers: Annotated[
@@ -166,29 +167,31 @@ class How:
 
     def request(self, selected: Selected) -> Request:
         """What is asked for. Raises UsageError where the options contradict each other or make no sense."""
-        from jobset_restart.findings import kinds
+        from jobset_restart.findings import checks
         from jobset_restart.plan import Request, Selection
-        from jobset_restart.triggers import IN_PLACE
+        from jobset_restart.triggers.registry import BY_NAME, TRIGGERS
+        from jobset_restart.triggers.signal import SIGNAL
 
         if self.in_place and self.recreate:
             raise UsageError("--in-place and --recreate contradict each other")
         strategy = "in-place" if self.in_place else "recreate" if self.recreate else ""
-        strategy_of_via = "in-place" if self.via in IN_PLACE else "recreate" if self.via else ""
-        if self.via and strategy and strategy_of_via != strategy:
+        trigger = BY_NAME[self.via] if self.via else None
+        if trigger and strategy and trigger.strategy != strategy:
             raise UsageError(f"--via {self.via} and --{strategy} contradict each other")
-        if self.fallback and "recreate" in (strategy, strategy_of_via):
+        if self.fallback and (self.recreate or (trigger and not trigger.in_place)):
             raise UsageError("--fallback recreate only makes sense for a restart in place")
-        if self.containers and (self.recreate or self.via not in (None, "image", "signal")):
-            raise UsageError("-c restarts single containers, which only --via image and --via signal can do")
+        if self.containers and (self.recreate or (trigger and not trigger.by_container)):
+            able = " and ".join(f"--via {each}" for each in TRIGGERS if each.by_container)
+            raise UsageError(f"-c restarts single containers, which only {able} can do")
         self._check_signal()
         for wanted in self.allow:
-            if wanted.upper() not in {kind.id for kind in kinds()}:
+            if wanted.upper() not in {check.id for check in checks()}:
                 raise UsageError(f"--allow {wanted}: no finding has this id", "`jsr explain` lists all")
         return fill(
             Request,
             self,
             strategy=strategy,
-            via=self.via or ("signal" if self.signal else ""),
+            via=self.via or (SIGNAL.name if self.signal else ""),
             signal=(self.signal or "").upper().removeprefix("SIG"),
             allow=tuple(wanted.upper() for wanted in self.allow),
             fallback=self.fallback is not None,
@@ -196,11 +199,12 @@ class How:
         )
 
     def _check_signal(self) -> None:
-        from jobset_restart.triggers.signal import number
+        from jobset_restart.pid1 import number
+        from jobset_restart.triggers.signal import SIGNAL
 
         if self.signal is None:
             return
-        if self.recreate or self.via not in (None, "signal"):
+        if self.recreate or self.via not in (None, SIGNAL.name):
             raise UsageError("--signal only goes with --via signal")
         try:
             number(self.signal)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from jobset_restart.case import Case
+from jobset_restart.containers import status_of
 from jobset_restart.events import Budget
-from jobset_restart.findings import RECREATE, Case, Hit, count, finding, named, some
+from jobset_restart.findings.registry import Occurrence, finding
+from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Pod
 from jobset_restart.places import indexes_over
 from jobset_restart.rules import agents_count_attempts, attempt_headroom, container_restart_headroom, max_restarts
 from jobset_restart.snapshot import agent, is_native
-from jobset_restart.triggers import status_of
+from jobset_restart.triggers.image import IMAGE
+from jobset_restart.triggers.signal import SIGNAL
 
 IMAGE_TODO = "use --via image, which restarts containers and leaves the agents alone"
 
@@ -18,7 +22,7 @@ def restarts_agents(case: Case) -> bool:
     the current one, which is spent by that, and every Pod has to follow before the barrier lifts."""
     if not agents_count_attempts(case.snapshot.jobset):
         return False
-    if case.trigger in ("native", *RECREATE) or case.lost:
+    if not case.trigger.by_container or case.lost:
         return True
     return any(_is_agent(pod, container.name) for _, pod, container in case.targets())
 
@@ -30,9 +34,9 @@ def _is_agent(pod: Pod, container: str) -> bool:
 
 def restarts_others(case: Case) -> bool:
     """Whether Pods that were not meant are restarted in place with those that were."""
-    if case.trigger in ("native", "suspend") or not restarts_agents(case):
+    if case.trigger.reach == "workload" or not restarts_agents(case):
         return False
-    return not case.whole or case.trigger not in RECREATE
+    return not case.whole or case.trigger.in_place
 
 
 def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
@@ -58,9 +62,9 @@ def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
 
 def _most_restarts_after(case: Case, worst: int) -> int | None:
     """The highest restartCount there will be, None where every container starts from 0."""
-    if case.trigger in RECREATE and not restarts_others(case):
+    if not case.trigger.in_place and not restarts_others(case):
         return None
-    if case.trigger != "image" or restarts_others(case):
+    if case.trigger is not IMAGE or restarts_others(case):
         return worst + 1
     touched = (status_of(pod, container.name) for _, pod, container in case.targets())
     return max([worst, *(status.restart_count + 1 for status in touched if status)])
@@ -74,7 +78,7 @@ def _most_restarts_after(case: Case, worst: int) -> int | None:
     "cmd/in-place-restart-agent, Reconcile",
     todo=f"{IMAGE_TODO}; or create the JobSet again with a higher maxRestarts; or see `jsr explain JSR203`",
 )
-def max_restarts_headroom(case: Case) -> Hit | None:
+def max_restarts_headroom(case: Case) -> Occurrence | None:
     """A JobSet with restartStrategy InPlaceRestart is failed for good by its controller when the restartCount of any
     container, agents included, exceeds failurePolicy.maxRestarts, or when an attempt does, less the restarts that do
     not count towards it. failurePolicy is immutable, so the limit cannot be raised on the living JobSet.
@@ -97,7 +101,7 @@ def max_restarts_headroom(case: Case) -> Hit | None:
     for budget, fails in native_budgets(case):
         if fails:
             summary = f"{budget.name}: {budget.before} of {budget.limit} used, one more would fail the JobSet for good"
-            return Hit([f"JobSet {case.snapshot.name}"], summary, todo=_way_out(case))
+            return Occurrence([f"JobSet {case.snapshot.name}"], summary, todo=_way_out(case))
     return None
 
 
@@ -106,7 +110,7 @@ def _way_out(case: Case) -> str:
     jobset, pods = case.snapshot.jobset, list(case.snapshot.pods())
     if attempt_headroom(jobset, pods) > 0:
         return "use --recreate: it spends an attempt, of which there are some left, and starts the counts from 0 again"
-    if container_restart_headroom(jobset, pods) > 0 and case.trigger != "image":
+    if container_restart_headroom(jobset, pods) > 0 and case.trigger is not IMAGE:
         return ""
     return "create the JobSet again with a higher maxRestarts; `jsr explain JSR203` names another way"
 
@@ -117,10 +121,10 @@ def _way_out(case: Case) -> str:
     "the agents would wait for completed Pods for ever",
     source="JobSet, in_place_restart.go (reconcileInPlaceRestart: all Pods, by number, at one attempt)",
     todo=IMAGE_TODO,
-    triggers=("native", "image", *RECREATE),
+    concerns=lambda trigger: trigger is not SIGNAL,
     final=True,
 )
-def completed_hold_the_barrier(case: Case) -> Hit | None:
+def completed_hold_the_barrier(case: Case) -> Occurrence | None:
     """The barrier of an InPlaceRestart JobSet lifts when all its Pods carry the same attempt. A Pod that completed has
     no agent that could take another one, and a completed Pod that was removed is missing for ever, so once a restart
     has sent the agents of the others to the barrier, they wait there until their startup probes fail. Where they wait
@@ -130,7 +134,7 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     as a whole stays behind."""
     if not restarts_agents(case):
         return None
-    renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger == "jobs" else set()
+    renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger.reach == "job" else set()
     ended = case.snapshot.ended
     over = [
         (job, indexes_over(job, ended.get(job.metadata.uid, ())))
@@ -141,7 +145,7 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     if not stay:
         return None
     jobs = [f"Job {job.metadata.name}" for job, _ in stay]
-    return Hit(jobs, f"{count(sum(number for _, number in stay), 'Pod')} of {some(jobs)} completed")
+    return Occurrence(jobs, f"{count(sum(number for _, number in stay), 'Pod')} of {some(jobs)} completed")
 
 
 @finding(
@@ -150,9 +154,9 @@ def completed_hold_the_barrier(case: Case) -> Hit | None:
     "the other Pods would restart in place as well",
     source="cmd/in-place-restart-agent, Reconcile; JobSet, in_place_restart.go (updatePreviousInPlaceRestartAttempt)",
     todo="restart the whole JobSet; or use --via image, which leaves the agents alone",
-    triggers=("image", "signal", "jobs", "pods"),
+    concerns=lambda trigger: trigger.reach != "workload",
 )
-def agents_set_off_a_round(case: Case) -> Hit | None:
+def agents_set_off_a_round(case: Case) -> Occurrence | None:
     """In an InPlaceRestart JobSet an agent that starts anew takes the next attempt, and the controller then restarts
     every Pod that has not got it: by recreating some Pods all the others are restarted in place.
 
@@ -161,6 +165,6 @@ def agents_set_off_a_round(case: Case) -> Hit | None:
     """
     if not restarts_others(case):
         return None
-    meant = {s.slot for s in (*case.scope, *case.lost)} if case.trigger in RECREATE else set()
+    meant = {s.slot for s in (*case.scope, *case.lost)} if not case.trigger.in_place else set()
     others = [s for s in case.snapshot.slots.values() if s.slot not in meant and s.expected and s.pod]
-    return Hit(named(others), f"{count(len(others), 'other Pod')} would restart") if others else None
+    return Occurrence(named(others), f"{count(len(others), 'other Pod')} would restart") if others else None

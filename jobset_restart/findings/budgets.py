@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobset_restart.case import Case
+from jobset_restart.containers import containers_in_scope, status_of
 from jobset_restart.events import Budget
-from jobset_restart.findings import Case, Hit, count, finding, named, some
 from jobset_restart.findings.attempts import native_budgets
+from jobset_restart.findings.registry import Occurrence, finding, only
+from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
     UNLIMITED,
     counted_restarts,
     crash_loop_delay,
-    ended_at,
     ended_for_good,
-    failures_in_a_row,
     index_failures,
-    index_failures_in_all,
-    job_back_off,
     past_backoff_limit,
     past_backoff_limit_on_failure,
     pod_failure_action,
     replaces_only_failed,
 )
 from jobset_restart.snapshot import SlotState
-from jobset_restart.triggers import containers_in_scope, status_of
+from jobset_restart.triggers.pods import PODS
+from jobset_restart.triggers.signal import SIGNAL
+from jobset_restart.waits import back_off
 
 RECREATE_TODO = "use --recreate, which leaves backoffLimit alone"
 
@@ -49,9 +50,9 @@ def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
     "the restarts would exceed the Job's backoffLimit",
     source="job controller, pastBackoffLimitOnFailure",
     todo=f"{RECREATE_TODO}; or raise backoffLimit in the JobSet's template for the next run",
-    triggers=("image", "signal"),
+    concerns=lambda trigger: trigger.by_container,
 )
-def backoff_limit(case: Case) -> Hit | None:
+def backoff_limit(case: Case) -> Occurrence | None:
     """In a Job whose Pods have restartPolicy OnFailure, every container restart counts towards backoffLimit, summed
     over all Pods of the Job, sidecars and init containers included.
 
@@ -66,7 +67,7 @@ def backoff_limit(case: Case) -> Hit | None:
     summary = f"{worst.name} {worst.limit:,}: {worst.before:,} restarts now, {worst.after:,} after; the Job would fail"
     if len(over) > 1:
         summary += f" (and {count(len(over) - 1, 'other Job')})"
-    return Hit([budget.name.rpartition(" ")[0] for budget in over], summary)
+    return Occurrence([budget.name.rpartition(" ")[0] for budget in over], summary)
 
 
 def deletion_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
@@ -105,9 +106,9 @@ def _counts(job: Job, state: SlotState) -> int:
     "the deleted Pods would fail their Job",
     source="job controller, isPodFailed and syncJob (exceedsBackoffLimit)",
     todo="recreate with --via suspend or --via jobs, which count no failure",
-    triggers=("image", "native", "signal", "pods"),
+    concerns=lambda trigger: trigger.jobs_count,
 )
-def deletion_fails_job(case: Case) -> Hit | None:
+def deletion_fails_job(case: Case) -> Occurrence | None:
     """A Pod that is deleted counts as failed: with podReplacementPolicy TerminatingOrFailed (the default) at once, with
     Failed when it has ended, and then only if a container exited with another code than 0.
 
@@ -119,7 +120,7 @@ def deletion_fails_job(case: Case) -> Hit | None:
         return None
     worst = over[0]
     summary = f"{worst.name} {worst.limit:,}: {worst.before:,} failures now, {worst.after:,} after; the Job would fail"
-    return Hit([budget.name.rpartition(" ")[0] for budget in over], summary)
+    return Occurrence([budget.name.rpartition(" ")[0] for budget in over], summary)
 
 
 @finding(
@@ -128,9 +129,9 @@ def deletion_fails_job(case: Case) -> Hit | None:
     "the exit code would not bring the container back",
     source="KEP-5307 restartPolicyRules; pkg/api/v1/pod ContainerShouldRestart; job controller, matchPodFailurePolicy",
     todo="use --via image, for which neither restart policy nor exit code matters",
-    triggers=("signal",),
+    concerns=only(SIGNAL),
 )
-def exit_code(case: Case) -> Hit | None:
+def exit_code(case: Case) -> Occurrence | None:
     """What follows an exit is decided by the container's restartPolicyRules in order, then by its restartPolicy, then
     by the Pod's.
 
@@ -144,7 +145,7 @@ def exit_code(case: Case) -> Hit | None:
             bad.append((state, f"{container.name}, expected to exit {code}, {effect}s"))
     if not bad:
         return None
-    return Hit(named(s for s, _ in bad), f"container {bad[0][1]} instead of restarting")
+    return Occurrence(named(s for s, _ in bad), f"container {bad[0][1]} instead of restarting")
 
 
 @finding(
@@ -153,9 +154,9 @@ def exit_code(case: Case) -> Hit | None:
     "the containers would wait in CrashLoopBackOff",
     source="kubelet, doBackOff: 10 s doubled to 300 s, forgotten after 10 minutes of running",
     todo="use --via image, which starts a new back-off",
-    triggers=("signal",),
+    concerns=only(SIGNAL),
 )
-def crash_loop(case: Case) -> Hit | None:
+def crash_loop(case: Case) -> Occurrence | None:
     """The first exit-based restart is at once; one within 10 minutes of the last waits 10 s, then 20 s, 40 s ... 300 s.
 
     A changed image is not kept waiting: the back-off is kept per container definition.
@@ -168,7 +169,7 @@ def crash_loop(case: Case) -> Hit | None:
             waits.append((delay, state))
     if not waits:
         return None
-    return Hit(
+    return Occurrence(
         named(s for _, s in waits),
         f"{count(len(waits), 'container')} would wait up to {max(delay for delay, _ in waits):.0f} s",
     )
@@ -180,9 +181,9 @@ def crash_loop(case: Case) -> Hit | None:
     "a container has ended for good",
     source="kubelet, ShouldContainerBeRestarted: a dead container goes by policy and rules, changed image or not",
     todo="use --recreate, or --via native where the JobSet restarts in place; or leave that container out with -c",
-    triggers=("image", "signal"),
+    concerns=lambda trigger: trigger.by_container,
 )
-def ended(case: Case) -> Hit | None:
+def ended(case: Case) -> Occurrence | None:
     """A container that has terminated and whose restart policy does not bring it back stays down, even if its image
     is changed: the kubelet restarts on a changed definition only what is running.
 
@@ -196,7 +197,7 @@ def ended(case: Case) -> Hit | None:
     if not dead:
         return None
     names = some(sorted({name for _, name in dead}))
-    return Hit(named(s for s, _ in dead), f"container {names} of {count(len(dead), 'Pod')} ended and stays down")
+    return Occurrence(named(s for s, _ in dead), f"container {names} of {count(len(dead), 'Pod')} ended and stays down")
 
 
 @finding(
@@ -205,13 +206,17 @@ def ended(case: Case) -> Hit | None:
     "a Pod whose containers exit 0 when stopped would complete its index",
     source="kubelet, getPhase; job controller, newSucceededIndexes",
     todo="use --via suspend or --via jobs unless every container exits with another code on TERM",
-    triggers=("pods",),
+    concerns=only(PODS),
 )
-def deletion_completes(case: Case) -> Hit | None:
+def deletion_completes(case: Case) -> Occurrence | None:
     """With podReplacementPolicy Failed, the Job waits for the end of a deleted Pod and goes by its phase. Containers
     that handle TERM and exit 0 make it Succeeded: the Job considers the index completed and creates no new Pod."""
     states = [s for job, states in case.touched_jobs() if replaces_only_failed(job) for s in states]
-    return Hit(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides") if states else None
+    return (
+        Occurrence(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides")
+        if states
+        else None
+    )
 
 
 @finding(
@@ -220,9 +225,9 @@ def deletion_completes(case: Case) -> Hit | None:
     "the Job would wait before it creates new Pods",
     source="job controller, backoff_utils.go newBackoffRecord, getRemainingTimeForFailuresCount",
     todo="use --via suspend or --via jobs, which create new Pods at once",
-    triggers=("image", "native", "signal", "pods"),
+    concerns=lambda trigger: trigger.jobs_count,
 )
-def job_waits(case: Case) -> Hit | None:
+def job_waits(case: Case) -> Occurrence | None:
     """Every failed Pod of a Job doubles the time before its next Pod is made: 10 s after one, 20 s after two, 40 s
     after three, 10 minutes at most, counted from the last failure.
 
@@ -233,31 +238,13 @@ def job_waits(case: Case) -> Hit | None:
     worst = max(waits.values(), default=0.0)
     if not worst:
         return None
-    return Hit([f"Job {name}" for name, wait in waits.items() if wait], f"up to {worst:.0f} s without a new Pod")
-
-
-def back_off(case: Case, job: Job, deleted: list[SlotState]) -> float:
-    """Seconds until the Job makes new Pods for these, which this restart deletes now. A Pod on a machine that is down
-    failed, in the eyes of its Job, when it stopped being Ready."""
-    now = case.snapshot.time
-    failed = [(s.pod, ended_at(s.pod) if s.node_name in case.node_down else now) for s in deleted if s.pod]
-    if job.spec.backoff_limit_per_index is not None:
-        waits = (at + job_back_off(index_failures_in_all(pod) + 1) for pod, at in failed)
-        return max(0.0, max(waits, default=now) - now)
-    before = failures_in_a_row(job, case.snapshot.ended.get(job.metadata.uid, ()))
-    last = max((at for _, at in failed), default=now)
-    return max(0.0, min(last, now) + job_back_off(before + len(failed)) - now)
-
-
-def longest_back_off(case: Case) -> float:
-    """Seconds until the last Job makes new Pods for those that this restart deletes, 0.0 where it deletes none."""
-    return max((back_off(case, job, states) for job, states in case.deletions()), default=0.0)
+    return Occurrence([f"Job {name}" for name, wait in waits.items() if wait], f"up to {worst:.0f} s without a new Pod")
 
 
 def budgets(case: Case) -> list[Budget]:
     """What this case would spend, limits without a bound left out."""
     rows: list[Budget] = []
-    if case.trigger in ("image", "signal"):
+    if case.trigger.by_container:
         rows += [budget for budget, _ in container_restart_budgets(case)]
     rows += [budget for budget, _ in deletion_budgets(case)]
     rows += [budget for budget, _ in native_budgets(case)]

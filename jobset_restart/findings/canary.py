@@ -2,71 +2,13 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import Case, Hit, count, finding, named, some
-from jobset_restart.order import steps
-from jobset_restart.snapshot import SlotState, node_ready
-from jobset_restart.triggers import containers_in_scope, status_of
-from jobset_restart.triggers.image import Forms, known_as, plain, running_digest, runtime_of
-
-
-def unproven(case: Case) -> dict[str, list[SlotState]]:
-    """The means that nothing has shown to work, in words, and the slots in scope that depend on each.
-
-    For `image`: the registry where a pull is needed (imagePullPolicy Always), one for each image; and the form of the
-    reference where it is not known whether the container runtime takes it. For `signal`: that the program of a
-    ReplicatedJob dies of it and comes back."""
-    found: dict[str, list[SlotState]] = {}
-    forms = Forms(case.snapshot.slots.values()) if case.trigger == "image" else None
-    for state, pod in case.pods():
-        if case.trigger == "signal":
-            found.setdefault(f"the signal to {state.slot.group}", []).append(state)
-        if forms is None:
-            continue
-        images = {
-            known_as(c.image) for c in containers_in_scope(pod, case.containers) if c.image_pull_policy == "Always"
-        }
-        for each in sorted(images):
-            found.setdefault(f"the pull of {each}", []).append(state)
-        if forms.known(state) is None:
-            runtime = runtime_of(state) or "a container runtime that cannot be seen"
-            found.setdefault(f"a reference with tag and digest on {runtime}", []).append(state)
-    return found
-
-
-def canaries(case: Case) -> list[SlotState]:
-    """The slots to restart first, the healthy ones of the first step before others.
-
-    With --canary N so many; without it one for each of the `unproven` means that another one does not prove along.
-    """
-    if case.trigger in ("native", "suspend", "jobs") or case.canary == 0:
-        return []
-    means = unproven(case)
-    if not means and not case.canary:
-        return []
-    place = {name: n for n, s in enumerate(steps(case.snapshot.jobset, _names(case))) for name in s.replicated_jobs}
-    ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.group], not _healthy(s)))
-    if case.canary is not None:
-        first = [state for state in ranked if state.slot.group in _first(ranked, place)]
-        return first[: case.canary]
-    chosen: list[SlotState] = []
-    for states in means.values():
-        slots = {state.slot for state in states}
-        if not any(state.slot in slots for state in chosen):
-            chosen.append(next(state for state in ranked if state.slot in slots))
-    return chosen
-
-
-def _names(case: Case) -> set[str]:
-    return {state.slot.group for state in case.scope}
-
-
-def _first(ranked: list[SlotState], place: dict[str, int]) -> set[str]:
-    lowest = min((place[s.slot.group] for s in ranked), default=0)
-    return {name for name, at in place.items() if at == lowest}
-
-
-def _healthy(state: SlotState) -> bool:
-    return state.ready and (state.node is None or node_ready(state.node))
+from jobset_restart.case import Case
+from jobset_restart.containers import status_of
+from jobset_restart.findings.registry import Occurrence, finding, only
+from jobset_restart.findings.words import count, named, some
+from jobset_restart.snapshot import SlotState
+from jobset_restart.triggers.image import IMAGE, Forms, plain, running_digest, runtime_of
+from jobset_restart.triggers.steps import canaries
 
 
 @finding(
@@ -75,9 +17,9 @@ def _healthy(state: SlotState) -> bool:
     "one slot goes first",
     source="imagePullPolicy; node.status.nodeInfo.containerRuntimeVersion; cri-o/cri-o#8603",
     todo="nothing; --canary N sends N slots first, --canary 0 all at once",
-    triggers=("image", "signal"),
+    concerns=lambda trigger: trigger.by_container,
 )
-def goes_first(case: Case) -> Hit | None:
+def goes_first(case: Case) -> Occurrence | None:
     """Where nothing in the JobSet shows yet that a restart by this trigger works, one slot is restarted, and the others
     only when it is back. If it does not come back, the others have not been touched.
 
@@ -87,8 +29,8 @@ def goes_first(case: Case) -> Hit | None:
     first = canaries(case)
     if not first or len(first) >= len(case.scope):
         return None
-    reasons = [f"--canary {case.canary}"] if case.canary is not None else list(unproven(case))
-    return Hit(named(first), f"{some([str(s.slot) for s in first])} before the others: {some(reasons)}")
+    reasons = [f"--canary {case.canary}"] if case.canary is not None else list(case.trigger.unproven(case))
+    return Occurrence(named(first), f"{some([str(s.slot) for s in first])} before the others: {some(reasons)}")
 
 
 @finding(
@@ -97,15 +39,15 @@ def goes_first(case: Case) -> Hit | None:
     "no slot can go first",
     source="native and suspend restart the whole JobSet at once, jobs whole Jobs",
     todo="use --via image, signal or pods, which go slot by slot",
-    triggers=("native", "suspend", "jobs"),
+    concerns=lambda trigger: trigger.reach != "pod",
     final=True,
 )
-def no_canary(case: Case) -> Hit | None:
+def no_canary(case: Case) -> Occurrence | None:
     """--canary N asks for N slots to be restarted before the others. A trigger that restarts all of them with one write
     cannot do that."""
     if not case.canary:
         return None
-    return Hit(
+    return Occurrence(
         [f"JobSet {case.snapshot.name}"], f"--canary {case.canary}, and {case.trigger} has no slots to send ahead"
     )
 
@@ -116,9 +58,9 @@ def no_canary(case: Case) -> Hit | None:
     "image may work only once",
     source="node.status.nodeInfo.containerRuntimeVersion; cri-o/cri-o#8603; kubelet, doBackOff",
     todo="use another trigger next time, or a container runtime that takes tag and digest together",
-    triggers=("image",),
+    concerns=only(IMAGE),
 )
-def only_once(case: Case) -> Hit | None:
+def only_once(case: Case) -> Occurrence | None:
     """The kubelet keeps a back-off for each image reference a container was restarted with, so each restart by image
     needs one the Pod has not had before. That is a new tag beside the digest, which the runtime ignores.
 
@@ -132,8 +74,10 @@ def only_once(case: Case) -> Hit | None:
     runtimes = _runtimes(bare)
     had = [s for s, _, c in case.targets() if forms.of(s) == "plain" and "@" in c.image]
     if had:
-        return Hit(named(had), f"{runtimes}: {count(len(had), 'container')} may have had the digest alone before")
-    return Hit(named(bare), f"{runtimes}: {count(len(bare), 'Pod')} can be given the digest alone once")
+        return Occurrence(
+            named(had), f"{runtimes}: {count(len(had), 'container')} may have had the digest alone before"
+        )
+    return Occurrence(named(bare), f"{runtimes}: {count(len(bare), 'Pod')} can be given the digest alone once")
 
 
 def _runtimes(states: list[SlotState]) -> str:
@@ -147,10 +91,10 @@ def _runtimes(states: list[SlotState]) -> str:
     "there is no other reference to the image",
     source="kubelet, containerChanged; node.status.nodeInfo.containerRuntimeVersion; cri-o/cri-o#8603",
     todo="use another trigger",
-    triggers=("image",),
+    concerns=only(IMAGE),
     final=True,
 )
-def no_other_reference(case: Case) -> Hit | None:
+def no_other_reference(case: Case) -> Occurrence | None:
     """The container runtime takes no tag beside a digest, and the container has the digest alone already: no reference
     is left that would be a change and mean the same image."""
     forms = Forms(case.snapshot.slots.values())
@@ -162,4 +106,4 @@ def no_other_reference(case: Case) -> Hit | None:
     if not spent:
         return None
     states = [state for state, _ in spent]
-    return Hit(named(states), f"{_runtimes(states)}, and container {spent[0][1].name} runs {spent[0][1].image}")
+    return Occurrence(named(states), f"{_runtimes(states)}, and container {spent[0][1].name} runs {spent[0][1].image}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import Case, Hit, count, finding, named, some
+from jobset_restart.case import Case
+from jobset_restart.containers import status_of
+from jobset_restart.findings.registry import Occurrence, finding, only
+from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Container, Pod
 from jobset_restart.rules import effect_of_exit, in_place_exit_code
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
-from jobset_restart.triggers import status_of
-from jobset_restart.triggers.image import running_digest
+from jobset_restart.triggers.image import IMAGE, running_digest
+from jobset_restart.triggers.native import NATIVE
+from jobset_restart.triggers.signal import SIGNAL
 
 RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
 
@@ -18,10 +22,10 @@ RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
     "the digest of the running image is not known",
     source="status.containerStatuses[].imageID",
     todo="use another trigger; or run images by digest (repo@sha256:...) next time",
-    triggers=("image",),
+    concerns=only(IMAGE),
     final=True,
 )
-def digest_unknown(case: Case) -> Hit | None:
+def digest_unknown(case: Case) -> Occurrence | None:
     """The image trigger changes the reference, never the image, so it must pin the digest that runs now.
 
     The digest comes from the spec where the image is given by digest, else from imageID, which has one only when the
@@ -36,7 +40,7 @@ def digest_unknown(case: Case) -> Hit | None:
         return None
     _, container, image_id = unknown[0]
     seen = f"imageID {image_id}" if image_id else "no imageID yet"
-    return Hit(named(s for s, _, _ in unknown), f"container {container.name} runs {container.image}, {seen}")
+    return Occurrence(named(s for s, _, _ in unknown), f"container {container.name} runs {container.image}, {seen}")
 
 
 @finding(
@@ -45,9 +49,9 @@ def digest_unknown(case: Case) -> Hit | None:
     "every Pod would ask the image registry",
     source="imagePullPolicy; kubelet, imageManager.EnsureImageExists",
     todo="make sure that the registry answers and has the digest; or use another trigger",
-    triggers=("image",),
+    concerns=only(IMAGE),
 )
-def always_pulls(case: Case) -> Hit | None:
+def always_pulls(case: Case) -> Occurrence | None:
     """With imagePullPolicy Always each container start asks the registry, even if the image is there.
 
     If the registry does not answer, or no longer has the digest, the container stays down. Under OnFailure it waits in
@@ -64,8 +68,8 @@ def always_pulls(case: Case) -> Hit | None:
         summary += "; a Pod whose pull fails would fail, for its restartPolicy is Never"
     if never and case.canary == 0:
         todo = "leave --canary 0 away, so that one slot goes first; or use another trigger"
-        return Hit(named(s for s, _ in pulling), f"{summary}, and all would pull at once", todo, "blocker")
-    return Hit(named(s for s, _ in pulling), summary)
+        return Occurrence(named(s for s, _ in pulling), f"{summary}, and all would pull at once", todo, "blocker")
+    return Occurrence(named(s for s, _ in pulling), summary)
 
 
 @finding(
@@ -74,10 +78,10 @@ def always_pulls(case: Case) -> Hit | None:
     "there is no shell to inspect PID 1 with",
     source="exec of sh in the container",
     todo="use --via image, which needs nothing in the container",
-    triggers=("signal",),
+    concerns=only(SIGNAL),
     final=True,
 )
-def no_shell(case: Case) -> Hit | None:
+def no_shell(case: Case) -> Occurrence | None:
     """A signal has to be sent from inside the container, by a shell that can also tell whether PID 1 handles it.
 
     Distroless images have none. Without the look the signal might do nothing at all.
@@ -89,7 +93,7 @@ def no_shell(case: Case) -> Hit | None:
         probe = case.evidence.probes.get((state.slot.group, container.name))
         if probe is None or probe.error:
             bad.append((state, container.name, probe.error if probe else "it could not be looked into"))
-    return Hit(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
+    return Occurrence(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
 
 
 @finding(
@@ -98,10 +102,10 @@ def no_shell(case: Case) -> Hit | None:
     "PID 1 would survive the signal",
     source="pid_namespaces(7): signals to PID 1 from its own namespace need a handler; /proc/1/status SigCgt",
     todo="use --via image; or run the program under an init that handles TERM",
-    triggers=("signal",),
+    concerns=only(SIGNAL),
     final=True,
 )
-def no_handler(case: Case) -> Hit | None:
+def no_handler(case: Case) -> Occurrence | None:
     """The kernel drops a signal sent to PID 1 from inside its namespace when PID 1 has no handler for it: TERM does
     nothing to `sleep`, to a shell without trap, or to a Python program without one; even KILL does nothing.
 
@@ -117,7 +121,7 @@ def no_handler(case: Case) -> Hit | None:
             bad.append(
                 (state, container.name, f"PID 1 ({probe.name}) handles {what if not case.signal else 'no ' + what}")
             )
-    return Hit(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
+    return Occurrence(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
 
 
 @finding(
@@ -126,10 +130,10 @@ def no_handler(case: Case) -> Hit | None:
     "the in-place restart agents are not all there and in sync",
     source="JobSet, in_place_restart.go; cmd/in-place-restart-agent",
     todo="see `jsr status` for the attempts; use --via image, which needs no agent",
-    triggers=("native",),
+    concerns=only(NATIVE),
     final=True,
 )
-def agents(case: Case) -> Hit | None:
+def agents(case: Case) -> Occurrence | None:
     """A native restart is one write; the rest is done by an agent in every Pod and by the controller.
 
     It needs restartStrategy InPlaceRestart, an agent in every Pod that has written its attempt, all attempts equal to
@@ -140,18 +144,20 @@ def agents(case: Case) -> Hit | None:
     jobset = case.snapshot.jobset
     target = [f"JobSet {jobset.metadata.name}"]
     if not is_native(jobset):
-        return Hit(target, "failurePolicy.restartStrategy is not InPlaceRestart")
+        return Occurrence(target, "failurePolicy.restartStrategy is not InPlaceRestart")
     if jobset.metadata.annotations.disable_in_place_restart is not None:
-        return Hit(target, f"annotation {DISABLE_IN_PLACE_RESTART} makes the agents do nothing")
+        return Occurrence(target, f"annotation {DISABLE_IN_PLACE_RESTART} makes the agents do nothing")
     current = jobset.status.current_in_place_restart_attempt
     if current is None:
-        return Hit(target, "status.currentInPlaceRestartAttempt is not set: gate InPlaceRestart off, or not synced yet")
+        return Occurrence(
+            target, "status.currentInPlaceRestartAttempt is not set: gate InPlaceRestart off, or not synced yet"
+        )
     without = [state for state, pod in case.pods() if agent(pod.spec) is None]
     if without:
-        return Hit(named(without), f"{count(len(without), 'Pod')} without the agent container")
+        return Occurrence(named(without), f"{count(len(without), 'Pod')} without the agent container")
     late = [state for state, pod in case.pods() if attempt(pod) is None]
     if late:
-        return Hit(
+        return Occurrence(
             named(late), f"{count(len(late), 'Pod')} whose agent has not written its attempt: {some(named(late))}"
         )
     return None
@@ -163,9 +169,9 @@ def agents(case: Case) -> Hit | None:
     "a node cannot restart all containers of a Pod",
     source="KEP-5532; node.status.declaredFeatures",
     todo="use --via image, which every kubelet knows",
-    triggers=("native",),
+    concerns=only(NATIVE),
 )
-def nodes_lack_restart_all(case: Case) -> Hit | None:
+def nodes_lack_restart_all(case: Case) -> Occurrence | None:
     """The agent's exit restarts the whole Pod only where the kubelet has the feature RestartAllContainers (1.35 and
     later).
 
@@ -176,7 +182,7 @@ def nodes_lack_restart_all(case: Case) -> Hit | None:
         return None
     sure = [s for s in lacking if s.node and s.node.status.declared_features]
     names = sorted({s.node_name for s in sure or lacking})
-    return Hit(
+    return Occurrence(
         [f"Node {name}" for name in names],
         f"{some(names)} {'does' if len(names) == 1 else 'do'} not declare {RESTART_ALL_CONTAINERS}",
         severity="blocker" if sure else "warning",
@@ -189,10 +195,10 @@ def nodes_lack_restart_all(case: Case) -> Hit | None:
     "an agent's exit would not restart the containers of its Pod",
     source="KEP-5532 restartPolicyRules as the Pod has them; kubelet, computePodActions; cmd/in-place-restart-agent",
     todo="use --via image, which every kubelet knows",
-    triggers=("native",),
+    concerns=only(NATIVE),
     final=True,
 )
-def rules_are_missing(case: Case) -> Hit | None:
+def rules_are_missing(case: Case) -> Occurrence | None:
     """A native restart reaches the containers of a Pod by a rule of its agent: its exit code restarts all containers.
 
     The Pod tells for sure. An API server that does not know the rule (Kubernetes 1.33, and others with the feature
@@ -204,7 +210,7 @@ def rules_are_missing(case: Case) -> Hit | None:
         return None
     names = some(sorted({c.name for _, pod in short for c in _untouched(pod)}))
     summary = f"{count(len(short), 'Pod')} without a rule that restarts all containers: {names} would run on"
-    return Hit(named(state for state, _ in short), summary)
+    return Occurrence(named(state for state, _ in short), summary)
 
 
 def _untouched(pod: Pod) -> list[Container]:
@@ -222,9 +228,9 @@ def _untouched(pod: Pod) -> list[Container]:
     "containers may take their whole grace period to stop",
     source="spec.terminationGracePeriodSeconds; kubelet, killContainer",
     todo="nothing, if there is time to wait; a handler for TERM that exits makes it faster",
-    triggers=("image", "suspend", "jobs", "pods"),
+    concerns=lambda trigger: trigger.gives_grace,
 )
-def grace_period(case: Case) -> Hit | None:
+def grace_period(case: Case) -> Occurrence | None:
     """Each container gets preStop and TERM first, and KILL only after terminationGracePeriodSeconds.
 
     A hung process that does not handle TERM uses all of it.
@@ -232,7 +238,7 @@ def grace_period(case: Case) -> Hit | None:
     longest = max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
     if longest < 10:
         return None
-    return Hit([], f"up to {longest} s before a container that ignores TERM is killed")
+    return Occurrence([], f"up to {longest} s before a container that ignores TERM is killed")
 
 
 @finding(
@@ -241,9 +247,9 @@ def grace_period(case: Case) -> Hit | None:
     "a signal to one Pod would restart the whole JobSet",
     source="KEP-5532 RestartAllContainers; JobSet, in_place_restart.go: Pods whose attempts differ are restarted",
     todo="use --via native: one write, one round; or --via image, which sets off no restart rule",
-    triggers=("signal",),
+    concerns=only(SIGNAL),
 )
-def signal_sets_off_rounds(case: Case) -> Hit | None:
+def signal_sets_off_rounds(case: Case) -> Occurrence | None:
     """Where a container's exit restarts all containers of its Pod, the Pod's agent comes back with another attempt, and
     a JobSet with restartStrategy InPlaceRestart then restarts all its Pods.
 
@@ -256,4 +262,6 @@ def signal_sets_off_rounds(case: Case) -> Hit | None:
     }
     if not restarting:
         return None
-    return Hit(named(restarting.values()), f"{count(len(restarting), 'Pod')} would each start a round of the JobSet")
+    return Occurrence(
+        named(restarting.values()), f"{count(len(restarting), 'Pod')} would each start a round of the JobSet"
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import RECREATE, Case, Hit, count, finding
+from jobset_restart.case import Case
+from jobset_restart.findings.registry import Occurrence, finding
+from jobset_restart.findings.words import count
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
@@ -14,13 +16,13 @@ from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
     "Kueue owns spec.suspend of this JobSet",
     source="Kueue, jobframework: label kueue.x-k8s.io/queue-name",
     todo="recreate with --via jobs, which keeps the JobSet admitted",
-    triggers=("suspend",),
+    concerns=lambda trigger: trigger.suspends,
 )
-def kueue(case: Case) -> Hit | None:
+def kueue(case: Case) -> Occurrence | None:
     """Kueue suspends and resumes the JobSets of its queues to admit them. A JobSet suspended behind its back is either
     resumed at once or evicted, and then queues for its resources again."""
     name = queue(case.snapshot.jobset)
-    return Hit([f"JobSet {case.snapshot.name}"], f"it is in queue {name}") if name else None
+    return Occurrence([f"JobSet {case.snapshot.name}"], f"it is in queue {name}") if name else None
 
 
 @finding(
@@ -29,9 +31,9 @@ def kueue(case: Case) -> Hit | None:
     "another object owns the JobSet",
     source="metadata.ownerReferences",
     todo="if the owner reverts the change, restart through it or with --via jobs",
-    triggers=("suspend",),
+    concerns=lambda trigger: trigger.suspends,
 )
-def owned(case: Case) -> Hit | None:
+def owned(case: Case) -> Occurrence | None:
     """An owner keeps the JobSet the way it wants it, spec.suspend included. A TrainJob resumes it 0.03 seconds after it
     was suspended: some of its Pods are replaced, and old and new ones of an index run side by side, so a known owner of
     that kind is a blocker, and the Jobs, which are left to the JobSet controller, are deleted instead. Of other owners
@@ -42,9 +44,9 @@ def owned(case: Case) -> Hit | None:
         return None
     name = f"{owner.kind} {owner.name}"
     if owner.kind not in SUSPENDING_OWNERS:
-        return Hit([name], f"{name} may set spec.suspend too")
+        return Occurrence([name], f"{name} may set spec.suspend too")
     todo = f"recreate with --via jobs, or suspend and resume {name} itself"
-    return Hit([name], f"{name} resumes it at once", todo=todo, severity="blocker")
+    return Occurrence([name], f"{name} resumes it at once", todo=todo, severity="blocker")
 
 
 @finding(
@@ -53,9 +55,9 @@ def owned(case: Case) -> Hit | None:
     "completed indexes would not run again",
     source="job controller: completedIndexes of a suspended Job stay; kubernetes-sigs/jobset#1208",
     todo="recreate with --via jobs, which runs every index of an unfinished Job again; or --allow JSR503",
-    triggers=("suspend",),
+    concerns=lambda trigger: trigger.suspends,
 )
-def completed_stay(case: Case) -> Hit | None:
+def completed_stay(case: Case) -> Occurrence | None:
     """A Job that is suspended and resumed keeps its completed indexes: they do not run again, only the others do.
 
     In training, where all indexes work together, that leaves a gang without some of its members. Jobs that are
@@ -71,9 +73,9 @@ def completed_stay(case: Case) -> Hit | None:
     "completed indexes would run again",
     source="a new Job starts with no completed index",
     todo="make sure that it is right to run them again",
-    triggers=("jobs",),
+    concerns=lambda trigger: trigger.reach == "job",
 )
-def completed_rerun(case: Case) -> Hit | None:
+def completed_rerun(case: Case) -> Occurrence | None:
     """A deleted Job is created again from the JobSet's template and runs all its indexes, those that had completed
     included. Jobs that are complete as a whole are left alone."""
     return _hit(_completed(case))
@@ -90,10 +92,10 @@ def _waves(case: Case) -> set[str]:
     return {j.metadata.name for j in case.snapshot.jobs if (j.spec.completions or 0) > at_once(j.spec)}
 
 
-def _hit(jobs: dict[str, int]) -> Hit | None:
+def _hit(jobs: dict[str, int]) -> Occurrence | None:
     number = sum(jobs.values())
     words = f"{number:,} completed {'index' if number == 1 else 'indexes'}"
-    return Hit([f"Job {name}" for name in jobs], words) if jobs else None
+    return Occurrence([f"Job {name}" for name in jobs], words) if jobs else None
 
 
 @finding(
@@ -102,21 +104,21 @@ def _hit(jobs: dict[str, int]) -> Hit | None:
     "the trigger reaches further than what was selected",
     source="suspend and native restart the whole JobSet, jobs whole Jobs; native every container",
     todo="select the whole JobSet, or use --via image or --via pods, which go Pod by Pod",
-    triggers=("native", *RECREATE),
+    concerns=lambda trigger: not trigger.by_container,
     final=True,
 )
-def reaches_too_far(case: Case) -> Hit | None:
+def reaches_too_far(case: Case) -> Occurrence | None:
     """A trigger is used only if it restarts exactly what was asked for.
 
     native and suspend restart the whole JobSet, jobs every Pod of a Job. Single containers can only be restarted in
     place by image or signal; native restarts them all.
     """
     target = [f"JobSet {case.snapshot.name}"]
-    if case.trigger in ("native", *RECREATE) and case.containers:
-        return Hit(target, f"{case.trigger} cannot restart single containers")
-    if case.trigger in ("native", "suspend") and not case.whole:
-        return Hit(target, f"{case.trigger} restarts the whole JobSet, not a part of it")
-    if case.trigger == "jobs":
+    if case.containers:
+        return Occurrence(target, f"{case.trigger} cannot restart single containers")
+    if case.trigger.reach == "workload" and not case.whole:
+        return Occurrence(target, f"{case.trigger} restarts the whole JobSet, not a part of it")
+    if case.trigger.reach == "job":
         asked = {s.slot for s in (*case.scope, *case.lost)}
         reached = {job.metadata.uid for job, _ in case.touched_jobs()}
         others = [
@@ -125,7 +127,8 @@ def reaches_too_far(case: Case) -> Hit | None:
             if s.job and s.job.metadata.uid in reached and s.slot not in asked and s.expected
         ]
         if others:
-            return Hit([f"slot {s.slot}" for s in others], f"jobs would restart {count(len(others), 'other slot')} too")
+            slots = [f"slot {s.slot}" for s in others]
+            return Occurrence(slots, f"{case.trigger} would restart {count(len(others), 'other slot')} too")
     return None
 
 
@@ -136,10 +139,10 @@ def reaches_too_far(case: Case) -> Hit | None:
     source="SelfSubjectAccessReview for every action of the plan",
     todo="ask for these rules to be granted; nothing was changed",
 )
-def denied(case: Case) -> Hit | None:
+def denied(case: Case) -> Occurrence | None:
     """Every verb the plan's actions use was asked about beforehand, so that a restart does not stop half way for want
     of a permission. The missing rules are printed as YAML, ready for a Role."""
-    missing = case.evidence.denied.get(case.trigger)
+    missing = case.evidence.denied.get(case.trigger.name)
     if not missing:
         return None
     rules = "\n".join(
@@ -149,7 +152,7 @@ def denied(case: Case) -> Hit | None:
     )
     names = ", ".join(map(str, sorted(missing)))
     namespace = case.snapshot.namespace
-    return Hit(
+    return Occurrence(
         [f"namespace {namespace}"],
         f"not allowed: {names}",
         todo=f"have a Role in namespace {namespace} grant:\nrules:\n{rules}",

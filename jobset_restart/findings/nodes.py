@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import RECREATE, Case, Hit, count, finding, named, some
-from jobset_restart.objects import Condition, Node, seconds
+from jobset_restart.case import Case
+from jobset_restart.findings.registry import Occurrence, finding
+from jobset_restart.findings.words import count, named, some
+from jobset_restart.health import dead
+from jobset_restart.objects import Condition, Node
 from jobset_restart.rules import agents_count_attempts, replaces_only_failed
 from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
-
-
-def dead(state: SlotState) -> bool:
-    """Whether the slot's Pod is bound to a Node that is seen not to be Ready, and has not turned Ready since.
-
-    Only the kubelet makes a Pod Ready; the node lifecycle controller takes that away when the kubelet falls silent
-    (MarkPodsNotReady). A Pod that is Ready later than its Node was given up is the word of a living kubelet, whose
-    Node follows with its next heartbeat: so it is after an outage of the control plane."""
-    if state.node is None or node_ready(state.node):
-        return False
-    since = ready_condition(state.node.status.conditions)
-    spoke = condition(state.pod.status.conditions, "Ready") if state.pod else None
-    if since is None or spoke is None:
-        return True
-    return seconds(spoke.last_transition_time) <= seconds(since.last_transition_time)
 
 
 def _down(case: Case) -> list[SlotState]:
@@ -34,7 +22,7 @@ def _down(case: Case) -> list[SlotState]:
     source="Node condition Ready; node lifecycle controller, MarkPodsNotReady",
     todo="if the machine is really off, say so with --node-down NODE; if it is only cut off, repair it first",
 )
-def not_ready(case: Case) -> Hit | None:
+def not_ready(case: Case) -> Occurrence | None:
     """The kubelet of this node does not report, so nothing asked of its Pods will happen until it comes back: image
     and signal do not take effect, a native restart stops every healthy Pod and leaves it waiting at the barrier, and
     a deleted Pod stays Terminating for ever, because its finalizer goes only when it has ended.
@@ -52,7 +40,7 @@ def not_ready(case: Case) -> Hit | None:
     names = sorted({state.node_name for state in slots})
     reasons = {_reason(state.node) for state in slots if state.node}
     options = " ".join(f"--node-down {name}" for name in names)
-    return Hit(
+    return Occurrence(
         named(slots),
         f"{some(names)} ({', '.join(sorted(reasons))}): {count(len(slots), 'slot')} would hang there",
         todo=f"if the machine is really off: --recreate {options} ({_price(case)}), or --in-place {options} (each Pod "
@@ -77,7 +65,7 @@ def _reason(node: Node) -> str:
     source="pod garbage collector, gcOrphaned",
     todo="wait for the garbage collector, or say that the machine is off with --node-down NODE",
 )
-def gone(case: Case) -> Hit | None:
+def gone(case: Case) -> Occurrence | None:
     """The Pod is bound to a Node that has been deleted. Its containers cannot be reached; the Pod garbage collector
     fails and deletes it after a while, which counts as a Job failure."""
     nodes = case.snapshot.nodes
@@ -85,7 +73,7 @@ def gone(case: Case) -> Hit | None:
     if not slots:
         return None
     names = sorted({state.node_name for state in slots})
-    return Hit(
+    return Occurrence(
         named(slots),
         f"{some(names)}: {count(len(slots), 'slot')}",
         todo="if the machines are off: " + " ".join(f"--node-down {name}" for name in names),
@@ -98,13 +86,13 @@ def gone(case: Case) -> Hit | None:
     "Pods on a cordoned node would move",
     source="spec.unschedulable of the Node",
     todo="uncordon the node, or make sure that another one has room",
-    triggers=("suspend", "jobs", "pods"),
+    concerns=lambda trigger: not trigger.in_place,
 )
-def cordoned(case: Case) -> Hit | None:
+def cordoned(case: Case) -> Occurrence | None:
     """A new Pod cannot be scheduled to a cordoned node. If no other node has room, it stays Pending."""
     slots = [state for state in case.scope if state.node and state.node.spec.unschedulable]
     names = sorted({state.node_name for state in slots})
-    return Hit(named(slots), f"{some(names)}: {count(len(slots), 'slot')}") if slots else None
+    return Occurrence(named(slots), f"{some(names)}: {count(len(slots), 'slot')}") if slots else None
 
 
 @finding(
@@ -113,9 +101,9 @@ def cordoned(case: Case) -> Hit | None:
     "new Pods may find no node",
     source="scheduler, Pod condition PodScheduled (Unschedulable); spec.unschedulable and condition Ready of the Nodes",
     todo="make room or uncordon nodes first; a restart in place needs no scheduling",
-    triggers=RECREATE,
+    concerns=lambda trigger: not trigger.in_place,
 )
-def nowhere_to_go(case: Case) -> Hit | None:
+def nowhere_to_go(case: Case) -> Occurrence | None:
     """Recreated Pods have to be scheduled again, and two things that can be seen beforehand speak against it: Pods of
     this JobSet that the scheduler cannot place now, or that none of the nodes it runs on takes new Pods (cordoned, or
     not Ready).
@@ -125,12 +113,12 @@ def nowhere_to_go(case: Case) -> Hit | None:
     waiting = [(s, unmet) for s in case.snapshot.slots.values() if (unmet := _unschedulable(s))]
     if waiting:
         said = waiting[0][1].message or "Unschedulable"
-        return Hit(named(s for s, _ in waiting), f"{count(len(waiting), 'Pod')} cannot be scheduled now: {said}")
+        return Occurrence(named(s for s, _ in waiting), f"{count(len(waiting), 'Pod')} cannot be scheduled now: {said}")
     nodes = {s.node_name: s.node for s in case.snapshot.slots.values() if s.node}
     shut = [f"{name} {_shut(node)}" for name, node in sorted(nodes.items()) if _shut(node)]
     if not nodes or len(shut) < len(nodes):
         return None
-    return Hit(
+    return Occurrence(
         [f"Node {name}" for name in sorted(nodes)],
         f"no node it runs on takes new Pods: {some(shut)}; whether another one does was not looked at",
     )
@@ -156,10 +144,10 @@ def _shut(node: Node) -> str:
     source="permission to get and list nodes",
     todo="grant get and list on nodes to see dead nodes before they hang a restart",
 )
-def unseen(case: Case) -> Hit | None:
+def unseen(case: Case) -> Occurrence | None:
     """Without the permission to read Nodes, dead nodes are known only by the Ready condition of their Pods, and
     --node-down cannot be checked."""
-    return Hit(["Nodes"], "no permission to read Nodes") if case.snapshot.nodes is None else None
+    return Occurrence(["Nodes"], "no permission to read Nodes") if case.snapshot.nodes is None else None
 
 
 @finding(
@@ -169,7 +157,7 @@ def unseen(case: Case) -> Hit | None:
     source="Node condition Ready",
     todo="check the name; a Ready node is restarted like any other",
 )
-def declared_down_but_ready(case: Case) -> Hit | None:
+def declared_down_but_ready(case: Case) -> Occurrence | None:
     """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready, or on
     which a Pod became Ready after the node was given up, runs them: two Pods would hold one identity. A node with no
     Pod of this JobSet is taken for a mistyped name."""
@@ -184,7 +172,7 @@ def declared_down_but_ready(case: Case) -> Hit | None:
             wrong.append(f"{name} is alive: a Pod on it has become Ready since it was given up")
         elif name not in used:
             wrong.append(f"{name} has no Pod of this JobSet")
-    return Hit([f"Node {w.split(' ', 1)[0]}" for w in wrong], some(wrong)) if wrong else None
+    return Occurrence([f"Node {w.split(' ', 1)[0]}" for w in wrong], some(wrong)) if wrong else None
 
 
 @finding(
@@ -194,7 +182,7 @@ def declared_down_but_ready(case: Case) -> Hit | None:
     source="job controller, finalizer batch.kubernetes.io/job-tracking; podReplacementPolicy",
     todo="make sure that the machines are off: what still runs there keeps its identity beside the new Pods",
 )
-def given_up(case: Case) -> Hit | None:
+def given_up(case: Case) -> Occurrence | None:
     """By --node-down it was said that these machines are off. Their Pods cannot end by themselves.
 
     With suspend and podReplacementPolicy TerminatingOrFailed they stay Terminating beside the new ones and nothing is
@@ -203,6 +191,6 @@ def given_up(case: Case) -> Hit | None:
     """
     if not case.lost:
         return None
-    freed = case.trigger != "suspend" or any(replaces_only_failed(job) for job, _ in case.touched_jobs())
+    freed = not case.trigger.suspends or any(replaces_only_failed(job) for job, _ in case.touched_jobs())
     how = "set to Failed and deleted" if freed else "left Terminating while new ones start elsewhere"
-    return Hit(named(case.lost), f"{count(len(case.lost), 'Pod')} on {some(sorted(case.node_down))}: {how}")
+    return Occurrence(named(case.lost), f"{count(len(case.lost), 'Pod')} on {some(sorted(case.node_down))}: {how}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobset_restart.findings import Case, Hit, finding
+from jobset_restart.case import Case
+from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.order import is_ordered, steps
-from jobset_restart.triggers import TRIGGERS
 
 
 @finding(
@@ -13,9 +13,9 @@ from jobset_restart.triggers import TRIGGERS
     "the JobSet starts its ReplicatedJobs in an order",
     source="spec.startupPolicy InOrder, spec.replicatedJobs[].dependsOn; JobSet, reconcileReplicatedJobs",
     todo="nothing; the restart keeps the order",
-    triggers=tuple(t for t in TRIGGERS if t != "suspend"),
+    concerns=lambda trigger: trigger.order != "controller",
 )
-def startup_order(case: Case) -> Hit | None:
+def startup_order(case: Case) -> Occurrence | None:
     """The JobSet controller keeps startupPolicy InOrder and dependsOn only when it creates Jobs or resumes them.
 
     suspend leaves the order to the controller. image, signal, jobs and pods restart one step after the other, each when
@@ -31,7 +31,9 @@ def startup_order(case: Case) -> Hit | None:
     if len(wanted) < 2:
         return None
     told, target = ", then ".join(map(str, wanted)), [f"JobSet {case.snapshot.name}"]
-    if case.trigger == "native":
+    if case.trigger.order == "at once":
         todo = "use --via image, which keeps the order; or make sure that each program waits for what it needs"
-        return Hit(target, f"native starts all at once what starts as {told}", todo=todo, severity="warning")
-    return Hit(target, f"one after the other, each when the one before is Ready: {told}")
+        return Occurrence(
+            target, f"{case.trigger} starts all at once what starts as {told}", todo=todo, severity="warning"
+        )
+    return Occurrence(target, f"one after the other, each when the one before is Ready: {told}")

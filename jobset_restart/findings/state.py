@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from jobset_restart.case import Case
+from jobset_restart.containers import keep_unready
 from jobset_restart.creation import reason
-from jobset_restart.findings import IN_PLACE, Case, Hit, count, finding, named, some
+from jobset_restart.findings.registry import Occurrence, finding, only
+from jobset_restart.findings.words import count, named, some
+from jobset_restart.health import running
 from jobset_restart.places import at_once
 from jobset_restart.snapshot import SlotState, attempt, condition
 from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
-from jobset_restart.triggers import keep_unready
+from jobset_restart.triggers.native import NATIVE
 
 CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
 
@@ -20,7 +24,7 @@ CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
     todo="delete the JobSet and create it again: a finished one never runs again",
     final=True,
 )
-def finished(case: Case) -> Hit | None:
+def finished(case: Case) -> Occurrence | None:
     """A JobSet whose condition Completed or Failed is True is over for good.
 
     Its controller deletes the active Jobs and starts nothing again, so neither strategy can bring it back. Delete it
@@ -30,7 +34,7 @@ def finished(case: Case) -> Hit | None:
     for kind in ("Completed", "Failed"):
         over = condition(status.conditions, kind)
         if over:
-            return Hit(
+            return Occurrence(
                 [f"JobSet {case.snapshot.name}"], f"the JobSet has {kind.lower()}: {over.message or over.reason}"
             )
     return None
@@ -43,7 +47,7 @@ def finished(case: Case) -> Hit | None:
     source="JobSet API, spec.suspend",
     todo="resume it (spec.suspend false) or ask whoever suspended it; resuming starts every Pod anew anyway",
 )
-def suspended(case: Case) -> Hit | None:
+def suspended(case: Case) -> Occurrence | None:
     """A suspended JobSet has no running Pods, so there is nothing to restart.
 
     Somebody set spec.suspend: a person, or a queue such as Kueue that has not admitted it. Resuming it behind a
@@ -56,14 +60,14 @@ def suspended(case: Case) -> Hit | None:
     if waits := queue(jobset):
         look = f"`kubectl get workloads.kueue.x-k8s.io -n {case.snapshot.namespace}`"
         todo = f"wait until Kueue admits it; {look} shows its Workload"
-        return Hit([name], f"it waits in Kueue's queue {waits}, or was evicted from it", todo=todo)
+        return Occurrence([name], f"it waits in Kueue's queue {waits}, or was evicted from it", todo=todo)
     owner = controller(jobset)
     if owner is not None and owner.kind in SUSPENDING_OWNERS:
         owned_by = f"{owner.kind} {owner.name}"
-        return Hit(
+        return Occurrence(
             [name], f"its owner {owned_by} keeps it suspended", todo=f"resume {owned_by}, which resumes the JobSet"
         )
-    return Hit([name], "spec.suspend is true, and not by an operation of this tool")
+    return Occurrence([name], "spec.suspend is true, and not by an operation of this tool")
 
 
 @finding(
@@ -74,12 +78,12 @@ def suspended(case: Case) -> Hit | None:
     todo="wait until it is gone and create it again",
     final=True,
 )
-def being_deleted(case: Case) -> Hit | None:
+def being_deleted(case: Case) -> Occurrence | None:
     """The JobSet has a deletionTimestamp: its controller no longer reconciles it, so nothing would come back."""
     meta = case.snapshot.jobset.metadata
     if not meta.deletion_timestamp:
         return None
-    return Hit([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp:%Y-%m-%dT%H:%M:%SZ}")
+    return Occurrence([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp:%Y-%m-%dT%H:%M:%SZ}")
 
 
 @finding(
@@ -90,14 +94,14 @@ def being_deleted(case: Case) -> Hit | None:
     todo="see `kubectl describe jobset` and the selection options: the JobSet may not have started, or all may be done",
     final=True,
 )
-def no_pods(case: Case) -> Hit | None:
+def no_pods(case: Case) -> Occurrence | None:
     """No Pod fills a slot in scope: the JobSet has not started yet, has no replicas, everything selected is complete,
     or the selection matches nothing."""
     if any(state.pod for state in (*case.scope, *case.lost)) or case.finishes:
         return None
     slots = len(case.scope)
     summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
-    return Hit([f"JobSet {case.snapshot.name}"], summary)
+    return Occurrence([f"JobSet {case.snapshot.name}"], summary)
 
 
 @finding(
@@ -107,13 +111,13 @@ def no_pods(case: Case) -> Hit | None:
     source="JobSet API, spec.managedBy",
     todo="restart it where it really runs, for instance in the MultiKueue worker cluster",
 )
-def managed_by_another(case: Case) -> Hit | None:
+def managed_by_another(case: Case) -> Occurrence | None:
     """spec.managedBy names another controller (MultiKueue for one), so the JobSet controller here ignores the JobSet
     and its Pods, if there are any, are mirrors."""
     manager = case.snapshot.jobset.spec.managed_by
     if manager in ("", CONTROLLER):
         return None
-    return Hit([f"JobSet {case.snapshot.name}"], f"spec.managedBy is {manager}")
+    return Occurrence([f"JobSet {case.snapshot.name}"], f"spec.managedBy is {manager}")
 
 
 @finding(
@@ -123,7 +127,7 @@ def managed_by_another(case: Case) -> Hit | None:
     source="the JobSet's spec, the Pods labelled jobset.sigs.k8s.io/jobset-name, their spec.nodeName and Jobs",
     todo="look with `jsr status` and `kubectl get pods -o wide`; --allow JSR106 restarts what is there",
 )
-def selected_in_vain(case: Case) -> Hit | None:
+def selected_in_vain(case: Case) -> Occurrence | None:
     """--replicated-job, --job-index, --pod, --node or --container names what this JobSet does not have: a slip of the
     pen, a Pod that was replaced since its name was noted, or a node its Pods have left.
 
@@ -137,7 +141,7 @@ def selected_in_vain(case: Case) -> Hit | None:
     ]
     rest = ["--allow JSR106 restarts what is there"] if case.scope or case.lost else []
     todo = "; ".join([*near[:3], *rest]) if near else ""
-    return Hit(named, f"JobSet {case.snapshot.name} has nothing called {some(named)}", todo)
+    return Occurrence(named, f"JobSet {case.snapshot.name} has nothing called {some(named)}", todo)
 
 
 @finding(
@@ -146,9 +150,9 @@ def selected_in_vain(case: Case) -> Hit | None:
     "some slots have no running Pod",
     source="status.phase of the Pods",
     todo="see why with `jsr status`; --recreate brings them back, --allow JSR107 leaves them alone",
-    triggers=IN_PLACE,
+    concerns=lambda trigger: trigger.in_place,
 )
-def not_running(case: Case) -> Hit | None:
+def not_running(case: Case) -> Occurrence | None:
     """An in-place restart keeps the Pod, so a slot whose Pod is missing, failed or not started yet gets nothing from
     it.
 
@@ -162,14 +166,10 @@ def not_running(case: Case) -> Hit | None:
         f"{count(len(idle), 'slot')} of {len(case.scope):,} without a running Pod: {some(list(map(_phase, idle)))}"
     )
     if any(s.job is None for s in idle) and case.snapshot.jobset.metadata.uid in case.snapshot.refusals:
-        return Hit(named(idle), summary, todo="nothing brings them back before their Jobs can be created (JSR110)")
-    return Hit(named(idle), summary)
-
-
-def running(state: SlotState) -> bool:
-    """Whether the slot has a Pod whose containers can be restarted."""
-    pod = state.pod
-    return pod is not None and pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
+        return Occurrence(
+            named(idle), summary, todo="nothing brings them back before their Jobs can be created (JSR110)"
+        )
+    return Occurrence(named(idle), summary)
 
 
 def _phase(state: SlotState) -> str:
@@ -187,7 +187,7 @@ def _phase(state: SlotState) -> str:
     source="the record jobset-restart.io/operation on the JobSet",
     todo="nothing: this run resumes the JobSet and waits until every Pod is back",
 )
-def unfinished_suspend(case: Case) -> Hit | None:
+def unfinished_suspend(case: Case) -> Occurrence | None:
     """An earlier run of this tool suspended the JobSet and ended before it resumed it, and its claim has lapsed.
 
     All its Pods are gone or going, so whatever was asked for now, the one right thing is to finish that: wait for the
@@ -195,7 +195,7 @@ def unfinished_suspend(case: Case) -> Hit | None:
     """
     if not case.finishes:
         return None
-    return Hit([f"JobSet {case.snapshot.name}"], f"operation {case.finishes} died between suspend and resume")
+    return Occurrence([f"JobSet {case.snapshot.name}"], f"operation {case.finishes} died between suspend and resume")
 
 
 @finding(
@@ -204,9 +204,9 @@ def unfinished_suspend(case: Case) -> Hit | None:
     "the JobSet is restarting in place already",
     source="JobSet, in_place_restart.go; Pod condition AllContainersRestarting (KEP-5532)",
     todo="wait for it (`jsr status NAME --watch`), or use --recreate if it hangs",
-    triggers=("native",),
+    concerns=only(NATIVE),
 )
-def restarting(case: Case) -> Hit | None:
+def restarting(case: Case) -> Occurrence | None:
     """The Pods carry different in-place restart attempts, or some are restarting all their containers right now.
 
     A second attempt on top would cost another round of every budget. If a Pod never comes back, the barrier holds all
@@ -215,7 +215,7 @@ def restarting(case: Case) -> Hit | None:
     status = case.snapshot.jobset.status
     current, previous = status.current_in_place_restart_attempt, status.previous_in_place_restart_attempt
     if current is not None and previous is not None and previous >= current:
-        return Hit([f"JobSet {case.snapshot.name}"], f"attempt {current} is declared outdated already")
+        return Occurrence([f"JobSet {case.snapshot.name}"], f"attempt {current} is declared outdated already")
     moving = [
         state
         for state, pod in case.pods()
@@ -224,7 +224,7 @@ def restarting(case: Case) -> Hit | None:
     ]
     if not moving:
         return None
-    return Hit(named(moving), f"{count(len(moving), 'Pod')} of {len(case.scope):,} in the middle of it")
+    return Occurrence(named(moving), f"{count(len(moving), 'Pod')} of {len(case.scope):,} in the middle of it")
 
 
 @finding(
@@ -235,7 +235,7 @@ def restarting(case: Case) -> Hit | None:
     todo="neither way of restarting helps: Jobs are made from the same template and refused again; change what refuses "
     "them (a quota, a webhook, a feature gate), or delete the JobSet and create it with a template that is accepted",
 )
-def jobs_refused(case: Case) -> Hit | None:
+def jobs_refused(case: Case) -> Occurrence | None:
     """The JobSet should have Jobs that are not there, and its controller's last word on them is that it could not
     create them.
 
@@ -249,7 +249,7 @@ def jobs_refused(case: Case) -> Hit | None:
     if refused is None or not missing:
         return None
     jobs = [f"Job {snapshot.name}-{name}-{index}" for name, (index,) in sorted(missing)]
-    return Hit(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")
+    return Occurrence(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")
 
 
 @finding(
@@ -259,14 +259,14 @@ def jobs_refused(case: Case) -> Hit | None:
     source="metadata.ownerReferences: Pod -> Job -> JobSet by UID, controller true; JobSet, getChildJobs",
     todo="see who made them with `kubectl get -o yaml`; they are neither restarted nor waited for",
 )
-def strangers(case: Case) -> Hit | None:
+def strangers(case: Case) -> Occurrence | None:
     """Labels are written by whoever creates an object, so they prove nothing: a Pod belongs to the JobSet only when a
     Job manages it that the JobSet manages, each named by its UID in a controller reference.
 
     What has the JobSet's labels without that is left alone, and nothing waits for it: somebody's Pod under a borrowed
     name, or one whose Job was deleted without it."""
     names = case.snapshot.strangers
-    return Hit(names, f"{some(names)}: left alone") if names else None
+    return Occurrence(names, f"{some(names)}: left alone") if names else None
 
 
 @finding(
@@ -275,9 +275,9 @@ def strangers(case: Case) -> Hit | None:
     "Pods that cannot be Ready are judged by their restarted containers",
     source="kubelet, status/generate.go GenerateContainersReadyCondition",
     todo="nothing; --recreate starts the ended containers too",
-    triggers=("image", "signal"),
+    concerns=lambda trigger: trigger.by_container,
 )
-def judged_by_containers(case: Case) -> Hit | None:
+def judged_by_containers(case: Case) -> Occurrence | None:
     """A container that has ended for good keeps its Pod from ever being Ready. Where such a container was there before
     and is left out with -c, the slot counts as back when the restarted containers are ready themselves."""
     states = [(state, keep_unready(pod, case.containers)) for state, pod in case.pods()]
@@ -285,7 +285,9 @@ def judged_by_containers(case: Case) -> Hit | None:
     if not affected:
         return None
     ended = some(sorted({name for _, names in affected for name in names}))
-    return Hit(named(s for s, _ in affected), f"container {ended} of {count(len(affected), 'Pod')} has ended for good")
+    return Occurrence(
+        named(s for s, _ in affected), f"container {ended} of {count(len(affected), 'Pod')} has ended for good"
+    )
 
 
 @finding(
@@ -294,9 +296,9 @@ def judged_by_containers(case: Case) -> Hit | None:
     "Jobs that were scaled would be created at the size of their template",
     source="JobSet, constructJobsFromTemplate; spec.parallelism and spec.completions of the Job",
     todo="recreate with --via suspend, which keeps the Jobs as they are",
-    triggers=("jobs",),
+    concerns=lambda trigger: trigger.reach == "job",
 )
-def back_to_the_template(case: Case) -> Hit | None:
+def back_to_the_template(case: Case) -> Occurrence | None:
     """A child Job may be scaled while it runs. The JobSet controller creates a deleted Job from the JobSet's template,
     so it comes back with as many Pods as the template says: the others are gone, or more are there than before."""
     templates = {each.name: each.template.spec for each in case.snapshot.jobset.spec.replicated_jobs}
@@ -305,4 +307,4 @@ def back_to_the_template(case: Case) -> Hit | None:
         template = templates.get(job.metadata.labels.replicated_job_name)
         if template is not None and at_once(template) != at_once(job.spec):
             scaled.append(f"Job {job.metadata.name} from {at_once(job.spec):,} Pods to {at_once(template):,}")
-    return Hit([text.partition(" from ")[0] for text in scaled], some(scaled)) if scaled else None
+    return Occurrence([text.partition(" from ")[0] for text in scaled], some(scaled)) if scaled else None

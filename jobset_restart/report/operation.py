@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from jobset_restart import claim
-from jobset_restart.objects import seconds
+from jobset_restart.containers import ready_as_far_as_it_can_be
+from jobset_restart.earlier import came_since
 from jobset_restart.report import OperationReport
-from jobset_restart.snapshot import SlotState, Snapshot, attempt, statuses
-from jobset_restart.triggers import mark_of, ready_as_far_as_it_can_be
+from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.triggers.registry import BY_NAME
 
 
 def unfinished(report: OperationReport | None) -> bool:
@@ -74,20 +73,9 @@ def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:
 
 
 def _back(state: SlotState, record: claim.Record) -> bool:
-    """Whether the slot has been through the operation and is Ready, as far as the cluster alone tells: the API's times
-    are whole seconds, so that what began in the operation's first second counts as begun by it."""
-    pod = state.pod
+    """Whether the slot has been through the operation and is Ready, as far as the cluster alone tells."""
+    pod, trigger = state.pod, BY_NAME.get(record.trigger)
     if pod is None or not (state.ready or ready_as_far_as_it_can_be(pod, record.request.containers)):
         return False
-    began = math.floor(seconds(record.started))
-    if record.trigger == "image":
-        operation, before = mark_of(pod)
-        scope = record.request.containers or tuple(c.name for c in pod.spec.containers)
-        counts = {s.name: s.restart_count for s in statuses(pod)}
-        return operation == record.id and all(counts.get(name, 0) > before.get(name, 0) for name in scope)
-    if record.trigger in ("native", "signal"):
-        if record.trigger == "native" and (attempt(pod) or 0) < (record.attempt or 0):
-            return False
-        running = [s.state.running for s in pod.status.container_statuses if s.state.running]
-        return all(seconds(each.started_at) >= began for each in running)
-    return seconds(pod.metadata.creation_timestamp) >= began
+    earlier = record.earlier()
+    return trigger.through(pod, earlier) if trigger else came_since(pod, earlier)

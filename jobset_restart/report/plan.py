@@ -13,23 +13,6 @@ from jobset_restart.report import Advice, FindingReport, OperationReport, PlanRe
 from jobset_restart.report.operation import operation_of, unfinished
 from jobset_restart.writes import Action, Exec
 
-SURVIVES = {
-    "native": ["Pods, nodes, IPs", "volumes, emptyDir included"],
-    "image": ["Pods, nodes, IPs", "volumes, emptyDir included", "containers that are not in scope"],
-    "signal": ["Pods, nodes, IPs", "volumes, emptyDir included", "containers that are not in scope"],
-    "suspend": ["the JobSet and its Jobs", "persistent volumes"],
-    "jobs": ["the JobSet", "persistent volumes"],
-    "pods": ["the JobSet and its Jobs", "persistent volumes"],
-}
-LOST = {
-    "native": ["the file systems of all containers, sidecars included", "the grace period and preStop: none is given"],
-    "image": ["the file systems of the restarted containers"],
-    "signal": ["the file systems of the restarted containers"],
-    "suspend": ["Pods, IPs, the nodes they were on, emptyDir"],
-    "jobs": ["Jobs, Pods, IPs, the nodes they were on, emptyDir"],
-    "pods": ["Pods, IPs, the nodes they were on, emptyDir"],
-}
-
 
 def plan_report(plan: Plan) -> PlanReport:
     """Everything about the plan; `actions` as they would be sent, preconditions included."""
@@ -39,17 +22,17 @@ def plan_report(plan: Plan) -> PlanReport:
         namespace=plan.snapshot.namespace,
         context=plan.snapshot.context,
         strategy=plan.strategy,
-        trigger=plan.trigger,
+        trigger=plan.trigger_name,
         reason=plan.reason,
         refused=plan.refused,
         predicted=round(plan.predicted, 1),
         predicted_most=round(plan.predicted_most, 1),
         writes=len(plan.actions),
-        by_trigger=dict(Counter(slot.trigger or "left alone" for slot in plan.slots)),
+        by_trigger=dict(Counter(slot.trigger_name or "left alone" for slot in plan.slots)),
         slots=[
             SlotPlanReport(
                 slot=str(slot.state.slot),
-                trigger=slot.trigger,
+                trigger=slot.trigger_name,
                 reason=slot.reason,
                 pod=slot.pod,
                 node=slot.node,
@@ -58,8 +41,8 @@ def plan_report(plan: Plan) -> PlanReport:
         ],
         findings=finding_reports(plan.findings),
         budgets=plan.budgets,
-        survives=SURVIVES.get(plan.trigger, []),
-        lost=LOST.get(plan.trigger, []),
+        survives=list(plan.trigger.survives) if plan.trigger else [],
+        lost=list(plan.trigger.lost) if plan.trigger else [],
         actions=[described(action) for action in plan.actions],
         unfinished=before if before and unfinished(before) and before.id != plan.operation else None,
     )
@@ -111,7 +94,7 @@ def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
         )
     return Advice(
         strategy=plan.strategy,
-        trigger=plan.trigger,
+        trigger=plan.trigger_name,
         reason=plan.reason,
         command=command,
         slots=len(plan.scope),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobset_restart.creation import held_back, last_seen
 from jobset_restart.creation import reason as reason_of
-from jobset_restart.findings.nodes import dead
+from jobset_restart.health import dead
 from jobset_restart.objects import ContainerStatus, Pod
 from jobset_restart.report import NotReadyReport
 from jobset_restart.rules import back_off_left, ended_for_good

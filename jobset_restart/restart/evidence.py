@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from jobset_restart.case import Evidence
+from jobset_restart.containers import containers_in_scope
 from jobset_restart.errors import ApiError, Forbidden, JsrError
-from jobset_restart.findings import Evidence
+from jobset_restart.pid1 import Probe, probe, read_probe
 from jobset_restart.plan import Plan, permissions
-from jobset_restart.triggers import containers_in_scope
-from jobset_restart.triggers.signal import Probe, probe, read_probe
 from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Pla
     """
     evidence = Evidence()
     plan = make_plan(evidence)
-    while not plan.refused and (plan.needs_probes or plan.trigger not in evidence.denied):
+    while not plan.refused and (plan.needs_probes or plan.trigger_name not in evidence.denied):
         evidence = await _gather(cluster, plan, evidence)
-        if plan.needs_probes or evidence.denied[plan.trigger]:
+        if plan.needs_probes or evidence.denied[plan.trigger_name]:
             plan = make_plan(evidence)
     return plan
 
@@ -48,7 +48,7 @@ async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
     probes = before.probes
     if plan.needs_probes:
         probes = await _probe_all(cluster, plan)
-    return Evidence(probes=probes, denied={**before.denied, plan.trigger: denied})
+    return Evidence(probes=probes, denied={**before.denied, plan.trigger_name: denied})
 
 
 async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool:

@@ -32,7 +32,7 @@ from jobset_restart.restart.watching import Watching
 from jobset_restart.stages import Stage
 from jobset_restart.suspension import setter
 from jobset_restart.track import Tracker
-from jobset_restart.triggers import suspend
+from jobset_restart.triggers.suspend import suspend
 from jobset_restart.turns import Turns
 from jobset_restart.verdict import Verdict
 
@@ -327,7 +327,7 @@ class Operation:
             context=self.plan.snapshot.context,
             operation=self.plan.operation,
             strategy=self.plan.strategy,
-            trigger=self.plan.trigger,
+            trigger=self.plan.trigger_name,
             exit_code=error.exit_code,
             reason=f"{error.message}; what became of the slots is not known, see `jsr status`",
             seconds=round(self.cluster.now() - self.began, 3),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from jobset_restart import claim
+from jobset_restart.case import Evidence
 from jobset_restart.errors import Invalid, Refused, Superseded, UsageError
-from jobset_restart.findings import Evidence
 from jobset_restart.objects import Named
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.restart.evidence import decide

@@ -9,7 +9,7 @@ from jobset_restart import claim
 from jobset_restart.commands import jsr
 from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Planned, PlannedSlot
-from jobset_restart.findings import some
+from jobset_restart.findings.words import some
 from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.report import ResultReport, SlotResultReport
@@ -113,12 +113,12 @@ def planned(plan: Plan, began: float, deadline: float) -> Planned:
         namespace=plan.snapshot.namespace,
         context=plan.snapshot.context,
         strategy=plan.strategy,
-        trigger=plan.trigger,
+        trigger=plan.trigger_name,
         reason=plan.reason,
         deadline=deadline,
         predicted=plan.predicted,
         writes=len(plan.actions),
-        slots=[PlannedSlot(slot=str(p.state.slot), pod=p.pod, node=p.node, trigger=p.trigger) for p in plan.slots],
+        slots=[PlannedSlot(slot=str(p.state.slot), pod=p.pod, node=p.node, trigger=p.trigger_name) for p in plan.slots],
     )
 
 
@@ -145,7 +145,7 @@ def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, secon
         context=plan.snapshot.context,
         operation=plan.operation,
         strategy=plan.strategy,
-        trigger=plan.trigger,
+        trigger=plan.trigger_name,
         exit_code=code,
         reason=reason,
         seconds=round(seconds, 3),

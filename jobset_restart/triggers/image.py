@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
-from jobset_restart.objects import Container, ContainerStatus
-from jobset_restart.snapshot import SlotState
-from jobset_restart.triggers import containers_in_scope, mark_of, marked, status_of
-from jobset_restart.writes import STRATEGIC_MERGE_PATCH, Write, pod_path
+from jobset_restart.case import Case, Trigger
+from jobset_restart.containers import containers_in_scope, mark_of, marked, status_of
+from jobset_restart.earlier import Earlier, came_since, identity_before
+from jobset_restart.objects import Container, ContainerStatus, Pod
+from jobset_restart.snapshot import Identity, SlotState, Snapshot
+from jobset_restart.stages import Drawn, Stage
+from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.writes import STRATEGIC_MERGE_PATCH, Action, Write, pod_path
 
 Form = Literal["tagged", "plain"]
 """How a reference is pinned: "repo:TAG@DIGEST", or "repo@DIGEST", which can be new to a Pod only once."""
@@ -210,12 +215,12 @@ def image(
     names: Sequence[str],
     operation: str,
     form: Callable[[SlotState], Form] = lambda _: "tagged",
-) -> list[Write]:
+) -> Drawn[Write]:
     """One PATCH per Pod that gives every container in scope another reference to the image it runs.
 
     The digest of each must be known (finding JSR301). Raises ValueError for an image that is no reference.
     """
-    return [_patch(state, names, operation, form(state)) for state in states]
+    return Drawn(states, lambda state: _patch(state, names, operation, form(state)))
 
 
 def _patch(state: SlotState, names: Sequence[str], operation: str, form: Form) -> Write:
@@ -242,3 +247,69 @@ def _patch(state: SlotState, names: Sequence[str], operation: str, form: Form) -
         uid=pod.metadata.uid,
         slot=str(state.slot),
     )
+
+
+# ---------------------------------------------------------------- the trigger
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Image(Trigger):
+    def stages(self, case: Case, operation: str) -> list[Stage]:
+        forms = Forms(case.snapshot.slots.values())
+
+        def bare(state: SlotState) -> Form:
+            return "tagged" if forms.known(state) else "plain"
+
+        def otherwise(states: list[SlotState]) -> Sequence[Action]:
+            unsure = any(forms.known(state) is None for state in states)
+            return image(states, case.containers, operation, bare) if unsure else ()
+
+        def patches(states: list[SlotState]) -> Sequence[Action]:
+            return image(states, case.containers, operation, forms.of)
+
+        return step_by_step(case, "trigger", patches, otherwise, careful=forms.refused)
+
+    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
+        """0.5 s for four Pods."""
+        return 0.5 * turns + (len(case.scope) + len(case.lost)) / REQUESTS_PER_SECOND + back_off
+
+    def unproven(self, case: Case) -> dict[str, list[SlotState]]:
+        """The registry where a pull is needed (imagePullPolicy Always), one for each image; and the form of the
+        reference where it is not known whether the container runtime takes it."""
+        found: dict[str, list[SlotState]] = {}
+        forms = Forms(case.snapshot.slots.values())
+        for state, pod in case.pods():
+            containers = containers_in_scope(pod, case.containers)
+            for pulled in sorted({known_as(c.image) for c in containers if c.image_pull_policy == "Always"}):
+                found.setdefault(f"the pull of {pulled}", []).append(state)
+            if forms.known(state) is None:
+                runtime = runtime_of(state) or "a container runtime that cannot be seen"
+                found.setdefault(f"a reference with tag and digest on {runtime}", []).append(state)
+        return found
+
+    def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:  # noqa: ARG002
+        """A Pod that came since, for a slot whose turn it was or in place of one that failed, runs anew already."""
+        return state.pod is None or mark_of(state.pod)[0] == earlier.id or came_since(state.pod, earlier)
+
+    def before(self, pod: Pod, earlier: Earlier) -> Identity:
+        """By the restartCounts that the mark tells."""
+        operation, counts = mark_of(pod)
+        if operation == earlier.id:
+            return Identity(pod.metadata.uid, {name: ("", count) for name, count in counts.items()})
+        return identity_before(pod, earlier.began)
+
+    def through(self, pod: Pod, earlier: Earlier) -> bool:
+        """What has neither the mark nor come since was not restarted by this operation."""
+        marked_so = mark_of(pod)[0] == earlier.id
+        return came_since(pod, earlier) or (marked_so and super().through(pod, earlier))
+
+
+IMAGE = Image(
+    name="image",
+    strategy="in-place",
+    reach="pod",
+    why="another reference to the same image restarts the container whatever its restart policy",
+    survives=("Pods, nodes, IPs", "volumes, emptyDir included", "containers that are not in scope"),
+    lost=("the file systems of the restarted containers",),
+    marks=True,
+)

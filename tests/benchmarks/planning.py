@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from jobset_restart import claim
+from jobset_restart.case import Evidence
 from jobset_restart.claim import Record
-from jobset_restart.findings import Evidence
 from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.report.jobset import jobset_report, line_report

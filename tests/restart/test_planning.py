@@ -61,7 +61,7 @@ def test_what_another_client_holds_can_be_looked_at_but_not_planned(four: Stage)
         await asyncio.sleep(1)
         with pytest.raises(Superseded, match=re.escape(ANN)):
             await planned(api, IMAGE)
-        assert (await planned(api, structs.replace(IMAGE, rehearsal=True))).trigger == "image"
+        assert (await planned(api, structs.replace(IMAGE, rehearsal=True))).trigger_name == "image"
         assert (await running).exit_code == 0
 
     four.do(beside)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobset_restart.pid1 import PROBE_COMMAND, Means, Probe, command, means, read_probe
 from jobset_restart.simulator.store import Obj, StoreError
-from jobset_restart.triggers.signal import PROBE_COMMAND, Means, Probe, command, means, read_probe
 from tests.e2e.manifests import IGNORES_TERM, handles_term
 from tests.simulator.test_kubelet import Kubelets, container, state
 

@@ -1,0 +1,59 @@
+"""The `jobs` trigger: deleted child Jobs are created again by the JobSet controller. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jobset_restart.case import Case, Trigger
+from jobset_restart.earlier import Earlier
+from jobset_restart.objects import Job
+from jobset_restart.snapshot import SlotState, job_complete
+from jobset_restart.stages import Drawn, Stage
+from jobset_restart.triggers.deletion import undeleted
+from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
+from jobset_restart.writes import Write, job_path
+
+
+def jobs(children: Iterable[Job]) -> Drawn[Write]:
+    """DELETE of child Jobs in the foreground: their Pods go first, then the JobSet controller makes new Jobs."""
+    return Drawn(children, _delete)
+
+
+def _delete(job: Job) -> Write:
+    return Write(
+        verb="delete",
+        path=job_path(job.metadata.namespace, job.metadata.name),
+        body={"propagationPolicy": "Foreground"},
+        uid=job.metadata.uid,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Jobs(Trigger):
+    def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
+        touched = case.touched_jobs()
+
+        def deletions(states: list[SlotState]) -> Drawn[Write]:
+            meant = {state.slot for state in states}
+            wanted = (job for job, filled in touched if any(s.slot in meant for s in filled))
+            return jobs(job for job in wanted if not job_complete(job))
+
+        return step_by_step(case, "delete", deletions)
+
+    def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
+        return undeleted(super().remaining(case, earlier, unfinished=unfinished), case.snapshot, earlier)
+
+    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
+        return 5.4 * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+
+
+JOBS = Jobs(
+    name="jobs",
+    strategy="recreate",
+    reach="job",
+    why="the JobSet controller creates deleted Jobs again, and counts no restart",
+    survives=("the JobSet", "persistent volumes"),
+    lost=("Jobs, Pods, IPs, the nodes they were on, emptyDir",),
+    jobs_count=False,
+)

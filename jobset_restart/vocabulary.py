@@ -1,0 +1,11 @@
+"""The words for a restart that people type, and that documents and records hold."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Strategy = Literal["in-place", "recreate"]
+"""What is asked for: the containers of the same Pods start again, or Pods are made anew."""
+
+TriggerName = Literal["native", "image", "signal", "suspend", "jobs", "pods"]
+"""The ways to cause a restart, best first; each is an object in jobset_restart.triggers."""
