@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
-Group = Literal["request", "watch", "exec", "apiserver", "node", "pod"]
+Group = Literal["request", "watch", "exec", "apiserver", "node", "pod", "training"]
 KINDS: dict[str, tuple[Group, str]] = {
     "unauthorized": ("request", "401, though the credentials are good"),
     "forbidden": ("request", "403, whatever the permissions"),
@@ -36,11 +36,17 @@ KINDS: dict[str, tuple[Group, str]] = {
     "exec-hang": ("exec", "neither runs nor answers while the fault lasts"),
     "apiserver": ("apiserver", "the API server is away"),
     "node": ("node", "the machine is off"),
+    "clock": ("node", "the machine's clock is `seconds` ahead (behind, where negative): its logs show it"),
     "exit": ("pod", "running containers exit with code 1, once"),
     "crash": ("pod", "containers that start exit with code 1 at once"),
     "stuck": ("pod", "containers do not start while the fault lasts"),
     "pull": ("pod", "pulls do not end while the fault lasts"),
     "pull-error": ("pod", "pulls fail"),
+    "rank-hang": ("training", "ranks stop before the collective, and all others wait there for them"),
+    "rank-storage": ("training", "ranks stop in a read that the storage does not answer"),
+    "rank-exit": ("training", "ranks end without their container ending, and all others wait for them"),
+    "rank-slow": ("training", "ranks need `seconds` more for each step, and all others wait for them"),
+    "collective": ("training", "ranks come to the collective, which does not end"),
 }
 
 
@@ -50,8 +56,9 @@ class Fault:
     matches that is hit, from 0 to 1.
 
     ``target`` is a pattern with ``*``: for requests, watches and exec over "VERB RESOURCE NAMESPACE/NAME" ("patch pods
-    default/*", "create pods/exec *"), for nodes over their names, for Pods over "NAMESPACE/NAME". ``seconds`` is the
-    delay of ``slow`` and the Retry-After of ``throttled``.
+    default/*", "create pods/exec *"), for nodes over their names, for Pods over "NAMESPACE/NAME". Those of trainings
+    (``training/spec.py``) hit Pods, also by a label of their node, "LABEL=VALUE" ("example.com/rack=r1"). ``seconds``
+    is the delay of ``slow`` and ``rank-slow``, the Retry-After of ``throttled``, and how far ``clock`` is ahead.
 
     Raises ValueError for what makes no sense.
     """
@@ -68,7 +75,9 @@ class Fault:
             raise ValueError(f"there is no fault {self.kind!r}: there are {', '.join(KINDS)}")
         for name in ("at", "lasts", "share", "seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            least = -math.inf if (name, self.kind) == ("seconds", "clock") else 0.0
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not least <= value < math.inf or value == -math.inf:
                 raise ValueError(f"{name} of {self.kind!r} is not a number of 0 or more: {value!r}")
         if self.share > 1:
             raise ValueError(f"share of {self.kind!r} is above 1: {self.share!r}")
@@ -140,6 +149,22 @@ class Faults:
         what = f"{namespace}/{name}"
         active = (each for each in self._active("pod", what, now) if each.fault.kind == kind)
         return next((each for each in active if self._chosen(each, what)), None)
+
+    def trainings(self, namespace: str, name: str, labels: Mapping[str, str], now: float) -> list[Scheduled]:
+        """The faults of trainings that hit a Pod whose node has these labels."""
+        active = [each for each in self._scheduled if each.begins <= now < each.ends and each.fault.group == "training"]
+        return [each for each in active if self.trains(each, namespace, name, labels)]
+
+    def trains(self, scheduled: Scheduled, namespace: str, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a fault of trainings hits a Pod whose node has these labels."""
+        what, pattern = f"{namespace}/{name}", scheduled.fault.target
+        names = [what, *(f"{label}={value}" for label, value in labels.items())] if "=" in pattern else [what]
+        return any(fnmatchcase(each, pattern) for each in names) and self._chosen(scheduled, what)
+
+    def clock(self, node: str, now: float) -> float:
+        """How many seconds a node's clock is ahead."""
+        active = self._active("node", node, now)
+        return sum(each.fault.seconds for each in active if each.fault.kind == "clock" and self._chosen(each, node))
 
     def chosen(self, scheduled: Scheduled, names: Iterable[str]) -> list[str]:
         """Those of ``names`` (nodes; "NAMESPACE/NAME" of Pods) that a fault hits."""

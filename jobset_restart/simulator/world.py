@@ -16,7 +16,7 @@ from jobset_restart.simulator.controllers import Controller
 from jobset_restart.simulator.controllers.garbage import GarbageController
 from jobset_restart.simulator.controllers.job import JobController
 from jobset_restart.simulator.controllers.jobset import JobSetController
-from jobset_restart.simulator.controllers.kubelet import Kubelet
+from jobset_restart.simulator.controllers.kubelet import MOST_LINES, Kubelet
 from jobset_restart.simulator.controllers.node import NodeController, node_object
 from jobset_restart.simulator.controllers.owners import OwnerController, is_owned
 from jobset_restart.simulator.controllers.podgc import PodGC
@@ -131,9 +131,17 @@ class World:
         self._enqueue(self._controllers.index(self.kubelet), (namespace, pod), self.now)
         return answer
 
-    def logs(self, namespace: str, pod: str, container: str, previous: bool, now: float) -> list[tuple[float, str]]:
-        """The lines a container printed until ``now``, each with its time. Raises StoreError (400, 404, 500)."""
-        return self.kubelet.logs(self.store.get("pods", namespace, pod), container, previous, now)
+    def logs(
+        self, namespace: str, pod: str, container: str, previous: bool, now: float, limit: int = MOST_LINES
+    ) -> list[tuple[float, str]]:
+        """The last ``limit`` lines a container printed until ``now``, each with its time by the clock of its node.
+        Raises StoreError (400, 404, 500)."""
+        return self.kubelet.logs(self.store.get("pods", namespace, pod), container, previous, now, limit)
+
+    def clock_ahead(self, namespace: str, pod: str, now: float) -> float:
+        """How many seconds the clock of a Pod's node is ahead."""
+        found = self.store.find("pods", namespace, pod)
+        return self.faults.clock(found["spec"].get("nodeName", ""), now) if found else 0.0
 
     def add_fault(self, fault: Fault, start: float | None = None) -> Scheduled:
         """Puts a fault on the clock, ``fault.at`` seconds after ``start`` (now, if it is not given)."""
@@ -172,6 +180,8 @@ class World:
                 self.set_power(node, not begins)
         elif scheduled.fault.group == "pod":
             self._pods_hit(scheduled, begins)
+        elif scheduled.fault.group == "training":
+            self.kubelet.training_hit(self.store, scheduled, begins, self.now)
         self.on_fault(scheduled, begins)
 
     def _pods_hit(self, scheduled: Scheduled, begins: bool) -> None:

@@ -20,18 +20,21 @@ from jobset_restart.simulator.controllers.pod_actions import init_containers
 from jobset_restart.simulator.controllers.pod_worker import PodWorker, node_address
 from jobset_restart.simulator.controllers.runtime import Runtime
 from jobset_restart.simulator.controllers.shell import Shell, date
-from jobset_restart.simulator.faults import Faults
+from jobset_restart.simulator.faults import Faults, Scheduled
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Key, Obj, Store, StoreError, key_of
 
 PORT = 10250
+MOST_LINES = 1000
+"""How far back logs go."""
 
 
 class Kubelet:
     """Runs the Pods that are bound to nodes."""
 
     def __init__(self, profile: Profile, source: random.Random, faults: Faults | None = None) -> None:
-        self._runtime = Runtime(profile, source, faults)
+        self._faults = faults or Faults()
+        self._runtime = Runtime(profile, source, self._faults)
         self._worker = PodWorker(self._runtime)
         self._runs: dict[Key, Run] = {}
         self._off: set[str] = set()
@@ -62,6 +65,17 @@ class Kubelet:
         for container in run.live() if run is not None else ():
             if container.agent is None:
                 container.ends, container.code = now, 1
+
+    def training_hit(self, store: Store, scheduled: Scheduled, begins: bool, now: float) -> None:
+        """A fault of trainings begins or ends: for the Pods it hits, by name or by a label of their node."""
+        trainings = self._runtime.trainings
+        for node in store.all("nodes"):
+            name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+            trainings.labels[name] = labels
+            keys = [key_of(pod) for pod in store.by_node(name)]
+            hit = [key for key in keys if self._faults.trains(scheduled, *key, labels)]
+            if hit:
+                (trainings.begins if begins else trainings.ends)(scheduled, hit, now)
 
     def wakes(self, store: Store, resource: str, change: str, obj: Obj, old: Obj | None) -> Iterable[tuple[Key, float]]:
         """Pods that are bound, change or go; agents' Pods when what an agent looks at changes in their JobSet."""
@@ -209,8 +223,11 @@ class Kubelet:
         stdout, stderr, code = Shell(self._runtime, pod, spec, found, now).run(command)
         return stdout.encode(), stderr.encode(), code
 
-    def logs(self, pod: Obj, container: str, previous: bool, now: float) -> list[tuple[float, str]]:
-        """The lines a container printed until ``now``, each with its time: the last 1,000.
+    def logs(
+        self, pod: Obj, container: str, previous: bool, now: float, limit: int = MOST_LINES
+    ) -> list[tuple[float, str]]:
+        """The last ``limit`` lines a container printed until ``now``, at most 1,000, each with its time by the clock of
+        its node.
 
         Raises StoreError 400 and 500 (``validateContainerLogStatus``)."""
         names = [each["name"] for each in (*init_containers(pod), *pod["spec"]["containers"])]
@@ -232,9 +249,13 @@ class Kubelet:
             failure = run.failures.get(spec["name"]) if run else None
             raise StoreError(400, "BadRequest", f"{where} is waiting to start: {_waiting(pod, failure)}")
         found = history[1 if previous else 0]
-        lines = found.program.printed((now if found.finished is None else found.finished) - found.origin)
-        timed = [(found.origin + second, line) for second, line in lines]
-        return [(at, date(at) if line == "%date%" else line + "\n") for at, line in timed]
+        until, ahead = now if found.finished is None else found.finished, self._faults.clock(node, now)
+        lines = self._runtime.trainings.lines(found.id, found.started, until, min(limit, MOST_LINES))
+        if lines is None:
+            printed = found.program.printed(until - found.origin, MOST_LINES)
+            timed = [(found.origin + second, line) for second, line in printed]
+            lines = [(at, date(at + ahead) if line == "%date%" else line + "\n") for at, line in timed][-limit:]
+        return [(at + ahead, line) for at, line in lines]
 
 
 def _spec(pod: Obj, name: str) -> Obj:

@@ -52,6 +52,7 @@ class PodWorker:
         """The Pod is gone."""
         self._runtime.files.forget(run.uid)
         for name, containers in run.history.items():
+            self._runtime.trainings.forget(each.id for each in containers)
             self._crashes.forget((run.uid, name, each.reference) for each in containers)
             self._pulls.forget((run.uid, each.reference) for each in containers)
 

@@ -14,6 +14,9 @@ from jobset_restart.simulator.controllers.programs import KILLED, Program, Step,
 from jobset_restart.simulator.faults import Faults
 from jobset_restart.simulator.profile import Profile
 from jobset_restart.simulator.store import Obj
+from jobset_restart.simulator.training.processes import plain
+from jobset_restart.simulator.training.trainings import PYSPY, Trainings
+from jobset_restart.simulator.training.view import View
 
 TERM = 15
 _SAME = 1e-5
@@ -28,6 +31,7 @@ class Runtime:
         self._faults = faults or Faults()
         self.images = Images()
         self.files = Files()
+        self.trainings = Trainings(self._faults)
         self._random = source
         self._networks: dict[str, tuple[int, int]] = {}
 
@@ -77,6 +81,10 @@ class Runtime:
             agent=mine,
         )
         self._goes_on(container, process, now)
+        words = (*spec.get("command", ()), *spec.get("args", ()))
+        training = self.trainings.started(pod, spec["name"], identity, words, now)
+        if training is not None and training.pyspy != "no":
+            self.files.do(Act("touch", (PYSPY,)), container.mounts)
         if mine is None and self._faults.pod("crash", *run.key, now):
             container.ends, container.code = now, 1
         self._probe(run, spec, container)
@@ -174,6 +182,7 @@ class Runtime:
                 for each in container.cleans:
                     self.files.do(each, container.mounts)
                 container.finished = container.ends
+                self.trainings.ended(container.id, container.ends)
                 container.startup_due = container.ready_due = container.refused_due = inf
                 if container.agent:
                     container.agent.due = inf
@@ -218,6 +227,20 @@ class Runtime:
         """What PID 1 is at ``at``, and whether it has a child."""
         running, step, _ = container.program.at(at - container.origin)
         return running, step.child
+
+    def clock(self, node: str, now: float) -> float:
+        """How many seconds a node's clock is ahead."""
+        return self._faults.clock(node, now)
+
+    def view(self, container: Container, at: float) -> View:
+        """The processes in it, as the kernel shows them."""
+        running, child = self.process(container, at)
+        found = self.trainings.view(container.id, child, running.mask(), container.started, at)
+        if found is not None:
+            return found
+        state = "R" if running.busy else "S"
+        processes = plain(running.name, child, state, self.cpu(container, at))
+        return View(processes, age=at - container.started, caught={1: running.mask()})
 
     @staticmethod
     def _end(container: Container, at: float, code: int, cleans: tuple[Act, ...] = ()) -> None:

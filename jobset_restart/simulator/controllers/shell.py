@@ -1,10 +1,11 @@
 """What ``exec`` runs in a container.
 
 Known programs: ``sh`` (``bash`` where the image has it; ``sh.py`` says how far it goes), ``echo``, ``true``, ``false``,
-``sleep`` (which takes no time), ``cat`` of what the kernel tells of PID 1 (status, stat and children), ``hostname``,
-``env``, ``printenv``, ``ps``, ``id``, ``pwd``, ``date``, ``kill``, ``prlimit --pid 1 --cpu=N``, ``touch``, ``rm`` and
-``test``. Other well-known programs, and what would do something to other processes, are refused in words (501); what
-nobody knows is not found (127).
+``sleep`` (which takes no time), ``cat`` of what the kernel tells of its processes (status, stat, children, wchan and
+more), ``hostname``, ``env``, ``printenv``, ``ps``, ``id``, ``pwd``, ``date``, ``kill``, ``prlimit --pid 1 --cpu=N``,
+``touch``, ``rm`` and ``test``, and ``py-spy dump`` where a training's image has it. Other well-known programs, and what
+would do something to other processes, are refused in words (501); what nobody knows is not found (127). One script is
+answered without being run (``training/look.py``).
 
 Images called ``distroless``, ``scratch``, ``pause`` or ``in-place-restart-agent`` have no programs but their own.
 Busybox and alpine have neither ``bash`` nor ``prlimit``.
@@ -21,10 +22,12 @@ from jobset_restart.simulator.controllers.containers import Container
 from jobset_restart.simulator.controllers.environment import environment, hostname
 from jobset_restart.simulator.controllers.files import Act
 from jobset_restart.simulator.controllers.images import last_part
-from jobset_restart.simulator.controllers.programs import SHELLS, Program, number
+from jobset_restart.simulator.controllers.programs import SHELLS, number
 from jobset_restart.simulator.controllers.runtime import Runtime
 from jobset_restart.simulator.controllers.sh import Interpreter, Output, Unsupported
 from jobset_restart.simulator.store import Obj, StoreError
+from jobset_restart.simulator.training.look import MARK, answer
+from jobset_restart.simulator.training.trainings import PYSPY
 
 _BARE = frozenset({"scratch", "pause", "in-place-restart-agent"})
 _SMALL = frozenset({"busybox", "alpine", "agent"})
@@ -66,6 +69,9 @@ class Shell:
             "ps": self._ps,
             "kill": self._kill,
         }
+        self._view = runtime.view(container, now)
+        if self._has(PYSPY):
+            self._commands["py-spy"] = self._py_spy
         if has_bash(container.reference):
             self._commands["prlimit"] = self._prlimit
 
@@ -87,6 +93,10 @@ class Shell:
         return name in self._commands and name not in _BUILTINS
 
     def _script(self, shell: str, text: str) -> Output:
+        if MARK in text:
+            ahead = self._runtime.clock(str(self._pod["spec"].get("nodeName")), self._now)
+            return answer(self._view, self._now + ahead, "py-spy" in self._commands), "", 0
+
         def simple(words: list[str]) -> Output:
             name = words[0].rpartition("/")[2]
             if words[0] in _BUILTINS or self._known(name):
@@ -105,40 +115,44 @@ class Shell:
 
     def _proc(self, path: str) -> str | None:
         """The text of a file, as far as there is any that is known."""
-        process, child = self._runtime.process(self._container, self._now)
-        if path == "/proc/1/status":
-            return _status(process)
-        if path == "/proc/1/stat":
-            ticks = int(self._runtime.cpu(self._container, self._now) * 100)
-            numbers = [0, 1, 1, 0, -1, 4194560, 120, 0, 0, 0, ticks, *[0] * 38]
-            return f"1 ({process.name}) S {' '.join(map(str, numbers))}\n"
-        if path == "/proc/1/task/1/children":
-            return "7 " if child else ""
+        if path.startswith(("/proc/", "/sys/")):
+            return self._view.read(path)
         return hostname(self._pod) + "\n" if path == "/etc/hostname" else None
 
     def _cat(self, rest: tuple[str, ...]) -> Output:
-        texts = [self._proc(path) for path in rest]
+        try:
+            texts = [self._proc(path) for path in rest]
+        except PermissionError as error:
+            return "", f"cat: read error: {error}\n", 1
         if not texts or None in texts:
             raise _unknown(" ".join(("cat", *rest)))
         return "".join(text or "" for text in texts), "", 0
 
     def _files(self, rest: tuple[str, ...], verb: str = "rm") -> Output:
-        done = self._runtime.files.do(
-            Act(verb, tuple(word for word in rest if word[:1] != "-")), self._container.mounts
-        )
+        paths = tuple(word for word in rest if word[:1] != "-")
+        done = self._runtime.files.do(Act(verb, paths), self._container.mounts)
+        self._runtime.trainings.touched(self._container.id, paths, verb == "touch", self._now)
         return "", "", int(not done)
+
+    def _has(self, path: str) -> bool:
+        return self._runtime.files.do(Act("test", (path,)), self._container.mounts)
+
+    def _py_spy(self, rest: tuple[str, ...]) -> Output:
+        if rest == ("--version",):
+            return "py-spy 0.4.3\n", "", 0
+        try:
+            if rest[:1] != ("dump",):
+                raise ValueError(" ".join(rest))
+            return self._view.dump(rest[1:])
+        except ValueError as error:
+            raise _unknown(f"py-spy {error}") from None
 
     def _test(self, rest: tuple[str, ...]) -> Output:
         """``test`` of strings and files."""
         words = rest[:-1] if rest[-1:] == ("]",) else rest
         match words:
             case ("-f" | "-e", path):
-                known = self._proc(path) is not None
-                return (
-                    "",
-                    "",
-                    int(not known and not self._runtime.files.do(Act("test", (path,)), self._container.mounts)),
-                )
+                return "", "", int(self._proc(path) is None and not self._has(path))
             case ("-n" | "-z" as flag, text):
                 return "", "", int((flag == "-z") == bool(text))
             case (left, "=" | "!=" as operator, right):
@@ -155,9 +169,9 @@ class Shell:
         return "".join(f"{name}={value}\n" for name, value in values.items()), "", 0
 
     def _ps(self, _rest: tuple[str, ...]) -> Output:
-        process, child = self._runtime.process(self._container, self._now)
-        lines = ["PID   USER     TIME  COMMAND", f"    1 root      0:00 {process.name}"]
-        return "\n".join([*lines, *(["    7 root      0:00 sleep"] if child else []), ""]), "", 0
+        lines = ["PID   USER     TIME  COMMAND"]
+        lines += [f"{each.pid:5} root      0:00 {each.main.comm}" for each in self._view.processes]
+        return "\n".join([*lines, ""]), "", 0
 
     def _kill(self, rest: tuple[str, ...]) -> Output:
         words = list(rest)
@@ -188,15 +202,6 @@ class Shell:
             raise _unknown(" ".join(("prlimit", *rest)))
         self._runtime.limit_cpu(self._container, float(found[1]), self._now)
         return "", "", 0
-
-
-def _status(process: Program) -> str:
-    """/proc/PID/status, the lines that do not change; the kernel escapes a name there (proc_task_name)."""
-    name = process.name.replace("\\", "\\\\").replace("\n", "\\n")
-    lines = {"Name": name, "State": "S (sleeping)", "Tgid": "1", "Pid": "1", "PPid": "0", "Threads": "1"}
-    lines |= dict.fromkeys(("SigPnd", "ShdPnd", "SigBlk", "SigIgn"), "0" * 16)
-    lines["SigCgt"] = f"{process.mask():016x}"
-    return "".join(f"{key}:\t{value}\n" for key, value in lines.items())
 
 
 def date(now: float) -> str:

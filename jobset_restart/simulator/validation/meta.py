@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from jobset_restart.simulator.store import Obj
+from jobset_restart.simulator.training import spec as training
 from jobset_restart.simulator.validation.problems import Problem, Problems, invalid, refuse
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -79,6 +80,11 @@ def _annotation_problems(annotations: dict[str, Any]) -> Problems:
     found = [invalid(field, key, why) for key in annotations for why in _key_errors(key.lower())]
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > _ANNOTATIONS_LIMIT:
         found.append(Problem(field, "FieldValueTooLong", f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"))
+    if training.ANNOTATION in annotations:
+        try:
+            training.read(str(annotations[training.ANNOTATION]))
+        except ValueError as error:
+            found.append(invalid(field, training.ANNOTATION, str(error)))
     return found
 
 
