@@ -1,12 +1,12 @@
-"""The lock and record of an operation: one annotation on the JobSet, jobset-restart.io/operation. Pure.
+"""The lock and record of an operation: one annotation on the workload, jobset-restart.io/operation. Pure.
 
-A run takes it by compare-and-swap on the JobSet's resourceVersion, keeps it alive with a heartbeat, and leaves it
+A run takes it by compare-and-swap on the object's resourceVersion, keeps it alive with a heartbeat, and leaves it
 behind as the record of what came out. A claim whose heartbeat is older than LEASE_SECONDS belongs to a dead client
 and may be taken over. Times are server time, so that the clocks of two clients need not agree.
 
-The annotation is input: whoever may patch the JobSet may write it, and so may other versions of this tool. It is read
+The annotation is input: whoever may patch the object may write it, and so may other versions of this tool. It is read
 in two parts. The lock (id, owner, state, heartbeat, phase) is read from whatever is there: what this version cannot
-read holds the JobSet all the same. The record, by which an operation can be carried on, is taken as a whole or not at
+read holds the workload all the same. The record, by which an operation can be carried on, is taken as a whole or not at
 all.
 """
 
@@ -21,13 +21,14 @@ from msgspec import Struct, field, structs
 
 from jobset_restart.commands import jsr
 from jobset_restart.earlier import Earlier
-from jobset_restart.objects import JobSet, seconds
+from jobset_restart.objects import seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, folded
 from jobset_restart.snapshot import OPERATION
 from jobset_restart.stages import Stage
 from jobset_restart.triggers.registry import BY_NAME
-from jobset_restart.writes import Write, jobset_path
+from jobset_restart.workloads.workload import Workload
+from jobset_restart.writes import Write
 
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 10.0
@@ -95,7 +96,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
 
 class Lock(Struct, frozen=True, kw_only=True):
-    """What the annotation says of who holds the JobSet, as far as it can be read. `heartbeat` is when its client was
+    """What the annotation says of who holds the workload, as far as it can be read. `heartbeat` is when its client was
     heard of, `written` when the API server says that the annotation was written, both in seconds since the epoch and
     None where nothing tells. `record` is None where the rest cannot be read; `flaw` says why."""
 
@@ -122,12 +123,12 @@ def timestamp(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def lock(jobset: JobSet) -> Lock | None:
-    """What the annotation on the JobSet says, whoever wrote it. None where there is none."""
-    text = jobset.metadata.annotations.operation
+def lock(workload: Workload) -> Lock | None:
+    """What the annotation on the workload says, whoever wrote it. None where there is none."""
+    text = workload.metadata.annotations.operation
     if not text:
         return None
-    entries = (e for e in jobset.metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
+    entries = (e for e in workload.metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
     written = max((seconds(entry.time) for entry in entries), default=0.0) or None
     try:
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -150,14 +151,14 @@ def _word(raw: msgspec.Raw | None) -> str:
         return ""
 
 
-def read(jobset: JobSet) -> Record | None:
-    """The record on the JobSet. None where there is none, or none that this version can read."""
-    found = lock(jobset)
+def read(workload: Workload) -> Record | None:
+    """The record on the workload. None where there is none, or none that this version can read."""
+    found = lock(workload)
     return found.record if found else None
 
 
 def live(found: Lock | None, now: float) -> bool:
-    """Whether a client holds the JobSet: it has not let go, and was heard of within LEASE_SECONDS.
+    """Whether a client holds the workload: it has not let go, and was heard of within LEASE_SECONDS.
 
     A state that this version does not know holds. A heartbeat that is no time, or lies further ahead of the server's
     clock than the lease is long, says nothing; then the time counts at which the API server saw the annotation change.
@@ -182,19 +183,19 @@ def unusual(found: Lock | None, now: float) -> str:
     if found.heartbeat is not None and found.heartbeat > now + LEASE_SECONDS:
         ahead = found.heartbeat - now
         return f"the heartbeat of operation {found.id} lies {ahead:,.0f} s in the future: its client counts as dead"
-    return f"the record on the JobSet could not be read ({found.flaw}) and is replaced" if found.flaw else ""
+    return f"the record could not be read ({found.flaw}) and is replaced" if found.flaw else ""
 
 
-def unusable(jobset: JobSet, record: Record, now: float) -> str:
-    """Why this record cannot be carried on with, "" where it can: it must fit the JobSet, and the present."""
-    started, created = seconds(record.started), seconds(jobset.metadata.creation_timestamp)
-    current = jobset.status.current_in_place_restart_attempt or 0
+def unusable(workload: Workload, record: Record, now: float) -> str:
+    """Why this record cannot be carried on with, "" where it can: it must fit the workload, and the present."""
+    started, created = seconds(record.started), seconds(workload.metadata.creation_timestamp)
+    current = workload.attempt
     if not started:
         return "it does not say when it started"
     if started > now + LEASE_SECONDS:
         return "it started in the future"
     if started < created - LEASE_SECONDS:
-        return "it is older than the JobSet"
+        return f"it is older than the {workload.kind.kind}"
     trigger = BY_NAME.get(record.trigger)
     if trigger is not None and trigger.barrier and not (record.attempt and record.attempt <= current + 1):
         return f"it leads to in-place attempt {record.attempt}, and the JobSet is at {current}"
@@ -212,8 +213,8 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
 
 
 def found_suspended(plan: Plan) -> bool:
-    """Whether the JobSet was left suspended by an operation that the plan carries on or finishes."""
-    return plan.snapshot.jobset.spec.suspend and any(stage.name == "resume" for stage in plan.stages)
+    """Whether the workload was left suspended by an operation that the plan carries on or finishes."""
+    return plan.snapshot.workload.suspended and any(stage.name == "resume" for stage in plan.stages)
 
 
 def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
@@ -230,20 +231,20 @@ def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
         attempt=plan.attempt if plan.trigger is not None and plan.trigger.barrier else None,
         **what_is_restarted(plan),
     )
-    before = read(plan.snapshot.jobset)
+    before = read(plan.snapshot.workload)
     return carried_on(record, before) if before and before.id == record.id else record
 
 
 def as_sent(plan: Plan, record: Record) -> Plan:
     """The plan with the writes of spec.suspend as an operation with this record sends them. The times of the record and
-    the resourceVersion, which is that of the JobSet now, will be those of then."""
+    the resourceVersion, which is that of the object now, will be those of then."""
     phases = {"suspend": "suspending", "resume": "resuming"}
 
     def with_record(stage: Stage) -> Stage:
         if stage.name not in phases:
             return stage
         told = structs.replace(record, phase=phases[stage.name])
-        return structs.replace(stage, actions=[write(plan.snapshot.jobset, told, suspend=stage.name == "suspend")])
+        return structs.replace(stage, actions=[write(plan.snapshot.workload, told, suspend=stage.name == "suspend")])
 
     return structs.replace(plan, stages=[with_record(stage) for stage in plan.stages])
 
@@ -259,48 +260,46 @@ def lapses_in(found: Lock, now: float) -> float | None:
     return None if heard is None else max(0.0, heard + LEASE_SECONDS - now)
 
 
-def held(jobset: JobSet, found: Lock, now: float, context: str = "") -> tuple[str, str]:
-    """What to tell somebody who wants a JobSet that another client holds: who has it, and how to follow it in this
+def held(workload: Workload, found: Lock, now: float, context: str = "") -> tuple[str, str]:
+    """What to tell somebody who wants a workload that another client holds: who has it, and how to follow it in this
     context of the kubeconfig."""
-    name, namespace = jobset.metadata.name, jobset.metadata.namespace
-    follow, lapses = f"`{jsr('status', name, namespace, context, '--watch')}`", lapses_in(found, now)
+    title, kind, namespace = workload.title, workload.kind, workload.namespace
+    follow, lapses = f"`{jsr('status', workload.reference, namespace, context, '--watch')}`", lapses_in(found, now)
     if found.record is not None and lapses is not None:
         record = found.record
         return (
-            f"JobSet {name} is being restarted by {record.owner} (operation {record.id}, {record.trigger}, "
+            f"{title} is being restarted by {record.owner} (operation {record.id}, {record.trigger}, "
             f"started {record.started}); nothing was changed",
             f"follow it with {follow}; if its client is dead, its claim lapses in {lapses:.0f} s",
         )
     by = f" by {found.owner}" if found.owner else ""
-    what = f"JobSet {name} carries a record{by} that this version cannot read" + (
-        f" ({found.flaw})" if found.flaw else ""
-    )
-    remove = f"kubectl annotate jobset {name} -n {namespace} {OPERATION}-"
+    what = f"{title} carries a record{by} that this version cannot read" + (f" ({found.flaw})" if found.flaw else "")
+    remove = f"kubectl annotate {kind.word} {workload.name} -n {namespace} {OPERATION}-"
     return (
         f"{what}: another version may be restarting it; nothing was changed",
         f"it counts as a claim for {lapses:.0f} s more; follow with {follow}"
         if lapses is not None
-        else f"nothing tells how old it is; if nobody is restarting the JobSet, remove it with `{remove}`",
+        else f"nothing tells how old it is; if nobody is restarting it, remove it with `{remove}`",
     )
 
 
-def left_suspended(jobset: JobSet, now: float) -> Lock | None:
-    """The claim of an operation that suspended this JobSet and whose client is gone, else None."""
-    found = lock(jobset)
-    if found is None or not jobset.spec.suspend or found.state == "finished" or live(found, now):
+def left_suspended(workload: Workload, now: float) -> Lock | None:
+    """The claim of an operation that suspended this workload and whose client is gone, else None."""
+    found = lock(workload)
+    if found is None or not workload.suspended or found.state == "finished" or live(found, now):
         return None
     return found if found.phase == "suspending" else None
 
 
-def contradicted(jobset: JobSet, operation: str) -> Literal["", "resumed", "suspended"]:
+def contradicted(workload: Workload, operation: str) -> Literal["", "resumed", "suspended"]:
     """Whether somebody else set spec.suspend since this operation did. Its record is written together with
     spec.suspend, so the phase it tells of and the field agree, unless another writer came between."""
-    found = lock(jobset)
+    found = lock(workload)
     if found is None or found.id != operation:
         return ""
     if found.phase == "suspending":
-        return "" if jobset.spec.suspend else "resumed"
-    return "suspended" if jobset.spec.suspend else ""
+        return "" if workload.suspended else "resumed"
+    return "suspended" if workload.suspended else ""
 
 
 def written(record: Record) -> dict[str, str]:
@@ -308,16 +307,16 @@ def written(record: Record) -> dict[str, str]:
     return {OPERATION: msgspec.json.encode(record).decode()}
 
 
-def write(jobset: JobSet, record: Record, *, suspend: bool | None = None) -> Write:
-    """The compare-and-swap that puts the record on the JobSet as it was read, with spec.suspend in the same write if
+def write(workload: Workload, record: Record, *, suspend: bool | None = None) -> Write:
+    """The compare-and-swap that puts the record on the object as it was read, with spec.suspend in the same write if
     given. It fails with Conflict when anything has changed since."""
     body: dict[str, object] = {"metadata": {"annotations": written(record)}}
     if suspend is not None:
         body["spec"] = {"suspend": suspend}
     return Write(
         verb="patch",
-        path=jobset_path(jobset.metadata.namespace, jobset.metadata.name),
+        path=workload.path,
         body=body,
-        uid=jobset.metadata.uid,
-        resource_version=jobset.metadata.resource_version,
+        uid=workload.metadata.uid,
+        resource_version=workload.metadata.resource_version,
     )

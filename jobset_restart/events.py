@@ -31,10 +31,13 @@ class PlannedSlot(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
 
 class Planned(EventBase, frozen=True, kw_only=True):
-    """The operation is about to begin. `deadline` is seconds since the epoch, `predicted` the seconds expected."""
+    """The operation is about to begin. `jobset` is the name of the workload, `kind` and `group` say of what kind it is.
+    `deadline` is seconds since the epoch, `predicted` the seconds expected."""
 
     operation: str
     jobset: str
+    kind: str = "JobSet"
+    group: str = "jobset.x-k8s.io"
     namespace: str
     context: str = ""
     strategy: str = ""

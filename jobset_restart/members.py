@@ -1,7 +1,7 @@
-"""Who is who while a restart runs: which Pods are the JobSet's, in which slot, and what their Jobs still want. Pure.
+"""Who is who while a restart runs: which Pods are the workload's, in which slot, and what their Jobs still want. Pure.
 
-A Pod is the JobSet's when its controller is a Job whose controller is this very JobSet. A Job made during the restart
-may be seen later than its Pods: these are held until it is known whose it is.
+A Pod is the workload's when its controller is a Job whose controller is this very workload. A Job made during the
+restart may be seen later than its Pods: these are held until it is known whose it is.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from jobset_restart.creation import held_back, reason
+from jobset_restart.creation import reason
 from jobset_restart.objects import Event, Job, Pod
-from jobset_restart.owners import is_child, job_uid
+from jobset_restart.owners import job_uid
 from jobset_restart.places import (
     Seats,
     active,
@@ -24,16 +24,16 @@ from jobset_restart.places import (
     wanted,
 )
 from jobset_restart.slots import Indexes, Slot, Unit
-from jobset_restart.snapshot import Snapshot, unit_of
+from jobset_restart.snapshot import Snapshot
 
 ANOTHER = "waiting for a new Pod"
 
 
 class Members:
-    """The Jobs of one JobSet and the Pods they run, from a snapshot on."""
+    """The Jobs of one workload and the Pods they run, from a snapshot on."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.jobset = snapshot.jobset
+        self.workload = snapshot.workload
         self._jobs: dict[str, Job] = {}
         self._complete: dict[str, Indexes] = {}
         self._lost: dict[str, Indexes] = {}
@@ -60,10 +60,10 @@ class Members:
     def see_job(self, job: Job, *, deleted: bool = False) -> list[Pod]:
         """A Job was added or changed, or is gone. Returns the Pods that were held until it was known."""
         uid = job.metadata.uid
-        if not is_child(job, self.jobset):
+        if not self.workload.owns(job):
             self._held.pop(uid, None)
             return []
-        place = unit_of(job)
+        place = self.workload.unit_of(job)
         self._jobs[uid] = job
         self._complete[uid], self._lost[uid] = completed_indexes(job), failed_indexes(job)
         if not deleted:
@@ -84,8 +84,8 @@ class Members:
     # ------------------------------------------------------------ Pods
 
     def see(self, pod: Pod, *, deleted: bool = False) -> Slot | None:
-        """A Pod was added or changed, or is gone. Returns its slot; None where it is not the JobSet's, has no place, or
-        is held until its Job is known."""
+        """A Pod was added or changed, or is gone. Returns its slot; None where it is not the workload's, has no place,
+        or is held until its Job is known."""
         uid, owner = pod.metadata.uid, job_uid(pod)
         job = self._jobs.get(owner)
         if job is None:
@@ -93,7 +93,7 @@ class Members:
             return None
         counts = active(pod) and not deleted
         (self._active[owner].add if counts else self._active[owner].discard)(uid)
-        place = unit_of(job)
+        place = self.workload.unit_of(job)
         index = index_of(pod) if indexed(job) else self._seat(self._seats[place], pod, deleted)
         return None if index is None else Slot(place[0], (*place[1], index))
 
@@ -155,10 +155,10 @@ class Members:
 
     def refused(self, event: Event) -> list[Unit]:
         """A controller could not create a Pod, or a Job. Returns where that is, nothing where it is not of this
-        JobSet."""
+        workload."""
         uid, why = event.involved_object.uid, f"{event.reason}: {reason(event)}"
         places = [place for place, job in self._at.items() if job == uid]
-        if uid == self.jobset.metadata.uid or places:
+        if uid == self.workload.metadata.uid or places:
             self._refusals[uid] = why
         return places
 
@@ -167,10 +167,10 @@ class Members:
         place = slot.unit
         job = self.job_at(place)
         if job is None:
-            refused = self._refusals.get(self.jobset.metadata.uid)
-            return refused or held_back(self.jobset, slot.group) or "waiting for its Job"
+            refused = self._refusals.get(self.workload.metadata.uid)
+            return refused or self.workload.held_back(slot.group) or "waiting for its Job"
         if job.spec.suspend:
-            return held_back(self.jobset, slot.group) or "its Job is suspended"
+            return self.workload.held_back(slot.group) or "its Job is suspended"
         return self._refusals.get(job.metadata.uid) or ANOTHER
 
     def lost(self, slot: Slot) -> str:

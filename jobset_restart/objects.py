@@ -126,7 +126,7 @@ class ManagedFieldsEntry(ApiStruct):
     fields_v1: OwnedFields = field(default_factory=OwnedFields)
 
 
-class JobSetMeta(ObjectMeta):
+class WorkloadMeta(ObjectMeta):
     managed_fields: list[ManagedFieldsEntry] = []
 
 
@@ -333,7 +333,7 @@ class JobSetStatus(ApiStruct):
 
 
 class JobSet(ApiStruct):
-    metadata: JobSetMeta
+    metadata: WorkloadMeta
     spec: JobSetSpec = field(default_factory=JobSetSpec)
     status: JobSetStatus = field(default_factory=JobSetStatus)
 

@@ -33,12 +33,6 @@ def is_child(job: Job, jobset: JobSet) -> bool:
     )
 
 
-def of_unknown_jobs(pods: Iterable[Pod], jobs: Iterable[Job]) -> bool:
-    """Whether a Pod names a Job that is not among these: it may have been created between two lists."""
-    known = {job.metadata.uid for job in jobs}
-    return any(uid and uid not in known for uid in map(job_uid, pods))
-
-
 def by_job(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
     """The Pods by the UID of the Job that manages them, "" for those that no Job manages."""
     found: dict[str, list[Pod]] = defaultdict(list)

@@ -17,15 +17,14 @@ from jobset_restart.events import Budget
 from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.names import Absent, absent
-from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity, job_index
+from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity
 from jobset_restart.stages import Stage, made
-from jobset_restart.triggers.native import next_attempt
 from jobset_restart.triggers.registry import BY_NAME, offered
 from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
 from jobset_restart.triggers.suspend import SUSPEND
 from jobset_restart.vocabulary import Strategy, TriggerName
 from jobset_restart.waits import min_ready_seconds
-from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path, permission
+from jobset_restart.writes import Action, Exec, Permission, Write, on_collection, permission
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,8 +59,9 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def absent(self, snapshot: Snapshot) -> list[Absent]:
         """The ReplicatedJobs, Jobs, Pods and Nodes named here of which this JobSet has none."""
         states = snapshot.slots.values()
-        groups = {r.name for r in snapshot.jobset.spec.replicated_jobs} | {s.slot.group for s in states}
-        indexes = {index for s in states for index in s.slot.indexes[:1]} | {job_index(job) for job in snapshot.jobs}
+        groups = {*snapshot.workload.groups, *(s.slot.group for s in states)}
+        indexes = {index for s in states for index in s.slot.indexes[:1]}
+        indexes |= {index for job in snapshot.jobs for index in snapshot.workload.unit_of(job)[1][:1]}
         return [
             *absent("ReplicatedJob", self.replicated_jobs, groups),
             *absent("Job index", self.job_indexes, indexes),
@@ -92,9 +92,12 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(trigger for trigger in offered(snapshot) if wanted in ("", trigger.strategy))
 
     def absent(self, snapshot: Snapshot) -> list[Absent]:
-        """What is named here and this JobSet does not have."""
-        templates = [r.template.spec.template.spec for r in snapshot.jobset.spec.replicated_jobs]
-        specs = [*templates, *(s.pod.spec for s in snapshot.slots.values() if s.pod)] if self.containers else []
+        """What is named here and this workload does not have."""
+        specs = (
+            [*snapshot.workload.groups.values(), *(s.pod.spec for s in snapshot.slots.values() if s.pod)]
+            if self.containers
+            else []
+        )
         containers = {c.name for spec in specs for c in (*spec.containers, *spec.init_containers)}
         return [*self.selection.absent(snapshot), *absent("container", self.containers, containers)]
 
@@ -261,7 +264,7 @@ def _chosen(
         predicted=predicted(case),
         predicted_most=predicted_most(case),
         min_ready_seconds=min_ready_seconds(case),
-        attempt=next_attempt(case.snapshot.jobset),
+        attempt=case.snapshot.workload.attempt + 1,
     )
 
 
@@ -373,13 +376,13 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
 
 def permissions(plan: Plan) -> list[Permission]:
     """Every permission the plan's actions use, those of the claim and the watch included."""
-    claim = Write(verb="patch", path=jobset_path(plan.snapshot.namespace, plan.snapshot.name))
+    workload = plan.snapshot.workload
+    claim = Write(verb="patch", path=workload.path)
     needed = {permission(action) for action in (*plan.actions, claim)}
-    needed |= {
-        Permission("watch", "", "pods"),
-        Permission("watch", "batch", "jobs"),
-        Permission("watch", "jobset.x-k8s.io", "jobsets"),
-    }
+    sources = workload.sources
+    collections = [source.collection for source in (sources.pods, *sources.children)]
+    collections += [source.collection for source in (sources.itself, *sources.parts)]
+    needed |= {on_collection("watch", collection) for collection in collections}
     if plan.needs_probes or any(isinstance(action, Exec) for action in plan.actions):
         # A WebSocket is opened with GET, which RBAC takes for get; newer API servers ask for create besides.
         needed |= {Permission("create", "", "pods", "exec"), Permission("get", "", "pods", "exec")}

@@ -20,20 +20,19 @@ from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
 from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.stages import Stage, made
-from jobset_restart.triggers.native import next_attempt
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
 from jobset_restart.waits import min_ready_seconds
 
 
 def unfinished(snapshot: Snapshot, wanted: str) -> Record:
-    """The record of the operation `wanted`, to carry it on. Raises UsageError where the JobSet has none, or it is over
+    """The record of the operation `wanted`, to carry it on. Raises UsageError where there is none, or it is over
     or cannot be read."""
-    found = lock(snapshot.jobset)
+    found = lock(snapshot.workload)
     if found is None or found.id != wanted:
         known = f"the last one recorded is {found.id}" if found else "none is recorded"
-        look = jsr("status", snapshot.name, snapshot.namespace, snapshot.context)
-        raise UsageError(f"JobSet {snapshot.name} has no operation {wanted}: {known}", f"see `{look}`")
+        look = jsr("status", snapshot.workload.reference, snapshot.namespace, snapshot.context)
+        raise UsageError(f"{snapshot.workload.title} has no operation {wanted}: {known}", f"see `{look}`")
     record = found.record
     if record is None:
         raise UsageError(f"the record of operation {wanted} cannot be read: {found.flaw}", "start a new one")
@@ -62,7 +61,7 @@ def carry_on(
     trigger = BY_NAME.get(record.trigger)
     if trigger is None:
         raise ValueError(f"operation {record.id} names the unknown trigger {record.trigger!r}")
-    if why := unusable(snapshot.jobset, record, snapshot.time):
+    if why := unusable(snapshot.workload, record, snapshot.time):
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
     used = {pod.spec.node_name for pod in snapshot.pods()}
     down = (node for node in node_down if node in used or node not in record.request.node_down)
@@ -95,7 +94,7 @@ def carry_on(
         predicted=predicted(rest),
         predicted_most=predicted_most(rest),
         min_ready_seconds=min_ready_seconds(case),
-        attempt=record.attempt or next_attempt(snapshot.jobset),
+        attempt=record.attempt or snapshot.workload.attempt + 1,
     )
 
 
@@ -134,7 +133,7 @@ def _findings(rest: Case, record: Record, slots: list[SlotPlan], allow: frozense
     """The findings for what is still to be sent; and, of what makes a wait hopeless, for every slot that is waited
     for."""
     snapshot, earlier = rest.snapshot, record.earlier()
-    suspended = rest.trigger.suspends and record.phase == "suspending" and snapshot.jobset.spec.suspend
+    suspended = rest.trigger.suspends and record.phase == "suspending" and snapshot.workload.suspended
     if suspended:
         # To leave it suspended would be worse than anything that speaks against a suspend.
         rest = structs.replace(rest, finishes=record.id)

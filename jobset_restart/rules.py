@@ -6,7 +6,7 @@ Every rule names the upstream code or field it stands for. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod, PodSpec, number, seconds
 from jobset_restart.snapshot import attempt, is_native, statuses
@@ -141,7 +141,7 @@ def attempt_headroom(jobset: JobSet, pods: Iterable[Pod]) -> int:
     return max_restarts(jobset) - (highest - uncounted)
 
 
-def agents_count_attempts(jobset: JobSet) -> bool:
+def agents_count_attempts(jobset: JobSet | None) -> TypeGuard[JobSet]:
     """Whether the agents of new Pods start with the attempt after the current one, which is spent by that (JobSet,
     cmd/in-place-restart-agent, Reconcile: "current in-place restart attempt + 1"). They start with 0 where no attempt
     was ever in sync, and write none where the JobSet's annotation makes them do nothing (shouldBypassBarrier)."""

@@ -15,7 +15,8 @@ from jobset_restart.plan import Request, make
 from jobset_restart.report import JobSetReport, JobSetReportList, Report
 from jobset_restart.report.jobset import jobset_report, line_report, refine, unreadable
 from jobset_restart.snapshot import Snapshot, take
-from jobset_restart.workloads.kinds import JOBSET_NAME
+from jobset_restart.workloads.jobset import JobSetWorkload
+from jobset_restart.workloads.kinds import JOBSET, JOBSET_NAME, WorkloadKind
 from jobset_restart.writes import BATCH, CORE, JOBSETS
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 
-async def one(cluster: Cluster, namespace: str, name: str) -> JobSetReport:
-    """The status of one JobSet, what a restart would do included. Raises NotFound and what the transport raises."""
+async def one(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind = JOBSET) -> JobSetReport:
+    """The status of one workload, what a restart would do included. Raises NotFound and what the transport raises."""
     from jobset_restart.cluster.resolve import resolve
 
-    snapshot = await resolve(cluster, namespace, name, consistent=False)
-    dead = claim.left_suspended(snapshot.jobset, snapshot.time)
+    snapshot = await resolve(cluster, namespace, name, kind, consistent=False)
+    dead = claim.left_suspended(snapshot.workload, snapshot.time)
     plan = make(snapshot, Request(), "not-started", finishes=dead.id if dead else "", draft=True)
     return jobset_report(snapshot, plan)
 
@@ -76,7 +77,7 @@ def _line(jobset: JobSet, jobs: list[Job], now: float, spoilt: str) -> JobSetRep
     try:
         if spoilt:
             raise ValueError(spoilt)
-        return line_report(jobset, jobs, now)
+        return line_report(JobSetWorkload(jobset), jobs, now)
     except (ValueError, OverflowError, JsrError) as error:  # a time or a number that is none, or out of all bounds
         return unreadable(jobset.metadata.name, jobset.metadata.namespace, str(error))
 
@@ -110,7 +111,9 @@ async def _refine(
     for key in asked:
         if key not in spoilt:
             with contextlib.suppress(ValueError, OverflowError, JsrError):
-                snapshots[key] = take(jobsets[key], jobs.get(key, []), by_name[key], None, cluster.now())
+                snapshots[key] = take(
+                    JobSetWorkload(jobsets[key]), jobs.get(key, []), by_name[key], None, cluster.now()
+                )
     await add_refusals(cluster, namespace, list(snapshots.values()))
     for key, snapshot in snapshots.items():
         with contextlib.suppress(ValueError, OverflowError, JsrError):

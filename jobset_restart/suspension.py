@@ -1,4 +1,4 @@
-"""Who else sets spec.suspend of a JobSet. Pure.
+"""Who else sets spec.suspend of a workload. Pure.
 
 A JobSet that its owner keeps running is resumed 0.03 to 0.06 s after it was suspended (seen with Trainer v2.2 and Kueue
 v0.17): its old and new Pods run side by side for the grace period, or only some of them are replaced.
@@ -6,7 +6,8 @@ v0.17): its old and new Pods run side by side for the grace period, or only some
 
 from __future__ import annotations
 
-from jobset_restart.objects import JobSet, OwnerReference, seconds
+from jobset_restart.objects import WorkloadMeta, seconds
+from jobset_restart.owners import controller
 
 SUSPENDING_OWNERS = frozenset({"TrainJob", "Workload"})
 """Kinds of owner that are known to set spec.suspend: Trainer's TrainJob (runtime framework, JobSet plugin) and Kueue's
@@ -14,24 +15,19 @@ Workload (jobframework)."""
 FIELD_MANAGER = "jsr"
 
 
-def controller(jobset: JobSet) -> OwnerReference | None:
-    """The object that owns the JobSet, if one does."""
-    return next((owner for owner in jobset.metadata.owner_references if owner.controller), None)
+def queue(meta: WorkloadMeta) -> str:
+    """The Kueue LocalQueue of the workload, "" where it has none."""
+    return meta.labels.queue_name
 
 
-def queue(jobset: JobSet) -> str:
-    """The Kueue LocalQueue of the JobSet, "" where it has none."""
-    return jobset.metadata.labels.queue_name
-
-
-def setter(jobset: JobSet) -> str:
+def setter(meta: WorkloadMeta) -> str:
     """Who set spec.suspend last besides this tool, in words: by what owns the JobSet, and by the field manager that the
     API server names."""
-    owner, managers = controller(jobset), _managers(jobset)
+    owner, managers = controller(meta), _managers(meta)
     if owner is not None and owner.kind in SUSPENDING_OWNERS:
         who = f"its owner {owner.kind} {owner.name}"
-    elif queue(jobset):
-        who = f"Kueue (queue {queue(jobset)})"
+    elif queue(meta):
+        who = f"Kueue (queue {queue(meta)})"
     elif owner is not None:
         who = f"its owner {owner.kind} {owner.name}"
     else:
@@ -39,8 +35,8 @@ def setter(jobset: JobSet) -> str:
     return f"{who}, by {managers[-1]}" if managers else who
 
 
-def _managers(jobset: JobSet) -> list[str]:
+def _managers(meta: WorkloadMeta) -> list[str]:
     """The field managers that own spec.suspend, but for this tool, the latest last (metadata.managedFields)."""
-    entries = [e for e in jobset.metadata.managed_fields if e.fields_v1.spec.suspend is not None]
+    entries = [e for e in meta.managed_fields if e.fields_v1.spec.suspend is not None]
     entries = [e for e in entries if e.manager and e.manager != FIELD_MANAGER]
     return [entry.manager for entry in sorted(entries, key=lambda entry: seconds(entry.time))]

@@ -24,13 +24,14 @@ from jobset_restart.events import (
 from jobset_restart.machines import Machines
 from jobset_restart.members import Members
 from jobset_restart.objects import Event as Refusal
-from jobset_restart.objects import Job, JobSet, Pod
+from jobset_restart.objects import Job, Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot, Unit
-from jobset_restart.snapshot import condition, identity, statuses, unit_of
+from jobset_restart.snapshot import condition, identity, statuses
 from jobset_restart.verdict import Verdict, verdict_of
+from jobset_restart.workloads.workload import Workload
 
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
 HOLDERS_NAMED = 8
@@ -57,7 +58,7 @@ class Tracker:
         self.slots = {p.state.slot: self._track(p) for p in plan.scope}
         self.verdict: Verdict | None = None
         self.target_attempt = plan.attempt
-        self.current_attempt = plan.snapshot.jobset.status.current_in_place_restart_attempt or 0
+        self.current_attempt = plan.snapshot.workload.attempt
         self.members = Members(plan.snapshot)
         self._past = {pod.metadata.uid for pods in plan.snapshot.ended.values() for pod in pods}
         """The UIDs of Pods that were over before."""
@@ -220,7 +221,7 @@ class Tracker:
         """A Job was added or changed, or is gone: Pods that were held until it was known are seen now, and slots that
         are empty may have nothing to wait for any more."""
         held = self.members.see_job(job, deleted=deleted)
-        place = unit_of(job)
+        place = self.plan.snapshot.workload.unit_of(job)
         current = self.members.job_at(place)
         events = [event for pod in held for event in self.observe(pod, now, live=False)]
         if current is None:
@@ -243,7 +244,7 @@ class Tracker:
         """A controller said that it could not create a Pod or Job. What it said before the operation began is over."""
         if last_seen(event) < int(self.began):
             return []
-        mine = event.involved_object.uid == self.plan.snapshot.jobset.metadata.uid
+        mine = event.involved_object.uid == self.plan.snapshot.workload.metadata.uid
         refused = self.members.refused(event)
         places = [*self._vacant] if mine else refused
         return [event for place in places for event in self._judge_vacant(place, now, always=True)]
@@ -253,13 +254,13 @@ class Tracker:
         """Whether a slot has no Pod, old or new."""
         return any(self._vacant.values())
 
-    def observe_jobset(self, jobset: JobSet | None, now: float) -> list[Event]:
-        """The JobSet changed, or is gone (None)."""
-        ended_by = verdict_of(jobset, self.plan.snapshot.jobset, restarts_expected=self._gives_up)
+    def observe_workload(self, workload: Workload | None, now: float) -> list[Event]:
+        """The workload changed, or is gone (None)."""
+        ended_by = verdict_of(workload, self.plan.snapshot.workload, restarts_expected=self._gives_up)
         if ended_by is not None:
             self.verdict = self.verdict or ended_by
-        elif jobset is not None and jobset.status.current_in_place_restart_attempt is not None:
-            self.current_attempt = jobset.status.current_in_place_restart_attempt
+        elif workload is not None and workload.attempt:
+            self.current_attempt = workload.attempt
             return self._barrier(now) if self.native else []
         return []
 
@@ -272,7 +273,7 @@ class Tracker:
         return [*(Noticed(time=now, message=sentence) for sentence in said), *events]
 
     def resumed(self, who: str, now: float) -> None:
-        """Somebody else resumed the JobSet before all its Pods had ended: nothing more is stopped."""
+        """Somebody else resumed the workload before all its Pods had ended: nothing more is stopped."""
         self.resumed_by, self._kept = who, (-1, now)
 
     def _settle_kept(self, now: float) -> list[Event]:
@@ -407,8 +408,8 @@ class Tracker:
     @property
     def stopped(self) -> bool:
         """Whether no Pod from before is left alive in any slot, but for those given up on lost machines; or whether
-        there is no point in waiting for that, because somebody else resumed the JobSet. One that is over is not alive,
-        however long its Job keeps it."""
+        there is no point in waiting for that, because somebody else resumed the workload. One that is over is not
+        alive, however long its Job keeps it."""
         return bool(self.resumed_by) or all(
             ended(pod) or (track.lost and pod.metadata.deletion_timestamp)
             for track in self.slots.values()

@@ -87,6 +87,12 @@ def jobset_path(namespace: str, name: str) -> str:
     return f"{JOBSETS}/namespaces/{namespace}/jobsets/{name}"
 
 
+def on_collection(verb: str, path: str) -> Permission:
+    """The RBAC rule for a verb on the objects of this collection's API path."""
+    parts = path.strip("/").split("/")
+    return Permission(verb, parts[1] if parts[0] == "apis" else "", parts[-1])
+
+
 def permission(action: Action) -> Permission:
     """The RBAC rule that `action` needs, read off its path."""
     parts = action.path.strip("/").split("/")

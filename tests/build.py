@@ -9,6 +9,7 @@ import msgspec
 
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.snapshot import Snapshot, take
+from jobset_restart.workloads.jobset import JobSetWorkload
 
 DIGEST = "sha256:" + "d" * 64
 IMAGE = "docker.io/library/app:1"
@@ -230,7 +231,13 @@ def snapshot(
             for index in range(template.parallelism or 1)
         ]
     by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
-    return take(of, jobs, pods, by_name, NOW, resource_version="7", context="test")
+    return take(JobSetWorkload(of), jobs, pods, by_name, NOW, resource_version="7", context="test")
+
+
+def jobset_of(snapshot: Snapshot) -> JobSet:
+    """The JobSet of a snapshot that was made here."""
+    assert snapshot.jobset is not None
+    return snapshot.jobset
 
 
 AGENT_RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]

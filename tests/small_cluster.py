@@ -16,6 +16,7 @@ from jobset_restart.cluster.watch import WatchBatch
 from jobset_restart.errors import Conflict, JsrError, NotFound
 from jobset_restart.objects import Event, JobSet, Pod
 from jobset_restart.snapshot import OPERATION, Snapshot, take
+from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Action, Exec, Permission, Write
 from tests import build
 
@@ -48,7 +49,15 @@ class SmallCluster:
     def snapshot(self) -> Snapshot:
         jobs = [build.job(self.jobset)]
         nodes = {"node-0": build.node()}
-        return take(self.jobset, jobs, self.pods.values(), nodes, self.now(), resource_version=str(self._version))
+        return take(
+            JobSetWorkload(self.jobset),
+            jobs,
+            self.pods.values(),
+            nodes,
+            self.now(),
+            resource_version=str(self._version),
+            children_versions=("0",),
+        )
 
     # ------------------------------------------------------------ what it is asked
 

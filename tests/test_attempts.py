@@ -73,7 +73,7 @@ def test_new_pods_start_their_counts_again(via: Any) -> None:
 def test_the_current_attempt_counts_where_no_pod_is_left_to_tell() -> None:
     """As after a suspend that a dead client left behind: the new agents take the next attempt."""
     snapshot = build.native(max_restarts=3, attempts=("3", "3"), current=3)
-    snapshot.jobset.spec.suspend = True
+    build.jobset_of(snapshot).spec.suspend = True
     for state in snapshot.slots.values():
         state.pod = None
     carried_on = make(snapshot, Request(), "op2", finishes="op1")
@@ -121,16 +121,17 @@ def test_headroom_is_what_the_controller_would_bear(
 ) -> None:
     """exceededMaxRestarts: max(attempts) - (restarts - restartsCountTowardsMax) > maxRestarts fails the JobSet."""
     snapshot = build.native(max_restarts=limit, attempts=tuple(map(str, attempts)), current=current)
-    snapshot.jobset.status.restarts, snapshot.jobset.status.restarts_count_towards_max = uncounted + 2, 2
+    status = build.jobset_of(snapshot).status
+    status.restarts, status.restarts_count_towards_max = uncounted + 2, 2
     highest = max([*attempts, current or 0])
-    assert attempt_headroom(snapshot.jobset, snapshot.pods()) == limit - (highest - uncounted)
+    assert attempt_headroom(build.jobset_of(snapshot), snapshot.pods()) == limit - (highest - uncounted)
 
 
 def test_a_failed_pod_s_attempt_does_not_count() -> None:
     snapshot = build.native(max_restarts=5, attempts=("5", "2"))
     first = next(snapshot.pods())
     first.status.phase = "Failed"
-    assert attempt_headroom(snapshot.jobset, snapshot.pods()) == 3
+    assert attempt_headroom(build.jobset_of(snapshot), snapshot.pods()) == 3
 
 
 def test_only_an_in_place_jobset_counts_attempts() -> None:
@@ -157,22 +158,24 @@ def test_a_pod_that_completed_holds_the_barrier_before_its_job_has_counted_it(mo
     pods[1].status.phase = "Succeeded"
     for job in snapshot.jobs:
         job.spec.completion_mode = mode
-    again = build.snapshot(snapshot.jobset, pods, snapshot.jobs)
+    again = build.snapshot(build.jobset_of(snapshot), pods, snapshot.jobs)
     assert "JSR210" in standing(plan(again, via="native"))
 
 
 def test_a_completed_job_holds_the_barrier_when_the_others_are_deleted() -> None:
     snapshot = build.native(attempts=("2", "2"))
-    driver = build.job(snapshot.jobset, 1, status={"conditions": [{"type": "Complete", "status": "True"}]})
+    driver = build.job(build.jobset_of(snapshot), 1, status={"conditions": [{"type": "Complete", "status": "True"}]})
     done = build.native(attempts=("2", "2"))
-    done.jobset.spec.replicated_jobs[0].replicas = 2
-    again = build.snapshot(done.jobset, [*done.pods()], [done.jobs[0], driver])
+    build.jobset_of(done).spec.replicated_jobs[0].replicas = 2
+    again = build.snapshot(build.jobset_of(done), [*done.pods()], [done.jobs[0], driver])
     assert standing(plan(again, via="jobs")) == ["JSR210"]
 
 
 def test_a_completed_pod_that_was_removed_is_missing_at_the_barrier() -> None:
     whole = build.native(attempts=("2", "2", "2"), done=(1,))
-    snapshot = build.snapshot(whole.jobset, [p for p in whole.pods() if p.status.phase == "Running"], whole.jobs)
+    snapshot = build.snapshot(
+        build.jobset_of(whole), [p for p in whole.pods() if p.status.phase == "Running"], whole.jobs
+    )
     (finding,) = (f for f in plan(snapshot, via="suspend", allow=("JSR503",)).blockers())
     assert (finding.id, finding.summary) == ("JSR210", "1 Pod of Job train-workers-0 completed")
 
@@ -291,15 +294,15 @@ def on_two_nodes() -> Snapshot:
     pods[1].spec.node_name = "node-1"
     features = ["RestartAllContainersOnContainerExits"]
     nodes = [build.node("node-0", features=features), build.node("node-1", ready=False, features=features)]
-    return build.snapshot(whole.jobset, pods, whole.jobs, nodes)
+    return build.snapshot(build.jobset_of(whole), pods, whole.jobs, nodes)
 
 
 def test_one_job_of_several_sends_the_others_round() -> None:
     whole = build.native(attempts=("2", "2"))
-    whole.jobset.spec.replicated_jobs[0].replicas = 2
-    jobs = [build.job(whole.jobset, n) for n in (0, 1)]
+    build.jobset_of(whole).spec.replicated_jobs[0].replicas = 2
+    jobs = [build.job(build.jobset_of(whole), n) for n in (0, 1)]
     pods = [build.pod(i, job=j, annotations={build.ATTEMPT: "2"}) for j in (0, 1) for i in (0, 1)]
-    snapshot = build.snapshot(whole.jobset, pods, jobs)
+    snapshot = build.snapshot(build.jobset_of(whole), pods, jobs)
     found = plan(snapshot, via="jobs", selection=Selection(job_indexes=(0,)))
     (hit,) = found.blockers()
     assert (hit.id, hit.objects) == ("JSR211", ["Pod train-workers-1-0", "Pod train-workers-1-1"])

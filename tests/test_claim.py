@@ -15,9 +15,14 @@ from jobset_restart.claim import Record
 from jobset_restart.plan import Request, Selection, make
 from jobset_restart.slots import Folded, Slot, folded
 from jobset_restart.snapshot import OPERATION
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 
 NOW = build.NOW
+
+
+def workload(**fields: Any) -> JobSetWorkload:
+    return JobSetWorkload(build.jobset(**fields))
 
 
 def record(**fields: Any) -> Record:
@@ -26,8 +31,8 @@ def record(**fields: Any) -> Record:
     )
 
 
-def jobset_with(what: Record, **fields: Any) -> Any:
-    return build.jobset(annotations=claim.written(what), **fields)
+def jobset_with(what: Record, **fields: Any) -> JobSetWorkload:
+    return workload(annotations=claim.written(what), **fields)
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
@@ -41,8 +46,8 @@ def lock_of(what: Record, **fields: Any) -> claim.Lock:
     return found
 
 
-def annotated(text: str, **metadata: Any) -> Any:
-    return build.jobset(annotations={OPERATION: text}, metadata=metadata)
+def annotated(text: str, **metadata: Any) -> JobSetWorkload:
+    return workload(annotations={OPERATION: text}, metadata=metadata)
 
 
 def owned(at: float) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def test_what_another_version_wrote_holds_the_jobset_until_its_lease_is_over(fie
     assert found.record is None
     assert claim.live(found, NOW + claim.LEASE_SECONDS)
     assert not claim.live(found, NOW + claim.LEASE_SECONDS + 1)
-    message, hint = claim.held(build.jobset(), found, NOW)
+    message, hint = claim.held(workload(), found, NOW)
     assert "cannot read" in message
     assert "nothing was changed" in message
     assert "30 s" in hint
@@ -120,7 +125,7 @@ def test_what_nothing_dates_holds_until_it_is_removed(text: str) -> None:
     found = claim.lock(annotated(text))
     assert found is not None
     assert claim.live(found, NOW + 10**9)
-    _, hint = claim.held(build.jobset(), found, NOW)
+    _, hint = claim.held(workload(), found, NOW)
     assert f"kubectl annotate jobset train -n ns {OPERATION}-" in hint
 
 
@@ -173,7 +178,7 @@ def test_a_record_with_values_we_never_write_is_no_record(fields: dict[str, Any]
     ],
 )
 def test_a_record_that_does_not_fit_the_jobset_is_not_carried_on_with(fields: dict[str, Any], why: str) -> None:
-    found = claim.unusable(build.jobset(), record(**fields), NOW)
+    found = claim.unusable(workload(), record(**fields), NOW)
     assert why in found
     assert bool(why) == bool(found)
 
@@ -185,7 +190,7 @@ def test_only_a_dead_client_s_suspend_is_left_behind() -> None:
     assert not claim.left_suspended(jobset_with(record(phase="suspending"), **suspended), NOW)
     assert not claim.left_suspended(jobset_with(record(phase="suspending")), late)
     assert not claim.left_suspended(jobset_with(record(phase="suspending", state="finished"), **suspended), late)
-    assert not claim.left_suspended(build.jobset(**suspended), late)
+    assert not claim.left_suspended(workload(**suspended), late)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ def test_what_a_record_says_of_suspend_shows_who_else_sets_it(phase: str, suspen
 
 
 def test_the_write_is_a_compare_and_swap_that_carries_suspend() -> None:
-    write = claim.write(build.jobset(), record(), suspend=True)
+    write = claim.write(workload(), record(), suspend=True)
     assert (write.resource_version, write.uid) == ("7", "jobset-uid")
     assert write.body["spec"] == {"suspend": True}
     assert "jobset-restart.io/operation" in write.body["metadata"]["annotations"]
@@ -214,7 +219,7 @@ def test_the_write_is_a_compare_and_swap_that_carries_suspend() -> None:
 
 @given(st.text() | st.binary().map(lambda b: b.decode("latin-1")))
 def test_an_annotation_somebody_else_wrote_is_no_claim(text: str) -> None:
-    found = claim.read(build.jobset(annotations={"jobset-restart.io/operation": text}))
+    found = claim.read(workload(annotations={"jobset-restart.io/operation": text}))
     assert found is None or isinstance(found, Record)
 
 

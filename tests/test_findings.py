@@ -93,7 +93,7 @@ def test_a_slot_that_nothing_runs_in_is_told_with_its_state(pod: Pod | None, exp
 def test_an_attempt_declared_outdated_is_a_restart_under_way() -> None:
     for previous, under_way in ((None, False), (0, False), (1, False), (2, True), (3, True)):
         snapshot = build.native()
-        snapshot.jobset.status.previous_in_place_restart_attempt = previous
+        build.jobset_of(snapshot).status.previous_in_place_restart_attempt = previous
         assert bool(said(plan(snapshot, via="native"), "JSR109")) == under_way
 
 
@@ -154,7 +154,7 @@ def test_nodes_that_lack_the_feature_are_told_from_those_that_say_nothing(
     pods = [*whole.pods()]
     pods[1].spec.node_name = "node-1"
     nodes = [build.node(f"node-{n}", features=declared) for n, declared in enumerate(features) if declared is not None]
-    found = plan(build.snapshot(whole.jobset, pods, whole.jobs, nodes), via="native", allow=("JSR402",))
+    found = plan(build.snapshot(build.jobset_of(whole), pods, whole.jobs, nodes), via="native", allow=("JSR402",))
     assert said(found, "JSR306") == expected
 
 
@@ -182,7 +182,7 @@ def test_a_signal_sets_off_rounds_only_where_agents_follow_it() -> None:
     no_agent = build.container("agent", restartPolicy="Always")
     assert not said(plan(build.native(rules=ALL_RULE, agent=no_agent), via="signal"), "JSR308")
     other = build.native(rules=ALL_RULE)
-    other.jobset.spec.failure_policy = None
+    build.jobset_of(other).spec.failure_policy = None
     assert not said(plan(other, via="signal"), "JSR308")
 
 

@@ -13,6 +13,7 @@ from jobset_restart import claim
 from jobset_restart.claim import Record
 from jobset_restart.errors import Conflict, Superseded
 from jobset_restart.restart.hold import TRIES, Hold
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 from tests.small_cluster import SmallCluster
 
@@ -35,7 +36,7 @@ class Holding:
         self.cluster.point = self._point
         self.hold = Hold(
             self.cluster,
-            self.cluster.jobset,
+            JobSetWorkload(self.cluster.jobset),
             record(self.cluster),
             self.said.append,
             self.said.append,
@@ -77,7 +78,7 @@ def test_a_write_of_somebody_else_s_in_between_is_lived_with() -> None:
     held = Holding()
     held.between = lambda number: held.touch() if number in (1, 3) else None
     assert held.run(held.take, held.change(phase="triggering")) == ["", None]
-    written = claim.read(held.cluster.jobset)
+    written = claim.read(JobSetWorkload(held.cluster.jobset))
     assert written is not None
     assert (written.id, written.phase, held.writes, held.said) == ("op1", "triggering", 4, [])
 
@@ -87,7 +88,7 @@ def test_a_jobset_that_never_stands_still_is_given_up() -> None:
     held.between = held.touch
     with pytest.raises(Conflict, match="changes too fast to be claimed; nothing was changed"):
         held.run(held.take)
-    assert (held.writes, claim.read(held.cluster.jobset)) == (TRIES, None)
+    assert (held.writes, claim.read(JobSetWorkload(held.cluster.jobset))) == (TRIES, None)
     taken = Holding()
     taken.between = lambda number: taken.touch() if number > 1 else None
     with pytest.raises(Conflict, match="too fast for its record"):
@@ -120,9 +121,9 @@ def test_a_claim_that_is_lost_writes_nothing_more_and_says_so_once() -> None:
     held.between = lambda number: held.claimed_by_another() if number == 2 else None
     with pytest.raises(Superseded, match="was claimed by another operation"):
         held.run(held.take, held.change(phase="triggering"))
-    held.hold.see(held.cluster.jobset)
+    held.hold.see(JobSetWorkload(held.cluster.jobset))
     assert held.said == ["the JobSet was claimed by ann (operation op2)"]
-    written = claim.read(held.cluster.jobset)
+    written = claim.read(JobSetWorkload(held.cluster.jobset))
     assert written is not None
     assert written.id == "op2"
 
@@ -132,7 +133,7 @@ def test_another_jobset_of_the_name_tells_nothing_about_this_one() -> None:
     held.run(held.take)
     held.claimed_by_another()
     other = structs.replace(held.cluster.jobset.metadata, uid="another")
-    held.hold.see(structs.replace(held.cluster.jobset, metadata=other))
+    held.hold.see(JobSetWorkload(structs.replace(held.cluster.jobset, metadata=other)))
     assert (held.hold.lost, held.said) == (False, [])
 
 
@@ -142,7 +143,7 @@ def test_a_suspension_is_somebody_else_s_unless_it_was_there_before(before: bool
     held.run(held.take)
     if not before:
         held.cluster.change_jobset(suspend=True)
-    held.hold.see(held.cluster.jobset)
+    held.hold.see(JobSetWorkload(held.cluster.jobset))
     assert held.said == told
 
 

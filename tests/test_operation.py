@@ -17,6 +17,7 @@ from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import Operation, Options
 from jobset_restart.snapshot import OPERATION
+from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Write
 from tests import build
 from tests.small_cluster import SmallCluster
@@ -58,7 +59,7 @@ class Run:
 
     @property
     def record(self) -> claim.Record | None:
-        return claim.read(self.cluster.jobset)
+        return claim.read(JobSetWorkload(self.cluster.jobset))
 
 
 def fails_at(number: int, error: Exception) -> Callable[[str], None]:
@@ -160,7 +161,7 @@ def test_a_jobset_that_cannot_be_resumed_is_said_to_be_so_and_its_record_stays()
     cluster.on_suspend, cluster.point = react, point
     run = Run(cluster, plan_for(cluster, "suspend"), timeout=0.5).go()
     assert cluster.jobset.spec.suspend
-    left = claim.left_suspended(cluster.jobset, cluster.now() + claim.LEASE_SECONDS + 1)
+    left = claim.left_suspended(JobSetWorkload(cluster.jobset), cluster.now() + claim.LEASE_SECONDS + 1)
     assert left is not None
     assert left.id == "op1"
     assert any(isinstance(e, Noticed) and "may stay suspended" in e.message for e in run.events)
@@ -174,7 +175,7 @@ def test_what_somebody_else_suspended_is_not_resumed() -> None:
     cluster.point = fails_at(3, KeyError("x"))
     run.go()
     assert cluster.jobset.spec.suspend
-    assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
+    assert claim.left_suspended(JobSetWorkload(cluster.jobset), cluster.now() + 100) is None
 
 
 def test_what_a_dry_run_shows_of_a_suspend_is_what_is_sent() -> None:
@@ -275,7 +276,7 @@ def test_somebody_who_suspends_the_jobset_meanwhile_ends_the_operation(via: str)
     assert run.result.exit_code == 6
     assert "suspended by somebody else" in run.result.reason
     assert cluster.jobset.spec.suspend, "it is not ours to resume"
-    assert claim.left_suspended(cluster.jobset, cluster.now() + 100) is None
+    assert claim.left_suspended(JobSetWorkload(cluster.jobset), cluster.now() + 100) is None
 
 
 # ---------------------------------------------------------------- a machine that dies meanwhile

@@ -18,6 +18,7 @@ from jobset_restart.report.jobset import jobset_report, line_report, refine, unr
 from jobset_restart.report.plan import plan_report
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.view import table
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 from tests.test_plan import jobs_refused
 
@@ -68,7 +69,7 @@ def test_a_line_of_a_list_and_the_page_of_one_tell_the_same_state(pods: list[Pod
     jobset = build.jobset()
     ready = sum(any(c.status == "True" for c in pod.status.conditions) for pod in pods)
     jobs = [build.job(jobset, status={"ready": ready, "active": 2})]
-    line = line_report(jobset, jobs, build.NOW)
+    line = line_report(JobSetWorkload(jobset), jobs, build.NOW)
     assert line.state == ("Running" if state == "Running" else "NotReady"), "what only Pods can tell is not guessed"
     snapshot = build.snapshot(jobset, pods, jobs)
     if line.state == "NotReady":
@@ -91,7 +92,7 @@ def test_a_line_of_a_list_and_the_page_of_one_tell_the_same_state(pods: list[Pod
 )
 def test_what_holds_whatever_the_pods_do_is_told_without_them(jobset: JobSet, state: str) -> None:
     jobs = [build.job(jobset)]
-    assert line_report(jobset, jobs, build.NOW).state == state
+    assert line_report(JobSetWorkload(jobset), jobs, build.NOW).state == state
     assert jobset_report(build.snapshot(jobset, [], jobs)).state == state
 
 
@@ -202,7 +203,7 @@ def test_a_pod_that_came_since_is_back_whatever_it_replaced(trigger: str) -> Non
 def test_a_start_that_is_no_time_is_long_ago(started: str) -> None:
     jobset = build.jobset(annotations=record(trigger="pods", started=started))
     pods = [build.pod(0), build.pod(1)]
-    assert line_report(jobset, [], build.NOW).operation is not None
+    assert line_report(JobSetWorkload(jobset), [], build.NOW).operation is not None
     assert jobset_report(build.snapshot(jobset, pods)).operation is not None
 
 
@@ -238,7 +239,10 @@ def test_every_page_names_the_context() -> None:
     snapshot = build.snapshot()
     assert shown(snapshot).startswith("JobSet ns/train (context test): ")
     screen = Console(file=io.StringIO(), width=10_000, color_system=None)
-    rows = [line_report(build.jobset(), [], build.NOW), unreadable("odd", "ns", "Expected `int`, got `str`")]
+    rows = [
+        line_report(JobSetWorkload(build.jobset()), [], build.NOW),
+        unreadable("odd", "ns", "Expected `int`, got `str`"),
+    ]
     table.show_status(screen, JobSetReportList(context="prod-eu", namespace="ns", items=rows))
     assert isinstance(screen.file, io.StringIO)
     lines = screen.file.getvalue().splitlines()
@@ -251,5 +255,5 @@ def test_every_page_names_the_context() -> None:
 def test_jobs_of_another_jobset_are_not_counted() -> None:
     jobset = build.jobset()
     stranger: Job = build.job(build.jobset(metadata={"uid": "another"}))
-    report: JobSetReport = line_report(jobset, [stranger], build.NOW)
+    report: JobSetReport = line_report(JobSetWorkload(jobset), [stranger], build.NOW)
     assert [row.jobs for row in report.replicated_jobs] == [0]

@@ -46,7 +46,7 @@ def test_a_job_made_between_the_lists_of_jobs_and_pods_is_looked_for_again(tmp_p
     seated = [state.pod.metadata.name for state in snapshot.slots.values() if state.pod]
     assert seated == [pod.metadata.name for pod in pods]
     assert not snapshot.strangers
-    assert (snapshot.jobs_version, snapshot.resource_version) == ("8", "9")
+    assert (snapshot.children_versions, snapshot.resource_version) == (("8",), "9")
 
 
 @pytest.mark.parametrize("owners", [[], [{**build.OWNER, "uid": "x"}]], ids=["nobody", "another kind"])

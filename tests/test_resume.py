@@ -22,6 +22,7 @@ from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
+from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Exec, Permission, Write
 from tests import build
 from tests.probes import answer
@@ -85,7 +86,7 @@ def test_a_native_restart_that_reached_the_agents_alone_is_not_waited_for() -> N
 
 def test_a_native_restart_that_went_through_meanwhile_is_done() -> None:
     snapshot = native_snapshot(attempts=("3", "3"))
-    snapshot.jobset.status.current_in_place_restart_attempt = 3
+    build.jobset_of(snapshot).status.current_in_place_restart_attempt = 3
     for state in snapshot.slots.values():
         assert state.pod
         running = state.pod.status.container_statuses[0].state.running
@@ -99,7 +100,7 @@ def test_a_native_restart_that_went_through_meanwhile_is_done() -> None:
 def test_a_native_restart_seen_between_two_containers_ends() -> None:
     """While a Pod restarts all its containers, their restartCounts have risen and their containerIDs are empty."""
     snapshot = native_snapshot(attempts=("2", "2"))
-    snapshot.jobset.status.previous_in_place_restart_attempt = 2
+    build.jobset_of(snapshot).status.previous_in_place_restart_attempt = 2
     for state in snapshot.slots.values():
         assert state.pod
         for status in state.pod.status.container_statuses:
@@ -110,8 +111,8 @@ def test_a_native_restart_seen_between_two_containers_ends() -> None:
     tracker = Tracker(plan, STARTED + 60)
     tracker.begin(STARTED + 60)
     again = native_snapshot(attempts=("3", "3"))
-    again.jobset.status.current_in_place_restart_attempt = 3
-    tracker.observe_jobset(again.jobset, STARTED + 61)
+    build.jobset_of(again).status.current_in_place_restart_attempt = 3
+    tracker.observe_workload(JobSetWorkload(build.jobset_of(again)), STARTED + 61)
     for pod in again.pods():
         assert not tracker.done
         for status in pod.status.container_statuses:
@@ -251,7 +252,7 @@ def test_what_was_sent_already_is_not() -> None:
     pods = [marked(0, 1), marked(1, 0)]
     assert not carry_on(build.snapshot(of, pods), record("image")).refused
     under_way = native_snapshot(attempts=("3", "2"), max_restarts=3)
-    under_way.jobset.status.previous_in_place_restart_attempt = 2
+    build.jobset_of(under_way).status.previous_in_place_restart_attempt = 2
     assert not carry_on(under_way, record("native", attempt=3)).refused
 
 
@@ -293,7 +294,7 @@ def test_only_what_is_still_to_be_signalled_is_looked_into_and_another_one_where
     """A container that restarts just now refuses the exec: the normal case in a resume."""
     restarted = build.pod(0, statuses=[build.status(restarts=1, state={"running": {"startedAt": LATER}})])
     snapshot = signal_snapshot(restarted, build.pod(1), build.pod(2))
-    cluster = SmallCluster(snapshot.jobset, list(snapshot.pods()))
+    cluster = SmallCluster(build.jobset_of(snapshot), list(snapshot.pods()))
     asked: list[str] = []
 
     async def execute(exec_: Exec, **_: Any) -> ExecResult:

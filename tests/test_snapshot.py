@@ -19,13 +19,14 @@ from jobset_restart.slots import Indexes
 from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.triggers.image import IMAGE
 from jobset_restart.triggers.pods import PODS
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 
 LATER = "2026-01-01T00:30:00Z"
 
 
 def look(of: JobSet, jobs: list[Job], pods: list[Pod]) -> Snapshot:
-    return take(of, jobs, pods, {"node-0": build.node()}, build.NOW)
+    return take(JobSetWorkload(of), jobs, pods, {"node-0": build.node()}, build.NOW)
 
 
 def sweep(

@@ -13,6 +13,7 @@ from jobset_restart.objects import Job, JobSet, Pod
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.slots import Slot
 from jobset_restart.track import SETTLING_SECONDS, Tracker
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 from tests.test_plan import DEAD, native_snapshot
 
@@ -248,7 +249,7 @@ def test_native_is_done_when_the_barrier_is_lifted() -> None:
         barriers += [event for event in events if isinstance(event, Barrier)]
     assert [(b.arrived, b.held_by) for b in barriers] == [(1, ["workers/0/1"]), (2, [])]
     assert not track.done
-    track.observe_jobset(newer(snapshot.jobset, currentInPlaceRestartAttempt=3), BEGAN + 3)
+    track.observe_workload(JobSetWorkload(newer(build.jobset_of(snapshot), currentInPlaceRestartAttempt=3)), BEGAN + 3)
     assert track.done
 
 
@@ -262,7 +263,7 @@ def test_a_jobset_that_is_gone_failed_or_restarted_ends_the_operation() -> None:
         (build.jobset(metadata={"deletionTimestamp": LATER}), "superseded"),
     ):
         track = in_place()
-        track.observe_jobset(jobset, BEGAN)
+        track.observe_workload(JobSetWorkload(jobset) if jobset else None, BEGAN)
         assert track.verdict
         assert track.verdict.kind == kind
 
@@ -270,10 +271,10 @@ def test_a_jobset_that_is_gone_failed_or_restarted_ends_the_operation() -> None:
 def test_a_jobset_that_restarts_because_pods_on_a_lost_machine_were_failed_is_no_takeover() -> None:
     snapshot = build.snapshot(build.jobset(pods=1, backoff_limit=6), nodes=[DEAD])
     track = tracker(make(snapshot, Request(via="suspend", node_down=("node-0",)), "op1"))
-    track.observe_jobset(newer(build.jobset(), restarts=1), BEGAN)
+    track.observe_workload(JobSetWorkload(newer(build.jobset(), restarts=1)), BEGAN)
     assert track.verdict is None
     track = in_place()
-    track.observe_jobset(newer(build.jobset(), restarts=1), BEGAN)
+    track.observe_workload(JobSetWorkload(newer(build.jobset(), restarts=1)), BEGAN)
     assert track.verdict
     assert track.verdict.kind == "superseded"
 

@@ -21,6 +21,7 @@ from jobset_restart.triggers.registry import BY_NAME, TRIGGERS
 from jobset_restart.triggers.release import release
 from jobset_restart.triggers.suspend import suspend
 from jobset_restart.vocabulary import TriggerName
+from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Exec, Permission, Write, permission, pod_path
 from tests import build
 
@@ -243,7 +244,9 @@ def test_permissions_are_read_off_the_actions() -> None:
     pod = pod_path("ns", "p")
     assert permission(Exec(path=pod, container="c", command=("x",))) == Permission("create", "", "pods", "exec")
     assert permission(Write(verb="patch", path=f"{pod}/status")) == Permission("patch", "", "pods", "status")
-    assert permission(suspend(build.jobset(), True)) == Permission("patch", "jobset.x-k8s.io", "jobsets")
+    assert permission(suspend(JobSetWorkload(build.jobset()), True)) == Permission(
+        "patch", "jobset.x-k8s.io", "jobsets"
+    )
     assert permission(jobs(build.snapshot().jobs)[0]) == Permission("delete", "batch", "jobs")
 
 

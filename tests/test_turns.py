@@ -188,9 +188,9 @@ def test_a_part_keeps_the_order_among_what_is_selected() -> None:
 
 def test_native_says_that_it_keeps_no_order() -> None:
     snapshot = build.native()
-    snapshot.jobset.spec.startup_policy = build.several(BROKER, in_order=True).jobset.spec.startup_policy
     more = build.several(BROKER, in_order=True)
-    snapshot.jobset.spec.replicated_jobs += more.jobset.spec.replicated_jobs
+    build.jobset_of(snapshot).spec.startup_policy = build.jobset_of(more).spec.startup_policy
+    build.jobset_of(snapshot).spec.replicated_jobs += build.jobset_of(more).spec.replicated_jobs
     snapshot.slots |= more.slots
     found = make(snapshot, Request(via="native", allow=("JSR305",)), "op1")
     (warning,) = (f for f in found.findings if f.id == "JSR506")
@@ -243,7 +243,7 @@ def test_whatever_depends_on_what_nothing_is_triggered_before_its_turn(data: st.
 
 
 def test_an_entry_for_what_is_not_listed_before_counts_for_nothing() -> None:
-    jobset = build.several({"a": 1, "b": 1}, depends={"a": [("b", "Ready"), ("none", "Ready")]}).jobset
+    jobset = build.jobset_of(build.several({"a": 1, "b": 1}, depends={"a": [("b", "Ready"), ("none", "Ready")]}))
     assert [step.replicated_jobs for step in steps(jobset, ["a", "b", "c"])] == [("a", "b", "c")]
 
 

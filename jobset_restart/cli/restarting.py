@@ -153,7 +153,7 @@ async def _carry_out(
 
 
 def _left_at_once(plan: Plan) -> tuple[str, str]:
-    left = f"left at once; operation {plan.operation} may be only partly sent, and a suspended JobSet not yet resumed"
+    left = f"left at once; operation {plan.operation} may be only partly sent, and what was suspended not yet resumed"
     return left, f"carry on with `{carry_on_command(plan)}` when its claim has lapsed"
 
 
@@ -179,7 +179,7 @@ def _question(report: PlanReport) -> str:
     """It names the cluster: whoever has many is asked at the last moment."""
     context = f" (context {report.context})" if report.context else ""
     slots = sum(bool(slot.trigger) for slot in report.slots)
-    what = f"{counted(slots, 'slot')} of JobSet {report.namespace}/{report.jobset}{context}"
+    what = f"{counted(slots, 'slot')} of {report.workload_kind} {report.namespace}/{report.jobset}{context}"
     return f"{doing(report.strategy, plain(what))} by {report.trigger}: go ahead? [y/N] "
 
 

@@ -1,57 +1,59 @@
-"""From a name to a snapshot: one request each for the JobSet, its Jobs and its Pods, and the Nodes they are on."""
+"""From a name to a snapshot: one request each for the workload, its children and its Pods, and the Nodes they are
+on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jobset_restart.cluster.lists import Unreadable, each_readable
-from jobset_restart.creation import JOB_REFUSED, POD_REFUSED, refusals
+from jobset_restart.cluster.protocol import Listing
+from jobset_restart.creation import refusals
 from jobset_restart.errors import ApiError, Forbidden, NotFound
 from jobset_restart.names import suggestion
-from jobset_restart.objects import Event, Job, JobSet, Node, Pod
-from jobset_restart.owners import of_unknown_jobs
-from jobset_restart.snapshot import SlotState, Snapshot, condition, take
-from jobset_restart.workloads.kinds import JOBSET_NAME
-from jobset_restart.writes import BATCH, CORE, JOBSETS, jobset_path
+from jobset_restart.objects import Event, JobSet, Named, Node, Pod
+from jobset_restart.owners import controller
+from jobset_restart.snapshot import SlotState, Snapshot, take
+from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
+from jobset_restart.workloads.registry import READERS, Reader
+from jobset_restart.workloads.workload import Several, Sources, Workload
+from jobset_restart.writes import CORE, JOBSETS
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
 
 NODES_ASKED_ONE_BY_ONE = 24
-INSTALL = (
-    "install it: kubectl apply --server-side -f "
-    "https://github.com/kubernetes-sigs/jobset/releases/latest/download/manifests.yaml"
-)
 
 
-async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bool = True) -> Snapshot:
-    """The JobSet of this name as it stands, for a plan; `consistent=False` takes what the API server has in its cache,
-    for a look.
+async def resolve(
+    cluster: Cluster, namespace: str, name: str, kind: WorkloadKind = JOBSET, *, consistent: bool = True
+) -> Snapshot:
+    """The workload of this kind and name as it stands, for a plan; `consistent=False` takes what the API server has in
+    its cache, for a look.
 
-    Raises NotFound, with near names or how to install JobSet as the hint, TooLarge, and what the transport raises.
+    Raises NotFound, with near names or how to install the API as the hint, TooLarge, and what the transport raises.
     """
-    selector = f"{JOBSET_NAME}={name}"
+    reader = READERS[kind.resource]
     try:
-        jobset, jobs, pods = await asyncio.gather(
-            cluster.get(jobset_path(namespace, name), JobSet),
-            cluster.list(f"{BATCH}/namespaces/{namespace}/jobs", Job, label_selector=selector, consistent=consistent),
-            cluster.list(f"{CORE}/namespaces/{namespace}/pods", Pod, label_selector=selector, consistent=consistent),
-        )
-        if of_unknown_jobs(pods.items, jobs.items):  # a Job that came between the two lists
-            jobs = await cluster.list(f"{BATCH}/namespaces/{namespace}/jobs", Job, label_selector=selector)
+        found: Any = None
+        sources = reader.sources(namespace, name, None)
+        if sources is None:
+            found = await cluster.get(kind.path(namespace, name), reader.type)
+            sources = reader.sources(namespace, name, found)
+            assert sources is not None
+        workload, children, pods = await _read(cluster, reader, sources, found, consistent)
     except NotFound as error:
-        raise await _explained(cluster, namespace, name, error) from None
+        raise await _explained(cluster, namespace, name, kind, error) from None
     nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
     snapshot = take(
-        jobset,
-        jobs.items,
+        workload,
+        [child for listing in children for child in listing.items],
         pods.items,
         nodes,
         cluster.now(),
         resource_version=pods.resource_version,
-        jobs_version=jobs.resource_version,
+        children_versions=tuple(listing.resource_version for listing in children),
         context=cluster.context,
     )
     snapshot.notes = notes
@@ -59,14 +61,41 @@ async def resolve(cluster: Cluster, namespace: str, name: str, *, consistent: bo
     return snapshot
 
 
+async def _read(
+    cluster: Cluster, reader: Reader, sources: Sources, found: Any, consistent: bool
+) -> tuple[Workload, list[Listing[Any]], Listing[Pod]]:
+    """The workload, its children by source, and its Pods, all asked for at once. `found` is the object that carries the
+    claim, where it was read already."""
+    singles = sources.parts if found is not None else (sources.itself, *sources.parts)
+    lists = (*sources.children, sources.pods)
+    answers = await asyncio.gather(
+        *(cluster.get(single.path, single.type) for single in singles),
+        *(_list(cluster, several, consistent) for several in lists),
+    )
+    objects, listings = answers[: len(singles)], answers[len(singles) :]
+    itself, *parts = objects if found is None else (found, *objects)
+    *children, pods = listings
+    if _came_between(sources, children, pods):
+        children = [await _list(cluster, several, True) for several in sources.children]
+    return reader.workload(itself, parts), children, pods
+
+
+def _came_between(sources: Sources, children: Iterable[Listing[Any]], pods: Listing[Pod]) -> bool:
+    """Whether a Pod names a child that is not among these: it may have been created between two lists."""
+    kinds = {several.type.__name__ for several in sources.children}
+    known = {child.metadata.uid for listing in children for child in listing.items}
+    owners = (controller(pod.metadata) for pod in pods.items)
+    return any(owner and owner.kind in kinds and owner.uid not in known for owner in owners)
+
+
+async def _list(cluster: Cluster, several: Several, consistent: bool) -> Listing[Any]:
+    return await cluster.list(several.collection, several.type, label_selector=several.labels, consistent=consistent)
+
+
 async def add_refusals(cluster: Cluster, namespace: str | None, snapshots: Sequence[Snapshot]) -> None:
-    """Asks for the Events that say why Jobs or Pods of these JobSets are missing, where any are: of the namespace, or
+    """Asks for the Events that say why Jobs or Pods of these workloads are missing, where any are: of the namespace, or
     of all (None). Without the permission there is a note."""
-    missing = [(snapshot, state) for snapshot in snapshots for state in _missing(snapshot)]
-    selectors = [POD_REFUSED] if any(state.job for _, state in missing) else []
-    jobless = {snapshot.name for snapshot, state in missing if state.job is None}
-    if jobless:
-        selectors.append(f"{JOB_REFUSED},involvedObject.name={jobless.pop()}" if len(jobless) == 1 else JOB_REFUSED)
+    selectors = _refusals_of(snapshots)
     path = f"{CORE}{f'/namespaces/{namespace}' if namespace else ''}/events"
     try:
         found = await asyncio.gather(
@@ -81,11 +110,27 @@ async def add_refusals(cluster: Cluster, namespace: str | None, snapshots: Seque
         snapshot.refusals = known
 
 
+def _refusals_of(snapshots: Sequence[Snapshot]) -> list[str]:
+    """The field selectors of the Events that can say why something is missing: of one workload where only one misses
+    children."""
+    selectors: dict[str, None] = {}
+    names: dict[str, set[str]] = {}
+    for snapshot in snapshots:
+        sources, jobs = snapshot.workload.sources, snapshot.workload.made_of_jobs
+        for state in _missing(snapshot):
+            if state.job or not jobs:
+                selectors[sources.pod_refused] = None
+            else:
+                names.setdefault(sources.child_refused, set()).add(sources.itself.name)
+    for selector, those in names.items():
+        selectors[f"{selector},involvedObject.name={those.pop()}" if len(those) == 1 else selector] = None
+    return [selector for selector in selectors if selector]
+
+
 def _missing(snapshot: Snapshot) -> list[SlotState]:
     """The slots that should have a Pod and have none."""
-    jobset = snapshot.jobset
-    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
-    if over or jobset.spec.suspend or jobset.metadata.deletion_timestamp:
+    workload = snapshot.workload
+    if workload.over() or workload.suspended or workload.metadata.deletion_timestamp:
         return []
     return [state for state in snapshot.slots.values() if state.pod is None and state.expected]
 
@@ -106,23 +151,22 @@ async def readable_jobsets(cluster: Cluster, namespace: str | None) -> tuple[lis
         raise _not_installed(cluster) from None
 
 
-def _not_installed(cluster: Cluster) -> NotFound:
-    return NotFound(
-        f"the cluster at {cluster.server} has no JobSet API (jobset.x-k8s.io/v1alpha2)", INSTALL, status=404
-    )
+def _not_installed(cluster: Cluster, kind: WorkloadKind = JOBSET) -> NotFound:
+    hint = f"install it: {kind.install}" if kind.install else ""
+    return NotFound(f"the cluster at {cluster.server} has no {kind.kind} API ({kind.api_version})", hint, status=404)
 
 
-async def _explained(cluster: Cluster, namespace: str, name: str, error: NotFound) -> ApiError:
-    """What a 404 on the JobSet means: no JobSet API, no such namespace, or no such name."""
+async def _explained(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind, error: NotFound) -> ApiError:
+    """What a 404 on the workload means: no such API, no such namespace, or no such name."""
     try:
-        known = [jobset.metadata.name for jobset in await jobsets(cluster, namespace)]
+        listing = await cluster.list(kind.collection(namespace), Named, consistent=False)
     except Forbidden:
         return error
-    except NotFound as missing:
-        return missing
-    none = f"namespace {namespace} has no JobSets; choose another with -n, or see `jsr status -A`"
-    hint = suggestion(name, known) or none
-    return NotFound(f"JobSet {name} not found in namespace {namespace}", hint, status=404, reason="NotFound")
+    except NotFound:
+        return _not_installed(cluster, kind)
+    none = f"namespace {namespace} has no {kind.kind}s; choose another with -n, or see `jsr status -A`"
+    hint = suggestion(name, [found.metadata.name for found in listing.items]) or none
+    return NotFound(f"{kind.kind} {name} not found in namespace {namespace}", hint, status=404, reason="NotFound")
 
 
 async def _nodes(cluster: Cluster, names: set[str], consistent: bool) -> tuple[dict[str, Node] | None, list[str]]:

@@ -101,13 +101,15 @@ def max_restarts_headroom(case: Case) -> Occurrence | None:
     for budget, fails in native_budgets(case):
         if fails:
             summary = f"{budget.name}: {budget.before} of {budget.limit} used, one more would fail the JobSet for good"
-            return Occurrence([f"JobSet {case.snapshot.name}"], summary, todo=_way_out(case))
+            return Occurrence([case.snapshot.workload.title], summary, todo=_way_out(case))
     return None
 
 
 def _way_out(case: Case) -> str:
     """What is left to do, by which of the two limits is reached."""
     jobset, pods = case.snapshot.jobset, list(case.snapshot.pods())
+    if jobset is None:
+        return ""
     if attempt_headroom(jobset, pods) > 0:
         return "use --recreate: it spends an attempt, of which there are some left, and starts the counts from 0 again"
     if container_restart_headroom(jobset, pods) > 0 and case.trigger is not IMAGE:

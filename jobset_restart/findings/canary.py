@@ -48,7 +48,7 @@ def no_canary(case: Case) -> Occurrence | None:
     if not case.canary:
         return None
     return Occurrence(
-        [f"JobSet {case.snapshot.name}"], f"--canary {case.canary}, and {case.trigger} has no slots to send ahead"
+        [case.snapshot.workload.title], f"--canary {case.canary}, and {case.trigger} has no slots to send ahead"
     )
 
 

@@ -142,7 +142,7 @@ def agents(case: Case) -> Occurrence | None:
     happen at all.
     """
     jobset = case.snapshot.jobset
-    target = [f"JobSet {jobset.metadata.name}"]
+    target = [case.snapshot.workload.title]
     if not is_native(jobset):
         return Occurrence(target, "failurePolicy.restartStrategy is not InPlaceRestart")
     if jobset.metadata.annotations.disable_in_place_restart is not None:

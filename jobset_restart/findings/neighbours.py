@@ -5,9 +5,10 @@ from __future__ import annotations
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count
+from jobset_restart.owners import controller
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
-from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
+from jobset_restart.suspension import SUSPENDING_OWNERS, queue
 
 
 @finding(
@@ -21,8 +22,8 @@ from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
 def kueue(case: Case) -> Occurrence | None:
     """Kueue suspends and resumes the JobSets of its queues to admit them. A JobSet suspended behind its back is either
     resumed at once or evicted, and then queues for its resources again."""
-    name = queue(case.snapshot.jobset)
-    return Occurrence([f"JobSet {case.snapshot.name}"], f"it is in queue {name}") if name else None
+    name = queue(case.snapshot.workload.metadata)
+    return Occurrence([case.snapshot.workload.title], f"it is in queue {name}") if name else None
 
 
 @finding(
@@ -39,7 +40,7 @@ def owned(case: Case) -> Occurrence | None:
     that kind is a blocker, and the Jobs, which are left to the JobSet controller, are deleted instead. Of other owners
     it is not known: if one resumes the JobSet while it is being suspended, this is seen and told, and the restart
     does not count as clean."""
-    owner = controller(case.snapshot.jobset)
+    owner = controller(case.snapshot.workload.metadata)
     if owner is None:
         return None
     name = f"{owner.kind} {owner.name}"
@@ -113,11 +114,13 @@ def reaches_too_far(case: Case) -> Occurrence | None:
     native and suspend restart the whole JobSet, jobs every Pod of a Job. Single containers can only be restarted in
     place by image or signal; native restarts them all.
     """
-    target = [f"JobSet {case.snapshot.name}"]
+    target = [case.snapshot.workload.title]
     if case.containers:
         return Occurrence(target, f"{case.trigger} cannot restart single containers")
     if case.trigger.reach == "workload" and not case.whole:
-        return Occurrence(target, f"{case.trigger} restarts the whole JobSet, not a part of it")
+        return Occurrence(
+            target, f"{case.trigger} restarts the whole {case.snapshot.workload.kind.kind}, not a part of it"
+        )
     if case.trigger.reach == "job":
         asked = {s.slot for s in (*case.scope, *case.lost)}
         reached = {job.metadata.uid for job, _ in case.touched_jobs()}

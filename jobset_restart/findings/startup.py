@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding
-from jobset_restart.order import is_ordered, steps
 
 
 @finding(
@@ -25,12 +24,12 @@ def startup_order(case: Case) -> Occurrence | None:
     native restarts all Pods at once and lifts the barrier for all of them together, as the JobSet itself does after
     every failure. A Pod that needs another one at its start has to wait for it, or its failure starts the next round
     and counts towards maxRestarts."""
-    if not is_ordered(case.snapshot.jobset):
+    if not case.snapshot.workload.ordered:
         return None
-    wanted = steps(case.snapshot.jobset, {s.slot.group for s in (*case.scope, *case.lost)})
+    wanted = case.snapshot.workload.steps({s.slot.group for s in (*case.scope, *case.lost)})
     if len(wanted) < 2:
         return None
-    told, target = ", then ".join(map(str, wanted)), [f"JobSet {case.snapshot.name}"]
+    told, target = ", then ".join(map(str, wanted)), [case.snapshot.workload.title]
     if case.trigger.order == "at once":
         todo = "use --via image, which keeps the order; or make sure that each program waits for what it needs"
         return Occurrence(

@@ -8,12 +8,11 @@ from jobset_restart.creation import reason
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.health import running
+from jobset_restart.owners import controller
 from jobset_restart.places import at_once
 from jobset_restart.snapshot import SlotState, attempt, condition
-from jobset_restart.suspension import SUSPENDING_OWNERS, controller, queue
+from jobset_restart.suspension import SUSPENDING_OWNERS, queue
 from jobset_restart.triggers.native import NATIVE
-
-CONTROLLER = "jobset.sigs.k8s.io/jobset-controller"
 
 
 @finding(
@@ -30,14 +29,11 @@ def finished(case: Case) -> Occurrence | None:
     Its controller deletes the active Jobs and starts nothing again, so neither strategy can bring it back. Delete it
     and create it again from its manifest.
     """
-    status = case.snapshot.jobset.status
-    for kind in ("Completed", "Failed"):
-        over = condition(status.conditions, kind)
-        if over:
-            return Occurrence(
-                [f"JobSet {case.snapshot.name}"], f"the JobSet has {kind.lower()}: {over.message or over.reason}"
-            )
-    return None
+    workload, over = case.snapshot.workload, case.snapshot.workload.over()
+    if over is None:
+        return None
+    summary = f"the {workload.kind.kind} has {over.state.lower()}: {over.message or over.reason}"
+    return Occurrence([workload.title], summary)
 
 
 @finding(
@@ -54,19 +50,18 @@ def suspended(case: Case) -> Occurrence | None:
     queue's back would take resources it was not given, so this tool does not. The one exception is a suspend that an
     earlier run of this tool left behind when it died: that is finished by the next run (JSR108).
     """
-    if not case.snapshot.jobset.spec.suspend or case.finishes:
+    if not case.snapshot.workload.suspended or case.finishes:
         return None
-    jobset, name = case.snapshot.jobset, f"JobSet {case.snapshot.name}"
-    if waits := queue(jobset):
+    workload, name = case.snapshot.workload, case.snapshot.workload.title
+    if waits := queue(workload.metadata):
         look = f"`kubectl get workloads.kueue.x-k8s.io -n {case.snapshot.namespace}`"
         todo = f"wait until Kueue admits it; {look} shows its Workload"
         return Occurrence([name], f"it waits in Kueue's queue {waits}, or was evicted from it", todo=todo)
-    owner = controller(jobset)
+    owner = controller(workload.metadata)
     if owner is not None and owner.kind in SUSPENDING_OWNERS:
         owned_by = f"{owner.kind} {owner.name}"
-        return Occurrence(
-            [name], f"its owner {owned_by} keeps it suspended", todo=f"resume {owned_by}, which resumes the JobSet"
-        )
+        todo = f"resume {owned_by}, which resumes the {workload.kind.kind}"
+        return Occurrence([name], f"its owner {owned_by} keeps it suspended", todo=todo)
     return Occurrence([name], "spec.suspend is true, and not by an operation of this tool")
 
 
@@ -80,10 +75,12 @@ def suspended(case: Case) -> Occurrence | None:
 )
 def being_deleted(case: Case) -> Occurrence | None:
     """The JobSet has a deletionTimestamp: its controller no longer reconciles it, so nothing would come back."""
-    meta = case.snapshot.jobset.metadata
+    meta = case.snapshot.workload.metadata
     if not meta.deletion_timestamp:
         return None
-    return Occurrence([f"JobSet {meta.name}"], f"being deleted since {meta.deletion_timestamp:%Y-%m-%dT%H:%M:%SZ}")
+    return Occurrence(
+        [case.snapshot.workload.title], f"being deleted since {meta.deletion_timestamp:%Y-%m-%dT%H:%M:%SZ}"
+    )
 
 
 @finding(
@@ -101,7 +98,7 @@ def no_pods(case: Case) -> Occurrence | None:
         return None
     slots = len(case.scope)
     summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
-    return Occurrence([f"JobSet {case.snapshot.name}"], summary)
+    return Occurrence([case.snapshot.workload.title], summary)
 
 
 @finding(
@@ -114,10 +111,10 @@ def no_pods(case: Case) -> Occurrence | None:
 def managed_by_another(case: Case) -> Occurrence | None:
     """spec.managedBy names another controller (MultiKueue for one), so the JobSet controller here ignores the JobSet
     and its Pods, if there are any, are mirrors."""
-    manager = case.snapshot.jobset.spec.managed_by
-    if manager in ("", CONTROLLER):
+    manager = case.snapshot.workload.managed_by
+    if not manager:
         return None
-    return Occurrence([f"JobSet {case.snapshot.name}"], f"spec.managedBy is {manager}")
+    return Occurrence([case.snapshot.workload.title], f"spec.managedBy is {manager}")
 
 
 @finding(
@@ -141,7 +138,7 @@ def selected_in_vain(case: Case) -> Occurrence | None:
     ]
     rest = ["--allow JSR106 restarts what is there"] if case.scope or case.lost else []
     todo = "; ".join([*near[:3], *rest]) if near else ""
-    return Occurrence(named, f"JobSet {case.snapshot.name} has nothing called {some(named)}", todo)
+    return Occurrence(named, f"{case.snapshot.workload.title} has nothing called {some(named)}", todo)
 
 
 @finding(
@@ -165,7 +162,8 @@ def not_running(case: Case) -> Occurrence | None:
     summary = (
         f"{count(len(idle), 'slot')} of {len(case.scope):,} without a running Pod: {some(list(map(_phase, idle)))}"
     )
-    if any(s.job is None for s in idle) and case.snapshot.jobset.metadata.uid in case.snapshot.refusals:
+    refused = case.snapshot.workload.metadata.uid in case.snapshot.refusals
+    if refused and any(s.job is None for s in idle):
         return Occurrence(
             named(idle), summary, todo="nothing brings them back before their Jobs can be created (JSR110)"
         )
@@ -195,7 +193,7 @@ def unfinished_suspend(case: Case) -> Occurrence | None:
     """
     if not case.finishes:
         return None
-    return Occurrence([f"JobSet {case.snapshot.name}"], f"operation {case.finishes} died between suspend and resume")
+    return Occurrence([case.snapshot.workload.title], f"operation {case.finishes} died between suspend and resume")
 
 
 @finding(
@@ -212,10 +210,12 @@ def restarting(case: Case) -> Occurrence | None:
     A second attempt on top would cost another round of every budget. If a Pod never comes back, the barrier holds all
     the others: find it with `jsr status`.
     """
+    if case.snapshot.jobset is None:
+        return None
     status = case.snapshot.jobset.status
     current, previous = status.current_in_place_restart_attempt, status.previous_in_place_restart_attempt
     if current is not None and previous is not None and previous >= current:
-        return Occurrence([f"JobSet {case.snapshot.name}"], f"attempt {current} is declared outdated already")
+        return Occurrence([case.snapshot.workload.title], f"attempt {current} is declared outdated already")
     moving = [
         state
         for state, pod in case.pods()
@@ -244,11 +244,11 @@ def jobs_refused(case: Case) -> Occurrence | None:
     down what runs, and none of it might come back.
     """
     snapshot = case.snapshot
-    refused = snapshot.refusals.get(snapshot.jobset.metadata.uid)
+    refused = snapshot.refusals.get(snapshot.workload.metadata.uid)
     missing = {s.slot.unit for s in snapshot.slots.values() if s.job is None}
-    if refused is None or not missing:
+    if refused is None or not missing or not snapshot.jobset:
         return None
-    jobs = [f"Job {snapshot.name}-{name}-{index}" for name, (index,) in sorted(missing)]
+    jobs = [f"Job {snapshot.jobset.metadata.name}-{name}-{index}" for name, (index,) in sorted(missing)]
     return Occurrence(jobs, f"{count(len(jobs), 'Job')} missing: {refused.reason}: {reason(refused)}")
 
 
@@ -301,7 +301,8 @@ def judged_by_containers(case: Case) -> Occurrence | None:
 def back_to_the_template(case: Case) -> Occurrence | None:
     """A child Job may be scaled while it runs. The JobSet controller creates a deleted Job from the JobSet's template,
     so it comes back with as many Pods as the template says: the others are gone, or more are there than before."""
-    templates = {each.name: each.template.spec for each in case.snapshot.jobset.spec.replicated_jobs}
+    replicated_jobs = case.snapshot.jobset.spec.replicated_jobs if case.snapshot.jobset else []
+    templates = {each.name: each.template.spec for each in replicated_jobs}
     scaled = []
     for job, _ in case.touched_jobs():
         template = templates.get(job.metadata.labels.replicated_job_name)

@@ -11,10 +11,18 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.events import APIVERSION, Budget
+from jobset_restart.workloads.kinds import JOBSET
 
 
 class Report(Struct, rename="camel"):
     pass
+
+
+class AboutWorkload(Report, kw_only=True):
+    """What a document is about: its kind and API group ("" for the core API), as Kubernetes names them."""
+
+    workload_kind: str = JOBSET.kind
+    workload_group: str = JOBSET.group
 
 
 class FindingReport(Report, kw_only=True):
@@ -110,7 +118,7 @@ class Advice(Report, kw_only=True):
     follow: str = ""
 
 
-class JobSetReport(Report, kw_only=True):
+class JobSetReport(AboutWorkload, kw_only=True):
     """`state` is Running, Starting, Degraded, Restarting, Suspended, Completed, Failed or Deleting; in a list also
     NotReady (somebody who may not read Pods cannot tell Starting from Degraded) and Unreadable, where `notes` say
     why. `context` is the kubeconfig context, "" where there is none (inside a Pod)."""
@@ -158,7 +166,7 @@ class SlotPlanReport(Report, kw_only=True):
     node: str = ""
 
 
-class PlanReport(Report, kw_only=True):
+class PlanReport(AboutWorkload, kw_only=True):
     """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
     seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
     operation that another client left or died in, and that this one would replace."""
@@ -198,7 +206,7 @@ class SlotResultReport(Report, kw_only=True):
     seconds: float | None = None
 
 
-class ResultReport(Report, kw_only=True):
+class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
     what was left running."""
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from jobset_restart import claim
 from jobset_restart.commands import jsr
-from jobset_restart.creation import held_back, reason
-from jobset_restart.objects import Job, JobSet, Pod, ReplicatedJob
+from jobset_restart.creation import reason
+from jobset_restart.objects import Job, Pod
 from jobset_restart.owners import is_child
 from jobset_restart.places import at_once, wanted
 from jobset_restart.plan import Plan
@@ -32,17 +32,17 @@ from jobset_restart.snapshot import (
     SlotState,
     Snapshot,
     age,
-    condition,
     is_native,
     statuses,
-    unit_of,
 )
+from jobset_restart.workloads.jobset import JobSetWorkload
+from jobset_restart.workloads.workload import Workload
 
 
 def jobset_report(snapshot: Snapshot, plan: Plan | None = None) -> JobSetReport:
-    """Everything about one JobSet; with a plan, also what a restart would do now."""
-    jobset, now = snapshot.jobset, snapshot.time
-    report = _base(jobset, now)
+    """Everything about one workload; with a plan, also what a restart would do now."""
+    now = snapshot.time
+    report = _base(snapshot.workload, now)
     report.context = snapshot.context
     report.operation = operation_of(snapshot)
     _count(report, snapshot)
@@ -60,12 +60,12 @@ def _count(report: JobSetReport, snapshot: Snapshot) -> None:
     report.expected = len(expected)
     report.replicated_jobs = _replicated_jobs(snapshot)
     report.not_ready = waiting(snapshot)
-    report.state = state_of(report, snapshot.jobset, snapshot, report.not_ready)
+    report.state = state_of(report, snapshot.workload, snapshot, report.not_ready)
 
 
-def line_report(jobset: JobSet, jobs: Iterable[Job], now: float) -> JobSetReport:
+def line_report(workload: JobSetWorkload, jobs: Iterable[Job], now: float) -> JobSetReport:
     """One JobSet of a list, from the counters of its Jobs: no Pod is read as long as all are Ready."""
-    report = _base(jobset, now)
+    report, jobset = _base(workload, now), workload.jobset
     by_name: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         if is_child(job, jobset):
@@ -85,9 +85,9 @@ def line_report(jobset: JobSet, jobs: Iterable[Job], now: float) -> JobSetReport
         report.replicated_jobs.append(row)
     report.ready = sum(r.ready for r in report.replicated_jobs)
     report.expected = sum(r.expected for r in report.replicated_jobs)
-    found = claim.lock(jobset)
+    found = claim.lock(workload)
     report.operation = as_recorded(found, now) if found else None
-    report.state = state_of(report, jobset, None, [])
+    report.state = state_of(report, workload, None, [])
     return report
 
 
@@ -100,27 +100,35 @@ def refine(report: JobSetReport, snapshot: Snapshot) -> None:
 def unreadable(name: str, namespace: str, error: str) -> JobSetReport:
     """The line of a JobSet that cannot be read."""
     return JobSetReport(
-        name=name, namespace=namespace, state="Unreadable", ready=0, expected=0, notes=[f"cannot be read: {error}"]
+        name=name,
+        namespace=namespace,
+        state="Unreadable",
+        ready=0,
+        expected=0,
+        notes=[f"cannot be read: {error}"],
     )
 
 
-def _base(jobset: JobSet, now: float) -> JobSetReport:
-    status, policy = jobset.status, jobset.spec.failure_policy
-    return JobSetReport(
-        name=jobset.metadata.name,
-        namespace=jobset.metadata.namespace,
-        uid=jobset.metadata.uid,
+def _base(workload: Workload, now: float) -> JobSetReport:
+    report = JobSetReport(
+        name=workload.name,
+        workload_kind=workload.kind.kind,
+        workload_group=workload.kind.group,
+        namespace=workload.namespace,
+        uid=workload.metadata.uid,
         state="",
         ready=0,
         expected=0,
-        age=age(jobset.metadata.creation_timestamp, now),
-        restart_strategy=policy.restart_strategy if policy else "",
-        restarts=status.restarts,
-        restarts_towards_max=status.restarts_count_towards_max,
-        max_restarts=max_restarts(jobset),
-        previous_in_place_attempt=status.previous_in_place_restart_attempt,
-        current_in_place_attempt=status.current_in_place_restart_attempt,
+        age=age(workload.metadata.creation_timestamp, now),
     )
+    if workload.jobset is not None:
+        status, policy = workload.jobset.status, workload.jobset.spec.failure_policy
+        report.restart_strategy = policy.restart_strategy if policy else ""
+        report.restarts, report.restarts_towards_max = status.restarts, status.restarts_count_towards_max
+        report.max_restarts = max_restarts(workload.jobset)
+        report.previous_in_place_attempt = status.previous_in_place_restart_attempt
+        report.current_in_place_attempt = status.current_in_place_restart_attempt
+    return report
 
 
 # ---------------------------------------------------------------- parts
@@ -132,18 +140,21 @@ def _replicated_jobs(snapshot: Snapshot) -> list[ReplicatedJobReport]:
         slots[state.slot.group].append(state)
     jobs: dict[str, list[Job]] = defaultdict(list)
     for job in snapshot.jobs:
-        jobs[job.metadata.labels.replicated_job_name].append(job)
-    return [_replicated_job(r, jobs[r.name], slots[r.name]) for r in snapshot.jobset.spec.replicated_jobs]
+        jobs[snapshot.workload.unit_of(job)[0]].append(job)
+    replicas = snapshot.workload.jobs_wanted
+    return [
+        _replicated_job(group, replicas.get(group, 0), jobs[group], slots[group]) for group in snapshot.workload.groups
+    ]
 
 
-def _replicated_job(replicated_job: ReplicatedJob, jobs: list[Job], slots: list[SlotState]) -> ReplicatedJobReport:
+def _replicated_job(group: str, replicas: int, jobs: list[Job], slots: list[SlotState]) -> ReplicatedJobReport:
     expected = [s for s in slots if s.expected]
     return ReplicatedJobReport(
-        name=replicated_job.name,
+        name=group,
         ready=sum(s.ready for s in expected),
         expected=len(expected),
         jobs=len(jobs),
-        expected_jobs=replicated_job.replicas,
+        expected_jobs=replicas,
         succeeded=sum(job.status.succeeded for job in jobs),
         container_restarts=sum(c.restart_count for s in slots if s.pod for c in statuses(s.pod)),
         nodes=len({s.node_name for s in slots if s.node_name}),
@@ -163,7 +174,7 @@ def _budgets(snapshot: Snapshot) -> list[BudgetReport]:
             meaning = "the JobSet fails for good when it is exceeded"
             row = BudgetReport(name=name, limit=limit, used=limit - headroom, headroom=headroom, meaning=meaning)
             rows.append(row)
-    else:
+    elif jobset is not None:
         used, limit = jobset.status.restarts_count_towards_max, max_restarts(jobset)
         meaning = "restarts of the JobSet by its failure policy"
         rows.append(BudgetReport(name="maxRestarts", limit=limit, used=used, headroom=limit - used, meaning=meaning))
@@ -183,37 +194,30 @@ def _job_budget(job: Job, pods: list[Pod]) -> BudgetReport:
 
 
 def _notes(snapshot: Snapshot, now: float) -> list[str]:
-    jobset, notes = snapshot.jobset, []
-    for kind in ("Failed", "Completed"):
-        over = condition(jobset.status.conditions, kind)
-        if over:
-            notes.append(f"{kind}: {over.reason}: {over.message}")
-    notes += _missing_jobs(snapshot)
-    left = claim.left_suspended(jobset, now)
+    workload, over = snapshot.workload, snapshot.workload.over()
+    notes = [f"{over.state}: {over.reason}: {over.message}"] if over else []
+    if not over:
+        notes += _missing_jobs(snapshot)
+    left = claim.left_suspended(workload, now)
     if left:
         notes.append(
             f"suspended by operation {left.id} of {left.owner}, whose client is gone; "
-            f"`{jsr('restart', jobset.metadata.name, jobset.metadata.namespace, snapshot.context)}` resumes it"
+            f"`{jsr('restart', workload.reference, workload.namespace, snapshot.context)}` resumes it"
         )
     return notes
 
 
 def _missing_jobs(snapshot: Snapshot) -> list[str]:
-    """A JobSet whose Jobs the API server refuses has no condition that says so: its Event alone does."""
-    jobset = snapshot.jobset
-    there = {unit_of(job) for job in snapshot.jobs}
-    missing = [
-        (replicated_job.name, index)
-        for replicated_job in jobset.spec.replicated_jobs
-        for index in range(replicated_job.replicas)
-        if (replicated_job.name, (index,)) not in there
-    ]
-    over = any(condition(jobset.status.conditions, kind) for kind in ("Completed", "Failed"))
-    if not missing or over or jobset.spec.suspend:
+    """A workload whose Jobs the API server refuses has no condition that says so: its Event alone does."""
+    workload = snapshot.workload
+    there = {workload.unit_of(job) for job in snapshot.jobs}
+    wanted = ((group, (index,)) for group, replicas in workload.jobs_wanted.items() for index in range(replicas))
+    missing = [unit for unit in wanted if unit not in there]
+    if not missing or workload.suspended:
         return []
     what = "1 Job is missing" if len(missing) == 1 else f"{len(missing):,} Jobs are missing"
-    refused = snapshot.refusals.get(jobset.metadata.uid)
+    refused = snapshot.refusals.get(workload.metadata.uid)
     if refused is not None:
         return [f"{what}: {refused.reason}: {reason(refused)}"]
-    waits = list(filter(None, dict.fromkeys(held_back(jobset, name) for name, _ in missing)))
+    waits = list(filter(None, dict.fromkeys(workload.held_back(group) for group, _ in missing)))
     return [f"{what}: {waits[0] if waits else 'no Event says why'}"]

@@ -54,7 +54,7 @@ def as_recorded(found: claim.Lock, now: float) -> OperationReport:
 def operation_of(snapshot: Snapshot) -> OperationReport | None:
     """The operation with how many of its slots are back: while it goes on, by the Pods; of one that is over, by its
     record, for what became of the Pods since then is another matter."""
-    found = claim.lock(snapshot.jobset)
+    found = claim.lock(snapshot.workload)
     if found is None:
         return None
     report, record = as_recorded(found, snapshot.time), found.record

@@ -19,6 +19,8 @@ def plan_report(plan: Plan) -> PlanReport:
     before = operation_of(plan.snapshot)
     return PlanReport(
         jobset=plan.snapshot.name,
+        workload_kind=plan.snapshot.workload.kind.kind,
+        workload_group=plan.snapshot.workload.kind.group,
         namespace=plan.snapshot.namespace,
         context=plan.snapshot.context,
         strategy=plan.strategy,
@@ -81,7 +83,7 @@ def described(action: Action) -> dict[str, Any]:
 
 def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
     """What `jsr restart` would do, for `jsr status`: it would be refused as long as a client holds the JobSet."""
-    name, namespace = plan.snapshot.name, plan.snapshot.namespace
+    name, namespace = plan.snapshot.workload.reference, plan.snapshot.namespace
     context = plan.snapshot.context
     command = jsr("restart", name, namespace, context)
     if operation is not None and operation.state == "running":

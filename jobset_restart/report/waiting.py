@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobset_restart.creation import held_back, last_seen
+from jobset_restart.creation import last_seen
 from jobset_restart.creation import reason as reason_of
 from jobset_restart.health import dead
 from jobset_restart.objects import ContainerStatus, Pod
@@ -22,15 +22,18 @@ def waiting(snapshot: Snapshot) -> list[NotReadyReport]:
 
 
 def _missing(snapshot: Snapshot, state: SlotState) -> NotReadyReport:
-    """A slot without a Pod, in the words of the Job that could not create it, or of the JobSet without the Job."""
-    owner = state.job or snapshot.jobset
-    row = NotReadyReport(slot=str(state.slot), state="missing", reason="no Pod" if state.job else "no Job")
-    refused = snapshot.refusals.get(owner.metadata.uid)
+    """A slot without a Pod, in the words of the Job that could not create it, or of the workload without the Job."""
+    workload = snapshot.workload
+    uid = state.job.metadata.uid if state.job else workload.metadata.uid
+    row = NotReadyReport(
+        slot=str(state.slot), state="missing", reason="no Pod" if state.job or not workload.made_of_jobs else "no Job"
+    )
+    refused = snapshot.refusals.get(uid)
     if refused is not None:
         row.reason, row.message = refused.reason, reason_of(refused)
         row.age = max(0.0, snapshot.time - last_seen(refused)) if last_seen(refused) else None
     elif state.job is None:
-        row.message = held_back(snapshot.jobset, state.slot.group)
+        row.message = workload.held_back(state.slot.group)
     return row
 
 

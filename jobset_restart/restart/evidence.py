@@ -13,7 +13,7 @@ from jobset_restart.containers import containers_in_scope
 from jobset_restart.errors import ApiError, Forbidden, JsrError
 from jobset_restart.pid1 import Probe, probe, read_probe
 from jobset_restart.plan import Plan, permissions
-from jobset_restart.writes import Action, Exec, Permission, Write, jobset_path
+from jobset_restart.writes import Action, Exec, Permission, Write
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import ActionResult, Cluster
@@ -96,9 +96,9 @@ async def rehearse(cluster: Cluster, plan: Plan) -> list[str]:
         if done.error is not None:
             refused.append(f"{action.path}: {done.error.message}")
 
-    path = jobset_path(plan.snapshot.namespace, plan.snapshot.name)
-    claim = Write(verb="patch", path=path, body={"metadata": {}}, uid=plan.snapshot.jobset.metadata.uid)
-    # The JobSet may change at any moment, and nothing is decided by whether it did.
+    workload = plan.snapshot.workload
+    claim = Write(verb="patch", path=workload.path, body={"metadata": {}}, uid=workload.metadata.uid)
+    # The object may change at any moment, and nothing is decided by whether it did.
     asked = (structs.replace(a, resource_version="") for a in plan.actions if isinstance(a, Write))
     writes = [claim, *asked]
     await cluster.send_all(writes, on_done, dry_run=True)

@@ -1,4 +1,4 @@
-"""The claim on the JobSet while a run holds it: taken, kept alive, changed and let go by compare-and-swap."""
+"""The claim on the workload while a run holds it: taken, kept alive, changed and let go by compare-and-swap."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.errors import Conflict, JsrError, Superseded
-from jobset_restart.objects import JobSet
-from jobset_restart.writes import jobset_path
+from jobset_restart.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -21,9 +20,9 @@ TRIES = 8
 
 
 class Hold:
-    """`jobset` is the newest version seen, `record` what this run says of itself on it.
+    """`workload` is the newest version seen, `record` what this run says of itself on it.
 
-    `on_lost` is called with the reason when the JobSet turns out to be claimed by another operation,
+    `on_lost` is called with the reason when it turns out to be claimed by another operation,
     `on_contradicted` when somebody else "resumed" or "suspended" it. `unusual` is what was strange about a claim that
     was taken over.
     """
@@ -31,14 +30,14 @@ class Hold:
     def __init__(
         self,
         cluster: Cluster,
-        jobset: JobSet,
+        workload: Workload,
         record: claim.Record,
         on_lost: Callable[[str], None],
         on_contradicted: Callable[[str], None],
     ) -> None:
-        self.cluster, self.jobset, self.record = cluster, jobset, record
+        self.cluster, self.workload, self.record = cluster, workload, record
         self._on_lost, self._on_contradicted = on_lost, on_contradicted
-        self._suspended_before = jobset.spec.suspend and record.phase != "suspending"
+        self._suspended_before = workload.suspended and record.phase != "suspending"
         self.lost = False
         self.unusual = ""
         self._writing = asyncio.Lock()
@@ -46,10 +45,10 @@ class Hold:
     async def take(self, deadline: float) -> str:
         """Takes the claim. Returns the id of a dead client's operation that it replaces, or "".
 
-        Raises Superseded when a living client holds the JobSet, Conflict when the JobSet changes too fast.
+        Raises Superseded when a living client holds the workload, Conflict when it changes too fast.
         """
         for _ in range(TRIES):
-            before = claim.lock(self.jobset)
+            before = claim.lock(self.workload)
             self._refuse_if_held(before)
             try:
                 await self._put(None, deadline)
@@ -59,46 +58,46 @@ class Hold:
                 dead = before is not None and before.state not in ("detached", "finished")
                 self.unusual = claim.unusual(before, self.cluster.now())
                 return before.id if before and dead and before.id != self.record.id else ""
-        raise Conflict(f"JobSet {self._name} changes too fast to be claimed; nothing was changed", "try again")
+        raise Conflict(f"{self._title} changes too fast to be claimed; nothing was changed", "try again")
 
-    def _accept(self, fresh: JobSet) -> None:
+    def _accept(self, fresh: Workload) -> None:
         """Goes on with a newer version, if what the plan was made for still holds."""
-        planned = self.jobset
-        self.jobset = fresh
-        if fresh.metadata.generation != planned.metadata.generation or fresh.status.restarts != planned.status.restarts:
-            raise Superseded(f"JobSet {self._name} changed since the plan was made; nothing was changed", "look again")
+        planned = self.workload
+        self.workload = fresh
+        if fresh.metadata.generation != planned.metadata.generation or planned.replaced(fresh):
+            raise Superseded(f"{self._title} changed since the plan was made; nothing was changed", "look again")
 
     @property
-    def _name(self) -> str:
-        return self.jobset.metadata.name
+    def _title(self) -> str:
+        return self.workload.title
 
     def _refuse_if_held(self, found: claim.Lock | None) -> None:
         now = self.cluster.now()
         if found is None or not claim.live(found, now) or self._mine(found):
             return
-        raise Superseded(*claim.held(self.jobset, found, now, self.cluster.context))
+        raise Superseded(*claim.held(self.workload, found, now, self.cluster.context))
 
     def _mine(self, found: claim.Lock) -> bool:
         return found.id == self.record.id and found.owner == self.record.owner[: claim.MOST_WORDS]
 
-    async def _read(self) -> JobSet:
-        path = jobset_path(self.jobset.metadata.namespace, self._name)
-        jobset = await self.cluster.get(path, JobSet)
-        if jobset.metadata.uid != self.jobset.metadata.uid:
-            raise Superseded(f"JobSet {self._name} was replaced by another of the same name", "look again")
-        return jobset
+    async def _read(self) -> Workload:
+        itself = self.workload.sources.itself
+        found = self.workload.renewed(await self.cluster.get(itself.path, itself.type))
+        if found.metadata.uid != self.workload.metadata.uid:
+            raise Superseded(f"{self._title} was replaced by another of the same name", "look again")
+        return found
 
     async def _put(self, suspend: bool | None, deadline: float) -> None:
-        write = claim.write(self.jobset, self.record, suspend=suspend)
-        written = await self.cluster.send(write, type=JobSet, deadline=deadline)
+        write = claim.write(self.workload, self.record, suspend=suspend)
+        written = await self.cluster.send(write, type=self.workload.sources.itself.type, deadline=deadline)
         if written is not None:
-            self.jobset = written
+            self.workload = self.workload.renewed(written)
 
     async def change(self, deadline: float, *, suspend: bool | None = None, **fields: object) -> None:
         """Writes the record with these fields changed, and spec.suspend with it if given; again as long as others
-        change the JobSet in between.
+        change the object in between.
 
-        Raises Superseded when the JobSet carries the record of another operation, and what the transport raises.
+        Raises Superseded when it carries the record of another operation, and what the transport raises.
         """
         async with self._writing:
             self.record = structs.replace(self.record, heartbeat=claim.timestamp(self.cluster.now()), **fields)
@@ -108,20 +107,20 @@ class Hold:
                 except Conflict:
                     self.see(await self._read())
                     if self.lost:
-                        raise Superseded(f"JobSet {self._name} was claimed by another operation") from None
-            raise Conflict(f"JobSet {self._name} changes too fast for its record to be written")
+                        raise Superseded(f"{self._title} was claimed by another operation") from None
+            raise Conflict(f"{self._title} changes too fast for its record to be written")
 
-    def see(self, jobset: JobSet) -> None:
-        """A newer version of the JobSet was seen."""
-        if jobset.metadata.uid != self.jobset.metadata.uid:
+    def see(self, workload: Workload) -> None:
+        """A newer version of the workload was seen."""
+        if workload.metadata.uid != self.workload.metadata.uid:
             return
-        self.jobset = jobset
-        found = claim.lock(jobset)
+        self.workload = workload
+        found = claim.lock(workload)
         if found is not None and found.id != self.record.id and not self.lost:
             self.lost = True
             who = f"{found.owner} (operation {found.id})" if found.id else "a record that cannot be read"
-            self._on_lost(f"the JobSet was claimed by {who}")
-        by_others = claim.contradicted(jobset, self.record.id)
+            self._on_lost(f"the {workload.kind.kind} was claimed by {who}")
+        by_others = claim.contradicted(workload, self.record.id)
         if by_others == "suspended" and self._suspended_before:
             return
         if by_others:

@@ -22,7 +22,6 @@ from jobset_restart.events import (
     Phase,
     Retried,
 )
-from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
@@ -35,6 +34,7 @@ from jobset_restart.track import Tracker
 from jobset_restart.triggers.suspend import suspend
 from jobset_restart.turns import Turns
 from jobset_restart.verdict import Verdict
+from jobset_restart.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -75,7 +75,7 @@ class Operation:
         plan.let_go_of_pods()
         self._answers = Answers(plan, self.tracker, cluster.now, self._tell)
         record = claim.opened(plan, options.owner, self.began, self.deadline)
-        self.hold = Hold(cluster, plan.snapshot.jobset, record, self._lost, self._contradicted)
+        self.hold = Hold(cluster, plan.snapshot.workload, record, self._lost, self._contradicted)
         self._suspensions = 0
         self.suspended = False
         self.triggered_all = False
@@ -104,11 +104,11 @@ class Operation:
         return refused and untouched and not (self.interrupted or self.tracker.verdict or self._late or self.fault)
 
     async def run(self) -> ResultReport:
-        """Claims the JobSet, sends the actions, and watches until every slot is back.
+        """Claims the workload, sends the actions, and watches until every slot is back.
 
-        Raises Superseded when another client holds the JobSet, and what the transport raises before the claim is
+        Raises Superseded when another client holds the workload, and what the transport raises before the claim is
         taken. After that, whatever happens, faults of this program included, is told by the result's exit code and
-        reason, and the JobSet is not left suspended.
+        reason, and it is not left suspended.
         """
         self.cluster.on_retry = self._retried
         self._emit(result.planned(self.plan, self.began, self.deadline))
@@ -128,9 +128,8 @@ class Operation:
         self._emit(Claimed(time=now, operation=self.plan.operation, owner=self.options.owner, took_over=took_over))
         if self.hold.unusual:
             self._notice(self.hold.unusual)
-        version = self.hold.jobset.metadata.resource_version
         watching = Watching(
-            self.cluster, self.plan.snapshot, version, self.tracker, self._see, self._tell, self._changed
+            self.cluster, self.plan.snapshot, self.hold.workload, self.tracker, self._see, self._tell, self._changed
         )
         error: JsrError | None = None
         async with watching.during(self.hold.keep_alive()) as watchers:
@@ -146,13 +145,13 @@ class Operation:
 
     def _contradicted(self, how: str) -> None:
         """Somebody else set spec.suspend while this operation relied on it."""
-        who, now = setter(self.hold.jobset), self.cluster.now()
+        who, now = setter(self.hold.workload.metadata), self.cluster.now()
         if how == "suspended":
-            self._lost(f"the JobSet was suspended by {who}, which deletes its Pods")
+            self._lost(f"the {self._kind} was suspended by {who}, which deletes its Pods")
         elif not self.tracker.resumed_by:
             self.suspended = False
             self.tracker.resumed(who, now)
-            self._notice(f"the JobSet was resumed by {who} before all its Pods had ended")
+            self._notice(f"the {self._kind} was resumed by {who} before all its Pods had ended")
             self._changed.set()
 
     def _lost(self, reason: str) -> None:
@@ -212,7 +211,7 @@ class Operation:
 
     async def _never_leave_suspended(self) -> None:
         """Whatever ended the run: a JobSet that this operation suspended is resumed before it leaves."""
-        gone = self.tracker.verdict is not None and not self.hold.jobset.spec.suspend
+        gone = self.tracker.verdict is not None and not self.hold.workload.suspended
         if not self.suspended or self.hold.lost or gone:
             return
         self._emit(Phase(time=self.cluster.now(), phase="resuming", reason="before leaving"))
@@ -226,18 +225,18 @@ class Operation:
     async def _resume_at_least(self, failed: JsrError) -> None:
         """The resume with the record did not go through: the same without it, where that may help, else the word that
         the JobSet is suspended."""
-        name, namespace = self.plan.snapshot.name, self.plan.snapshot.namespace
+        workload, context = self.plan.snapshot.workload, self.plan.snapshot.context
         try:
             if isinstance(failed, OwnFault | Conflict):
                 deadline = self.cluster.now() + RESUME_SECONDS
-                await self.cluster.send(suspend(self.plan.snapshot.jobset, False), deadline=deadline)
+                await self.cluster.send(suspend(self.plan.snapshot.workload, False), deadline=deadline)
                 self.suspended = False
         except Exception as raised:
             failed = told(raised)
         if self.suspended:
             self._notice(
-                f"JobSet {name} could not be resumed ({failed.message}) and may stay suspended; its record says so, "
-                f"and the next `{jsr('restart', name, namespace, self.plan.snapshot.context)}` resumes it"
+                f"{workload.title} could not be resumed ({failed.message}) and may stay suspended; its record says so, "
+                f"and the next `{jsr('restart', workload.reference, workload.namespace, context)}` resumes it"
             )
 
     async def _end(self, driver: asyncio.Task[None]) -> None:
@@ -249,10 +248,14 @@ class Operation:
 
     # ------------------------------------------------------------ watch
 
-    def _see(self, jobset: JobSet | None) -> None:
-        self._tell(self.tracker.observe_jobset(jobset, self.cluster.now()))
-        if jobset is not None:
-            self.hold.see(jobset)
+    @property
+    def _kind(self) -> str:
+        return self.plan.snapshot.workload.kind.kind
+
+    def _see(self, workload: Workload | None) -> None:
+        self._tell(self.tracker.observe_workload(workload, self.cluster.now()))
+        if workload is not None:
+            self.hold.see(workload)
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -323,6 +326,8 @@ class Operation:
         self.fault = error if isinstance(error, OwnFault) else None
         return ResultReport(
             jobset=self.plan.snapshot.name,
+            workload_kind=self.plan.snapshot.workload.kind.kind,
+            workload_group=self.plan.snapshot.workload.kind.group,
             namespace=self.plan.snapshot.namespace,
             context=self.plan.snapshot.context,
             operation=self.plan.operation,
@@ -346,7 +351,7 @@ class Operation:
             fields |= {"exit_code": report.exit_code, "outcomes": report.outcomes}
         try:
             await self.hold.change(now + PARTING_SECONDS, **fields)
-            await self.cluster.send(result.event(self.hold.jobset, report, now), deadline=now + PARTING_SECONDS)
+            await self.cluster.send(result.event(self.hold.workload, report, now), deadline=now + PARTING_SECONDS)
         except NotFound:
             return
         except Exception as failed:

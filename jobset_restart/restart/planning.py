@@ -1,4 +1,4 @@
-"""From what a person asked for to a final plan: the JobSet as it stands, the evidence, and what stands against it."""
+"""From what a person asked for to a final plan: the workload as it stands, the evidence, and what stands against it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jobset_restart.plan import Plan, Request, make
 from jobset_restart.restart.evidence import decide
 from jobset_restart.resume import carry_on, unfinished
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.workloads.kinds import JOBSET_NAME
-from jobset_restart.writes import CORE
+from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What a person asked for: which JobSet, and what of it. `selector` restricts the request to Pods with these
+    """What a person asked for: which workload, and what of it. `selector` restricts the request to Pods with these
     labels, `resume` is the id of the operation to carry on. `rehearsal`: nothing will be sent, so a claim of another
     client is no obstacle."""
 
     namespace: str
     name: str
+    kind: WorkloadKind = JOBSET
     request: Request
     selector: str = ""
     resume: str = ""
@@ -38,12 +38,12 @@ class Asked(Struct, frozen=True, kw_only=True):
 async def planned(cluster: Cluster, asked: Asked) -> Plan:
     """The plan as of now, which may be one that refuses.
 
-    Raises NotFound, Superseded where another client holds the JobSet, UsageError for an operation that cannot be
+    Raises NotFound, Superseded where another client holds it, UsageError for an operation that cannot be
     carried on and a selector that is none, and what the transport raises.
     """
     from jobset_restart.cluster.resolve import resolve
 
-    snapshot = await resolve(cluster, asked.namespace, asked.name)
+    snapshot = await resolve(cluster, asked.namespace, asked.name, asked.kind)
     if asked.resume:
         return await _carried_on(cluster, snapshot, asked)
     if not asked.rehearsal:
@@ -52,7 +52,7 @@ async def planned(cluster: Cluster, asked: Asked) -> Plan:
     if asked.selector:
         named = await _selected(cluster, snapshot, asked.selector)
         request = structs.replace(request, selection=request.selection.only(snapshot, named))
-    dead = claim.left_suspended(snapshot.jobset, snapshot.time)
+    dead = claim.left_suspended(snapshot.workload, snapshot.time)
     operation = secrets.token_hex(4)
     return await decide(cluster, lambda found: make(snapshot, request, operation, found, dead.id if dead else ""))
 
@@ -63,7 +63,7 @@ async def planned_again(cluster: Cluster, asked: Asked, shown: Plan) -> Plan:
     plan = await planned(cluster, asked)
     if plan.refused or (plan.trigger, len(plan.scope)) != (shown.trigger, len(shown.scope)):
         raise Refused(
-            "the JobSet has changed since the plan was shown; nothing was changed",
+            f"the {plan.snapshot.workload.kind.kind} has changed since the plan was shown; nothing was changed",
             "look at it again, then repeat the command",
         )
     return plan
@@ -81,14 +81,14 @@ def refusal(plan: Plan) -> Refused:
         if not stand[0].final:
             hint += f"; {' '.join(f'--allow {finding.id}' for finding in blockers)} goes ahead all the same"
     names = ", ".join(dict.fromkeys(finding.id for finding in blockers))
-    return Refused(f"JobSet {plan.snapshot.name} was not restarted, nothing was changed: {names}", hint)
+    return Refused(f"{plan.snapshot.workload.title} was not restarted, nothing was changed: {names}", hint)
 
 
 async def _selected(cluster: Cluster, snapshot: Snapshot, selector: str) -> frozenset[str]:
     """The names of the Pods that carry these labels: the API server knows what a selector means."""
-    path = f"{CORE}/namespaces/{snapshot.namespace}/pods"
+    pods = snapshot.workload.sources.pods
     try:
-        found = await cluster.list(path, Named, label_selector=f"{JOBSET_NAME}={snapshot.name},{selector}")
+        found = await cluster.list(pods.collection, Named, label_selector=f"{pods.labels},{selector}")
     except Invalid as error:
         raise UsageError(f"--selector {selector!r} is not a label selector: {error}", "write a=b,c!=d,e") from None
     return frozenset(item.metadata.name for item in found.items)
@@ -108,6 +108,6 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
 
 
 def _refuse_if_held(snapshot: Snapshot) -> None:
-    found = claim.lock(snapshot.jobset)
+    found = claim.lock(snapshot.workload)
     if found is not None and claim.live(found, snapshot.time):
-        raise Superseded(*claim.held(snapshot.jobset, found, snapshot.time, snapshot.context))
+        raise Superseded(*claim.held(snapshot.workload, found, snapshot.time, snapshot.context))

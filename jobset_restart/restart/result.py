@@ -10,11 +10,11 @@ from jobset_restart.commands import jsr
 from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Planned, PlannedSlot
 from jobset_restart.findings.words import some
-from jobset_restart.objects import JobSet
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.report import ResultReport, SlotResultReport
 from jobset_restart.seen import SlotTrack
 from jobset_restart.track import KEPT, Tracker
+from jobset_restart.workloads.workload import Workload
 from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
@@ -24,8 +24,8 @@ DEADLINE = 124
 def exit_code(
     tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: bool, error: JsrError | None, suspended: bool
 ) -> tuple[int, str]:
-    """The exit code of an operation and the reason in words. `error` is what it died of, `suspended` whether the JobSet
-    had to be left suspended."""
+    """The exit code of an operation and the reason in words. `error` is what it died of, `suspended` whether the
+    workload had to be left suspended."""
     way_out = tracker.machines.way_out(carry_on_command(tracker.plan)) if not tracker.done else ""
     failed = [t for t in tracker.slots.values() if t.state == "failed"]
     open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
@@ -71,8 +71,9 @@ def _reasons(failed: list[SlotTrack]) -> list[tuple[str, int]]:
 
 
 def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:
-    """The JobSet was resumed by somebody else while it was being suspended: never the clean restart it would be."""
-    by = f"the JobSet was resumed by {tracker.resumed_by} before all its Pods had ended"
+    """The workload was resumed by somebody else while it was being suspended: never the clean restart it would be."""
+    kind = tracker.plan.snapshot.workload.kind.kind
+    by = f"the {kind} was resumed by {tracker.resumed_by} before all its Pods had ended"
     kept = [str(track.slot) for track in failed if track.reason == KEPT]
     if kept:
         others = len(tracker.slots) - len(failed)
@@ -86,7 +87,8 @@ def _left(tracker: Tracker, suspended: bool) -> str:
     """What was and was not changed, for somebody who has to go on from here."""
     total, sent = len(tracker.slots), sum(t.sent_at is not None for t in tracker.slots.values())
     went = f"{sent:,} of {total:,} slots were triggered and run on" if sent else "no slot was triggered"
-    return f"{went}; the JobSet {'may still be suspended' if suspended else 'is not left suspended'}"
+    kind = tracker.plan.snapshot.workload.kind.kind
+    return f"{went}; the {kind} {'may still be suspended' if suspended else 'is not left suspended'}"
 
 
 def leaves(tracker: Tracker, code: int) -> bool:
@@ -101,7 +103,7 @@ def carry_on_command(plan: Plan) -> str:
     said = [word for node in plan.request.node_down for word in ("--node-down", node)]
     said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
     seen = plan.snapshot
-    return jsr("restart", seen.name, seen.namespace, seen.context, "--resume", plan.operation, *said)
+    return jsr("restart", seen.workload.reference, seen.namespace, seen.context, "--resume", plan.operation, *said)
 
 
 def planned(plan: Plan, began: float, deadline: float) -> Planned:
@@ -110,6 +112,8 @@ def planned(plan: Plan, began: float, deadline: float) -> Planned:
         time=began,
         operation=plan.operation,
         jobset=plan.snapshot.name,
+        kind=plan.snapshot.workload.kind.kind,
+        group=plan.snapshot.workload.kind.group,
         namespace=plan.snapshot.namespace,
         context=plan.snapshot.context,
         strategy=plan.strategy,
@@ -141,6 +145,8 @@ def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, secon
         )
     return ResultReport(
         jobset=plan.snapshot.name,
+        workload_kind=plan.snapshot.workload.kind.kind,
+        workload_group=plan.snapshot.workload.kind.group,
         namespace=plan.snapshot.namespace,
         context=plan.snapshot.context,
         operation=plan.operation,
@@ -162,9 +168,9 @@ def _reason(tracker: Tracker, track: SlotTrack | None, planned: SlotPlan) -> str
     return track.reason or (tracker.halted if track.sent_at is None else "")
 
 
-def event(jobset: JobSet, result: ResultReport, now: float) -> Write:
-    """The core/v1 Event on the JobSet that tells of the operation."""
-    meta = jobset.metadata
+def event(workload: Workload, result: ResultReport, now: float) -> Write:
+    """The core/v1 Event on the workload that tells of the operation."""
+    meta = workload.metadata
     counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.outcomes.items()))
     time = claim.timestamp(now)[:19] + "Z"
     body: dict[str, Any] = {
@@ -172,8 +178,8 @@ def event(jobset: JobSet, result: ResultReport, now: float) -> Write:
         "kind": "Event",
         "metadata": {"name": f"{meta.name}.{result.operation}.{int(now * 1000):x}", "namespace": meta.namespace},
         "involvedObject": {
-            "apiVersion": "jobset.x-k8s.io/v1alpha2",
-            "kind": "JobSet",
+            "apiVersion": workload.kind.api_version,
+            "kind": workload.kind.kind,
             "name": meta.name,
             "namespace": meta.namespace,
             "uid": meta.uid,

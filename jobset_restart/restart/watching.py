@@ -7,15 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from jobset_restart.creation import JOB_REFUSED, POD_REFUSED
 from jobset_restart.errors import JsrError
 from jobset_restart.events import Disconnected, Event, Noticed, Reconnected
 from jobset_restart.objects import Event as Refusal
-from jobset_restart.objects import Job, JobSet, Node, Pod
+from jobset_restart.objects import Node, Pod
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.workloads.kinds import JOBSET_NAME
-from jobset_restart.writes import BATCH, CORE, JOBSETS
+from jobset_restart.workloads.workload import Several, Single, Workload
+from jobset_restart.writes import CORE
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -41,31 +40,34 @@ def _number(version: str) -> int:
 
 
 class Watching:
-    """Tells `tracker` of every change to the Pods and Jobs of the snapshot's JobSet and of the time, `see` of every
-    change to the JobSet itself from the resourceVersion `jobset_from` on (None: it is gone), and `tell` of what
-    follows. `changed` is set whenever there was anything."""
+    """Tells `tracker` of every change to the Pods and children of the snapshot's workload and of the time, `see` of
+    every change to the workload itself from the version `workload` on (None: it is gone), and `tell` of what follows.
+    `changed` is set whenever there was anything."""
 
     def __init__(
         self,
         cluster: Cluster,
         snapshot: Snapshot,
-        jobset_from: str,
+        workload: Workload,
         tracker: Tracker,
-        see: Callable[[JobSet | None], None],
+        see: Callable[[Workload | None], None],
         tell: Callable[[Iterable[Event]], None],
         changed: asyncio.Event,
     ) -> None:
         self.cluster, self.tracker, self._see, self._tell, self._changed = cluster, tracker, see, tell, changed
-        self._namespace, self._name = snapshot.namespace, snapshot.name
-        self._pods_from, self._jobs_from = snapshot.resource_version, snapshot.jobs_version
-        self._jobset_from = jobset_from
+        self._namespace, self._workload = snapshot.namespace, workload
+        self._pods_from, self._children_from = snapshot.resource_version, snapshot.children_versions
         self._nodes = snapshot.nodes
         self._missing = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def during(self, *others: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
         """Watches, and does the `others`, for as long as the context lasts. The tasks end with what they died of."""
-        own = (self._pods(), self._jobs(), self._jobset(), self._machines(), self._refusals(), self._time())
+        sources = self._workload.sources
+        children = zip(sources.children, self._children_from, strict=True)
+        own = [self._pods(sources.pods), self._machines(), self._refusals(sources.refusals), self._time()]
+        own += [self._children(each, version) for each, version in children]
+        own += [self._single(each) for each in (sources.itself, *sources.parts)]
         tasks = [self.task(each) for each in (*own, *others)]
         try:
             yield tasks
@@ -80,12 +82,9 @@ class Watching:
         task.add_done_callback(lambda _: self._changed.set())
         return task
 
-    async def _pods(self) -> None:
+    async def _pods(self, pods: Several) -> None:
         async for batch in self.cluster.watch(
-            f"{CORE}/namespaces/{self._namespace}/pods",
-            Pod,
-            resource_version=self._pods_from,
-            label_selector=f"{JOBSET_NAME}={self._name}",
+            pods.collection, Pod, resource_version=self._pods_from, label_selector=pods.labels
         ):
             now = self.cluster.now()
             if batch.disconnected:
@@ -100,34 +99,39 @@ class Watching:
                 self._missing.set()
             self._changed.set()
 
-    async def _jobs(self) -> None:
+    async def _children(self, children: Several, version: str) -> None:
         async for batch in self.cluster.watch(
-            f"{BATCH}/namespaces/{self._namespace}/jobs",
-            Job,
-            resource_version=self._jobs_from,
-            label_selector=f"{JOBSET_NAME}={self._name}",
+            children.collection, children.type, resource_version=version, label_selector=children.labels
         ):
             now = self.cluster.now()
             if batch.relisted is not None:
                 self._tell(self.tracker.relist_jobs(batch.relisted, now))
-            for kind, job in batch.changes:
-                self._tell(self.tracker.observe_job(job, now, deleted=kind == "DELETED"))
+            for kind, child in batch.changes:
+                self._tell(self.tracker.observe_job(child, now, deleted=kind == "DELETED"))
             self._changed.set()
 
-    async def _jobset(self) -> None:
+    async def _single(self, single: Single) -> None:
+        """The object that carries the claim, or a part of the workload."""
         async for batch in self.cluster.watch(
-            f"{JOBSETS}/namespaces/{self._namespace}/jobsets",
-            JobSet,
-            resource_version=self._jobset_from,
-            field_selector=f"metadata.name={self._name}",
+            single.collection,
+            single.type,
+            resource_version=self._workload.version(single),
+            field_selector=f"metadata.name={single.name}",
         ):
-            for kind, jobset in batch.changes:
-                self._see(None if kind == "DELETED" else jobset)
+            for kind, newer in batch.changes:
+                self._renew(None if kind == "DELETED" else newer)
             if batch.relisted is not None:
-                self._see(batch.relisted[0] if batch.relisted else None)
+                self._renew(batch.relisted[0] if batch.relisted else None)
             self._changed.set()
 
-    async def _refusals(self) -> None:
+    def _renew(self, newer: Any) -> None:
+        if newer is None:
+            self._see(None)
+        else:
+            self._workload = self._workload.renewed(newer)
+            self._see(self._workload)
+
+    async def _refusals(self, selectors: Collection[str]) -> None:
         """Why Pods and Jobs cannot be created, once some are missing for a while. It is a help and no more."""
         while True:
             await self._missing.wait()
@@ -135,7 +139,6 @@ class Watching:
             await asyncio.sleep(LOOK_SECONDS)
             if self.tracker.misses_pods:
                 break
-        selectors = (POD_REFUSED, f"{JOB_REFUSED},involvedObject.name={self._name}")
         tasks = [asyncio.ensure_future(self._events(selector)) for selector in selectors]
         try:
             await asyncio.gather(*tasks)

@@ -14,11 +14,6 @@ from jobset_restart.triggers.steps import NATIVE_SECONDS_PER_POD, freed, slots_o
 from jobset_restart.writes import Write, jobset_path
 
 
-def next_attempt(jobset: JobSet) -> int:
-    """The in-place attempt that comes after the current one."""
-    return (jobset.status.current_in_place_restart_attempt or 0) + 1
-
-
 def native(jobset: JobSet) -> Write:
     """The one write that restarts a whole InPlaceRestart JobSet: it declares the current attempt outdated.
 
@@ -29,7 +24,7 @@ def native(jobset: JobSet) -> Write:
     return Write(
         verb="patch",
         path=f"{jobset_path(jobset.metadata.namespace, jobset.metadata.name)}/status",
-        body={"status": {"previousInPlaceRestartAttempt": next_attempt(jobset) - 1}},
+        body={"status": {"previousInPlaceRestartAttempt": jobset.status.current_in_place_restart_attempt or 0}},
         uid=jobset.metadata.uid,
     )
 
@@ -40,7 +35,8 @@ class Native(Trigger):
         return is_native(snapshot.jobset)
 
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
-        actions = [native(case.snapshot.jobset)] if case.scope else []
+        jobset = case.snapshot.jobset
+        actions = [native(jobset)] if case.scope and jobset else []
         return filled([Stage(name="trigger", actions=actions, slots=slots_of(case.scope)), freed(case)])
 
     def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
@@ -49,7 +45,8 @@ class Native(Trigger):
 
     def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:
         """The JobSet as a whole was triggered, or one of its Pods has gone ahead."""
-        outdated = snapshot.jobset.status.previous_in_place_restart_attempt
+        jobset = snapshot.jobset
+        outdated = jobset.status.previous_in_place_restart_attempt if jobset else None
         if state.pod is None or (outdated is not None and outdated >= earlier.attempt - 1):
             return True
         return any(self.arrived(pod, earlier.attempt) for pod in snapshot.pods())

@@ -17,4 +17,5 @@ BY_NAME: dict[str, Trigger] = {trigger.name: trigger for trigger in TRIGGERS}
 
 def offered(snapshot: Snapshot) -> tuple[Trigger, ...]:
     """The triggers that a plan chooses from where none was asked for, best first."""
-    return tuple(trigger for trigger in TRIGGERS if trigger.offered(snapshot))
+    known = (BY_NAME[name] for name in snapshot.workload.triggers)
+    return tuple(trigger for trigger in known if trigger.offered(snapshot))

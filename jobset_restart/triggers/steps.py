@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from jobset_restart.case import Case
-from jobset_restart.order import Step, is_ordered, steps
+from jobset_restart.order import Step
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import SlotState, node_ready
 from jobset_restart.stages import Stage, StageName, filled
@@ -28,7 +28,7 @@ Make = Callable[[list[SlotState]], Sequence[Action]]
 
 def in_steps(case: Case) -> list[Step]:
     """The ReplicatedJobs of the case in the order that the restart keeps."""
-    return steps(case.snapshot.jobset, {s.slot.group for s in _together(case)})
+    return case.snapshot.workload.steps({s.slot.group for s in _together(case)})
 
 
 def _together(case: Case) -> list[SlotState]:
@@ -46,7 +46,7 @@ def step_by_step(
     may need what runs there."""
     wanted, first = in_steps(case), {s.slot for s in canaries(case)}
     order = len(wanted) > 1
-    waits = bool(first) or careful or is_ordered(case.snapshot.jobset)
+    waits = bool(first) or careful or case.snapshot.workload.ordered
     found = []
     for number, step in enumerate(wanted, 1):
         mine = [s for s in _together(case) if s.slot.group in step.replicated_jobs]
@@ -94,7 +94,7 @@ def canaries(case: Case) -> list[SlotState]:
     if not means and not case.canary:
         return []
     names = {state.slot.group for state in case.scope}
-    place = {name: n for n, s in enumerate(steps(case.snapshot.jobset, names)) for name in s.replicated_jobs}
+    place = {name: n for n, s in enumerate(case.snapshot.workload.steps(names)) for name in s.replicated_jobs}
     ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.group], not _healthy(s)))
     if case.canary is not None:
         first = [state for state in ranked if state.slot.group in _first(ranked, place)]

@@ -1,4 +1,4 @@
-"""The `suspend` trigger: a JobSet that is suspended and resumed makes all its Pods anew. Pure."""
+"""The `suspend` trigger: a workload that is suspended and resumed makes all its Pods anew. Pure."""
 
 from __future__ import annotations
 
@@ -6,42 +6,37 @@ from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier, living
-from jobset_restart.objects import JobSet
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.release import release
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
-from jobset_restart.writes import Write, jobset_path
+from jobset_restart.workloads.workload import Workload
+from jobset_restart.writes import Write
 
 
-def suspend(jobset: JobSet, suspended: bool) -> Write:
-    """Sets spec.suspend. Whoever sends it adds the record of the operation to the same write, so that a JobSet is
-    never suspended without the word of who did it."""
-    return Write(
-        verb="patch",
-        path=jobset_path(jobset.metadata.namespace, jobset.metadata.name),
-        body={"spec": {"suspend": suspended}},
-        uid=jobset.metadata.uid,
-    )
+def suspend(workload: Workload, suspended: bool) -> Write:
+    """Sets spec.suspend. Whoever sends it adds the record of the operation to the same write, so that nothing is ever
+    suspended without the word of who did it."""
+    return Write(verb="patch", path=workload.path, body={"spec": {"suspend": suspended}}, uid=workload.metadata.uid)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Suspend(Trigger):
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
-        jobset = case.snapshot.jobset
+        workload = case.snapshot.workload
         stuck = [s for s in case.lost if s.job and replaces_only_failed(s.job)]
         return filled(
             [
-                Stage(name="suspend", actions=[suspend(jobset, True)]),
+                Stage(name="suspend", actions=[suspend(workload, True)]),
                 Stage(name="release", actions=release(stuck)),
-                Stage(name="resume", actions=[suspend(jobset, False)], after="stopped"),
+                Stage(name="resume", actions=[suspend(workload, False)], after="stopped"),
             ]
         )
 
     def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
         """A client that suspends and resumes in one breath may be too quick for the controllers to see the suspend."""
-        suspended = case.snapshot.jobset.spec.suspend
+        suspended = case.snapshot.workload.suspended
         if not suspended and not unfinished:
             return []
         return [s for s in self.stages(case, earlier.id) if not (suspended and s.name == "suspend")]

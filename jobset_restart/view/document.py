@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from jobset_restart.report import JobSetReport, JobSetReportList, PlanReport, Report, ResultReport
+from jobset_restart.report import AboutWorkload, JobSetReport, JobSetReportList, PlanReport, Report, ResultReport
+from jobset_restart.workloads.kinds import JOBSET, WORKLOAD_KINDS
 
 NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0[ox][\da-f]+|[-+]?\.?(inf|nan)", re.IGNORECASE)
 """What the core schema of YAML 1.2 takes for a number; what YAML 1.1 does, pyyaml quotes by itself."""
@@ -29,7 +30,7 @@ def render(report: Report, form: str) -> str:
         return text if text.isascii() and DELETE not in text else "".join(map(_escaped, text))
     if form == "yaml":
         return _yaml(msgspec.to_builtins(report))
-    return "\n".join(f"jobset.jobset.x-k8s.io/{name}" for name in _names(report) if NAME.fullmatch(name))
+    return "\n".join(f"{kind}/{name}" for kind, name in _names(report) if NAME.fullmatch(name))
 
 
 def _yaml(plain: Any) -> str:
@@ -57,12 +58,19 @@ def _escaped(char: str) -> str:
     )
 
 
-def _names(report: Report) -> list[str]:
+def _names(report: Report) -> list[tuple[str, str]]:
+    """The kinds, as kubectl names them, and the names."""
     match report:
         case JobSetReportList(items=items):
-            return [item.name for item in items]
-        case JobSetReport(name=name):
-            return [name]
-        case PlanReport(jobset=name) | ResultReport(jobset=name):
-            return [name]
+            return [(_kind(item), item.name) for item in items]
+        case JobSetReport(name=name) | PlanReport(jobset=name) | ResultReport(jobset=name):
+            return [(_kind(report), name)]
     return []
+
+
+def _kind(report: AboutWorkload) -> str:
+    known = (
+        each for each in WORKLOAD_KINDS if (each.kind, each.group) == (report.workload_kind, report.workload_group)
+    )
+    kind = next(known, JOBSET)
+    return f"{kind.kind.lower()}.{kind.group}" if kind.group else kind.kind.lower()

@@ -119,5 +119,5 @@ def _heading(event: Planned, slots: int) -> str:
     how = "recreating" if event.strategy == "recreate" else "restarting"
     where = " in place" if event.strategy == "in-place" else ""
     context = f" (context {event.context})" if event.context else ""
-    what = f"{how} {counted(slots, 'slot')} of JobSet {event.namespace}/{event.jobset}{context}{where}"
+    what = f"{how} {counted(slots, 'slot')} of {event.kind} {event.namespace}/{event.jobset}{context}{where}"
     return f"{what} by {event.trigger}, operation {event.operation}"

@@ -16,6 +16,7 @@ from jobset_restart.events import Event, Planned
 from jobset_restart.harmless import plain
 from jobset_restart.progress import STATES, Progress, SlotProgress, State
 from jobset_restart.view.text import duration, shortened, speed
+from jobset_restart.workloads.kinds import JOBSET
 
 REDRAW_SECONDS = 0.2
 COLOUR: dict[State, str] = {
@@ -121,7 +122,8 @@ class LiveView:
         return Group(*fitted)
 
     def _header(self, planned: Planned, now: float, width: int) -> list[Text]:
-        name = Text(f"{planned.namespace}/{planned.jobset}", "bold")
+        kind = "" if planned.kind == JOBSET.kind else f"{planned.kind} "
+        name = Text(f"{kind}{planned.namespace}/{planned.jobset}", "bold")
         if planned.context:
             name.append(f"  context {planned.context}", "not bold dim")
         clock = Text(duration(self.progress.elapsed(now), whole=True), "bold")

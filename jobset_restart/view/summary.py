@@ -9,6 +9,7 @@ from jobset_restart.progress import Progress
 from jobset_restart.view.columns import rows, say
 from jobset_restart.view.table import SHOWN, SHOWN_BUDGETS, SHOWN_REASONS
 from jobset_restart.view.text import duration
+from jobset_restart.workloads.kinds import reference
 
 SHOWN_SLOWEST = 3
 
@@ -30,7 +31,8 @@ def show_summary(console: Console, progress: Progress) -> None:
         say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
     if progress.planned and progress.finished and not progress.detached:
         planned = progress.planned
-        say(console, f"more: {jsr('status', planned.jobset, planned.namespace, planned.context)}")
+        name = reference(planned.kind, planned.group, planned.jobset)
+        say(console, f"more: {jsr('status', name, planned.namespace, planned.context)}")
 
 
 def show_end(console: Console, progress: Progress) -> None:
@@ -38,7 +40,11 @@ def show_end(console: Console, progress: Progress) -> None:
     for slot in progress.failures(SHOWN):
         say(console, f"failed: {slot.slot} on {slot.node or 'no node'}: {slot.reason}")
     planned, finished, total = progress.planned, progress.finished, progress.total
-    name = f"JobSet {planned.namespace}/{planned.jobset}, operation {planned.operation}" if planned else "operation"
+    name = (
+        f"{planned.kind} {planned.namespace}/{planned.jobset}, operation {planned.operation}"
+        if planned
+        else "operation"
+    )
     back = f"{progress.counts['ready']:,}/{total:,} slots were back"
     if finished is not None:
         say(console, f"{name}: exit {finished.exit_code}: {finished.reason or back}")

@@ -25,6 +25,7 @@ from jobset_restart.report import (
 )
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
+from jobset_restart.workloads.kinds import reference
 
 SHOWN = 20
 SHOWN_ACTIONS = 3
@@ -90,7 +91,7 @@ def _short_operation(operation: OperationReport | None) -> str:
 
 
 def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
-    head = _jobset(report.namespace, report.name, report.context)
+    head = _headed(report, report.name)
     head.append(report.state, COLOURS.get(report.state, ""))
     head.append(f", {report.ready:,}/{report.expected:,} Pods ready, age {duration(report.age)}")
     say(console, head)
@@ -121,10 +122,10 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
         _show_advice(console, report.advice)
 
 
-def _jobset(namespace: str, name: str, context: str) -> Text:
-    """How every page begins: which JobSet, and in which of one's many clusters."""
-    head = Text(f"JobSet {plain(namespace)}/{plain(name)}", "bold")
-    head.append(f" (context {plain(context)})" if context else "", "not bold")
+def _headed(report: JobSetReport | PlanReport | ResultReport, name: str) -> Text:
+    """How every page begins: which workload, and in which of one's many clusters."""
+    head = Text(f"{plain(report.workload_kind)} {plain(report.namespace)}/{plain(name)}", "bold")
+    head.append(f" (context {plain(report.context)})" if report.context else "", "not bold")
     return head.append(": ")
 
 
@@ -261,13 +262,14 @@ def show_unfinished(console: Console, plan: PlanReport) -> None:
     say(console, f"  unfinished: {who}: {gone}, {before.done:,} of {before.total:,} slots are back")
     if any(finding.id == FINISHES for finding in plan.findings):
         return
-    carry_on = jsr("restart", plan.jobset, plan.namespace, plan.context, "--resume", before.id)
+    name = reference(plan.workload_kind, plan.workload_group, plan.jobset)
+    carry_on = jsr("restart", name, plan.namespace, plan.context, "--resume", before.id)
     say(console, f"    this restart begins anew with every slot in scope; to carry that one on instead: {carry_on}")
 
 
 def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions: bool = True) -> None:
     """What would be done and why, what it costs and what it leaves; with `actions`, what would be sent."""
-    head = _jobset(plan.namespace, plan.jobset, plan.context)
+    head = _headed(plan, plan.jobset)
     if plan.refused:
         head.append("refused", "bold red")
     else:
@@ -314,7 +316,7 @@ def _show_actions(console: Console, actions: list[dict[str, Any]], *, wide: bool
 def show_result(console: Console, result: ResultReport, *, wide: bool = False) -> None:
     """The outcome, and the slots that are worth a line: all if there are few or wide, else those not back."""
     outcome = ", ".join(f"{number:,} {name}" for name, number in sorted(result.outcomes.items()))
-    head = _jobset(result.namespace, result.jobset, result.context)
+    head = _headed(result, result.jobset)
     head.append(outcome or "nothing restarted", "green" if result.exit_code == 0 else "red")
     head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
     head.append(f": {plain(result.reason)}")

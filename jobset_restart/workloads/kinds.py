@@ -10,8 +10,9 @@ JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
 class WorkloadKind(Struct, frozen=True, kw_only=True):
     """One kind of workload as the API serves it.
 
-    `names` are what people type besides the kind and the plural, the shortest first. `label` is the label that its
-    Pods carry with its name as the value: it finds them, and proves nothing. `install` says how a cluster gets the API.
+    `names` are what people type besides the kind and the plural: the shortest first, and last the one that messages
+    use. `label` is the label that its Pods carry with its name as the value: it finds them, and proves nothing.
+    `install` says how a cluster gets the API.
     """
 
     kind: str
@@ -40,6 +41,11 @@ class WorkloadKind(Struct, frozen=True, kw_only=True):
     def resource(self) -> str:
         """The name that no other kind has: "jobsets.jobset.x-k8s.io" (kubectl's fully qualified resource)."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def word(self) -> str:
+        """What commands in messages call it, kubectl's included: "jobset", "vcjob"."""
+        return self.names[-1]
 
     def called(self, name: str) -> bool:
         """Whether kubectl would take `name` for this kind: its kind, plural or short names in any case, alone or
@@ -111,13 +117,19 @@ VOLCANO_JOB = WorkloadKind(
     group="batch.volcano.sh",
     version="v1alpha1",
     plural="jobs",
-    names=("vj", "vcjob", "vcjobs"),
+    names=("vj", "vcjobs", "vcjob"),
     label="volcano.sh/job-name",
     install="kubectl apply -f https://raw.githubusercontent.com/volcano-sh/volcano/master/installer/volcano-development.yaml",
 )
 
 WORKLOAD_KINDS = (JOBSET, JOB, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, TRAIN_JOB, VOLCANO_JOB)
 """Where a name fits more than one, as "job" fits the Jobs of batch and of Volcano, the first is meant."""
+
+
+def reference(kind: str, group: str, name: str) -> str:
+    """What a command line names a workload by: "lws/serving"; a JobSet, and what is of no known kind, by its name."""
+    found = next((each for each in WORKLOAD_KINDS if (each.kind, each.group) == (kind, group)), JOBSET)
+    return name if found is JOBSET else f"{found.word}/{name}"
 
 
 def kind_called(name: str) -> WorkloadKind | None:

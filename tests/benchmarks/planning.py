@@ -16,6 +16,7 @@ from jobset_restart.report.jobset import jobset_report, line_report
 from jobset_restart.resume import carry_on
 from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.track import Tracker
+from jobset_restart.workloads.jobset import JobSetWorkload
 from tests import build
 
 SIZES = (1_000, 5_000, 20_000)
@@ -50,7 +51,8 @@ SHAPES = {"one Job": one_job, "Jobs of one Pod": many_jobs, "one Job without ind
 
 def look(shape: Shape) -> Snapshot:
     nodes = {f"node-{i}": build.node(f"node-{i}") for i in range(50)}
-    return take(*shape, nodes, build.NOW)
+    jobset, jobs, pods = shape
+    return take(JobSetWorkload(jobset), jobs, pods, nodes, build.NOW)
 
 
 def plan(snapshot: Snapshot, via: str, **request: object) -> Plan:
@@ -111,7 +113,7 @@ def measure(name: str, size: int) -> dict[str, float]:
         "plan, Pods by name": seconds(lambda: named(snapshot)),
         "resume, pods": seconds(lambda: resumed(look(shape))),
         "report": seconds(lambda: jobset_report(snapshot)),
-        "line of a list": seconds(lambda: line_report(shape[0], shape[1], build.NOW)),
+        "line of a list": seconds(lambda: line_report(JobSetWorkload(shape[0]), shape[1], build.NOW)),
         "tracking, suspend": seconds(lambda: tracked(shape)),
     }
 

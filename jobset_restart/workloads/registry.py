@@ -1,0 +1,38 @@
+"""The kinds of workload that can be restarted: where each is read from and what is made of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from jobset_restart.objects import JobSet
+from jobset_restart.workloads import jobset
+from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
+from jobset_restart.workloads.workload import Sources, Workload
+
+
+class Reader(Struct, frozen=True):
+    """How a kind is read. `type` is the Struct of the object that carries the claim. `sources` takes namespace, name
+    and that object, or None before it was read, and answers None where it has to be read first. `workload` makes the
+    workload of that object and its parts, in the order of the sources."""
+
+    kind: WorkloadKind
+    type: type[Any]
+    sources: Callable[[str, str, Any], Sources | None]
+    workload: Callable[[Any, Sequence[Any]], Workload]
+
+
+READERS: dict[str, Reader] = {
+    reader.kind.resource: reader
+    for reader in (
+        Reader(
+            JOBSET,
+            JobSet,
+            lambda namespace, name, _: jobset.sources(namespace, name),
+            lambda found, _: jobset.JobSetWorkload(found),
+        ),
+    )
+}
+"""By resource: "jobsets.jobset.x-k8s.io"."""

@@ -1,0 +1,251 @@
+"""What a workload is to everything above it: a name, a claim, Pods in slots, an order, an end of its own. Pure.
+
+Nothing above these modules asks of what kind a workload is; what differs between the kinds is asked of the workload.
+Kueue's GenericJob is the model (sigs.k8s.io/kueue, pkg/controller/jobframework/interface.go).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
+
+from jobset_restart.objects import Job, JobSet, Node, Pod, PodSpec, WorkloadMeta
+from jobset_restart.order import Step
+from jobset_restart.pods import pod_ready
+from jobset_restart.slots import Slot, Unit
+from jobset_restart.vocabulary import TriggerName
+from jobset_restart.workloads.kinds import WorkloadKind, reference
+
+MOST_SLOTS = 200_000
+"""More than any cluster runs: Kubernetes is built for 150,000 Pods (its large-cluster guide), and an Indexed Job may
+have 100,000 at once (Job API validation). A workload that asks for more is a slip of the pen, or is meant to exhaust
+memory."""
+
+
+class SlotState(Struct):
+    """One slot with what fills it. `pod` is the Pod that counts, `leftovers` other Pods of the slot that are not over
+    yet. Where none is alive, `pod` is what the Job keeps of the last one. `completed`: its index is complete;
+    `surplus`: its Pods are going, and nothing wants one here now.
+
+    `job` is the Job that runs the slot's Pods. It is None between the deletion of a Job and its return, and in a
+    workload that is not made of Jobs. `node` is None where the Node is unknown or cannot be seen.
+    """
+
+    slot: Slot
+    job: Job | None = None
+    pod: Pod | None = None
+    node: Node | None = None
+    leftovers: list[Pod] = []
+    completed: bool = False
+    surplus: bool = False
+
+    @property
+    def expected(self) -> bool:
+        """Whether a Pod is to run here now."""
+        return not (self.completed or self.surplus)
+
+    @property
+    def ready(self) -> bool:
+        return self.pod is not None and pod_ready(self.pod)
+
+    @property
+    def node_name(self) -> str:
+        return self.pod.spec.node_name if self.pod else ""
+
+
+class Ending(Struct, frozen=True):
+    """That a workload is over for good, in the words of its controller."""
+
+    state: Literal["Completed", "Failed"]
+    reason: str = ""
+    message: str = ""
+
+
+class Single(Struct, frozen=True):
+    """One object to GET and WATCH: its collection's API path, its name, and the Struct it is read as."""
+
+    collection: str
+    name: str
+    type: type[Any]
+
+    @property
+    def path(self) -> str:
+        return f"{self.collection}/{self.name}"
+
+
+class Several(Struct, frozen=True):
+    """Objects to LIST and WATCH: their collection's API path, the Struct each is read as, and a label selector."""
+
+    collection: str
+    type: type[Any]
+    labels: str
+
+
+class Sources(Struct, frozen=True):
+    """Where a workload is read from. `itself` is the object that carries the claim, `parts` are single objects it
+    consists of besides, `children` the objects between it and its Pods. `child_refused` and `pod_refused` are field
+    selectors of the Events by which a controller says that it could not create a child or a Pod."""
+
+    itself: Single
+    pods: Several
+    parts: tuple[Single, ...] = ()
+    children: tuple[Several, ...] = ()
+    child_refused: str = ""
+    pod_refused: str = ""
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Both, for this workload alone."""
+        child = self.child_refused and f"{self.child_refused},involvedObject.name={self.itself.name}"
+        return tuple(filter(None, (self.pod_refused, child)))
+
+
+class Filling(Struct):
+    """The slots of a workload with what fills them. `jobs` are its own Jobs; `ended` its Pods that are over and that
+    their Job keeps, by Job UID; `strangers` names objects that carry its name and are not its own."""
+
+    slots: dict[Slot, SlotState]
+    jobs: list[Job] = []
+    ended: dict[str, list[Pod]] = field(default_factory=dict)
+    strangers: list[str] = []
+
+
+class Workload(Protocol):
+    """One workload as it was read. It never changes: `renewed` gives another."""
+
+    # ------------------------------------------------------------ who it is
+
+    @property
+    @abstractmethod
+    def kind(self) -> WorkloadKind:
+        """Its kind, by which the API serves the object that carries the claim."""
+
+    @property
+    @abstractmethod
+    def metadata(self) -> WorkloadMeta:
+        """Of the object that carries the claim."""
+
+    @property
+    @abstractmethod
+    def sources(self) -> Sources: ...
+
+    @abstractmethod
+    def renewed(self, newer: Any) -> Workload:
+        """The workload with a newer version of the object that carries the claim, or of one of its parts."""
+
+    def version(self, single: Single) -> str:  # noqa: ARG002
+        """The resourceVersion of the object that carries the claim, or of one of the parts, as it was read."""
+        return self.metadata.resource_version
+
+    @property
+    def jobset(self) -> JobSet | None:
+        """The JobSet that it is or consists of; None where there is none."""
+        return None
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def title(self) -> str:
+        """ "JobSet demo": how sentences speak of it."""
+        return f"{self.kind.kind} {self.name}"
+
+    @property
+    def path(self) -> str:
+        """The API path of the object that carries the claim."""
+        return self.kind.path(self.namespace, self.name)
+
+    @property
+    def reference(self) -> str:
+        """What a command line names it by: "lws/serving"; a JobSet needs no kind."""
+        return reference(self.kind.kind, self.kind.group, self.name)
+
+    # ------------------------------------------------------------ what it does
+
+    @property
+    @abstractmethod
+    def suspended(self) -> bool:
+        """Whether it is suspended (spec.suspend)."""
+
+    @property
+    def managed_by(self) -> str:
+        """The controller that manages it in place of the usual one, "" where none does."""
+        return ""
+
+    @property
+    def attempt(self) -> int:
+        """The in-place restart attempt that all its Pods have reached (JobSet, status.currentInPlaceRestartAttempt)."""
+        return (self.jobset.status.current_in_place_restart_attempt or 0) if self.jobset else 0
+
+    @property
+    def restarting(self) -> bool:
+        """Whether its controller is restarting it."""
+        return False
+
+    @property
+    @abstractmethod
+    def triggers(self) -> tuple[TriggerName, ...]:
+        """The names of the triggers that can restart it, the best first."""
+
+    @abstractmethod
+    def over(self) -> Ending | None:
+        """How it ended, None where it has not."""
+
+    def replaced(self, newer: Workload) -> str:  # noqa: ARG002
+        """Why `newer`, the same object later, tells of another restart than ours, "" where it does not."""
+        return ""
+
+    # ------------------------------------------------------------ its Pods
+
+    @property
+    def made_of_jobs(self) -> bool:
+        """Whether Jobs run its Pods."""
+        return True
+
+    @property
+    def jobs_wanted(self) -> dict[str, int]:
+        """How many Jobs each group should have, empty where none are made for it."""
+        return {}
+
+    def owns(self, job: Job) -> bool:  # noqa: ARG002
+        """Whether the Job is one of its own, by UID."""
+        return False
+
+    def unit_of(self, job: Job) -> Unit:
+        """Where one of its Jobs stands."""
+        raise NotImplementedError(job.metadata.name)
+
+    @abstractmethod
+    def fill(self, children: Sequence[Any], pods: Iterable[Pod]) -> Filling:
+        """Its slots, filled with its Pods. What belongs to whom is told by controller references and UIDs alone.
+
+        Raises TooLarge where it asks for more than MOST_SLOTS Pods."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> dict[str, PodSpec]:
+        """The groups of its slots in their own order, each with the Pod template it starts from."""
+
+    # ------------------------------------------------------------ its order
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its groups have to start in an order."""
+        return False
+
+    def steps(self, groups: Iterable[str]) -> list[Step]:
+        """These groups in the order in which they have to start."""
+        chosen = set(groups)
+        return [Step(tuple(group for group in (*self.groups, *sorted(chosen - set(self.groups))) if group in chosen))]
+
+    def held_back(self, group: str) -> str:  # noqa: ARG002
+        """Why nothing of this group is created yet, "" where nothing holds it back."""
+        return ""
