@@ -31,13 +31,13 @@ def absent(kind: str, names: Iterable[object], known: Iterable[object]) -> list[
     return [Absent(kind, name, suggestion(name, there)) for name in wanted if name not in there]
 
 
-def suggestion(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, known: Collection[str], plain: Collection[str] = ()) -> str:
     """The known names that are near this one, as a question, or else some of those there are: "did you mean train?",
-    "there are serve, train". Empty where there are none."""
+    "there are serve, train". Empty where there are none. Where many names mean the same, `plain` has one of each."""
     near = _near(name, known)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    there = sorted(known)
+    there = sorted(plain or known)
     if not there:
         return ""
     return f"there {'is' if len(there) == 1 else 'are'} {', '.join(there[:SHOWN])}{' ...' if there[SHOWN:] else ''}"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.cli import run
-from jobset_restart.cli.options import MOST_SECONDS, jobset_name, timeout_seconds
+from jobset_restart.cli.options import MOST_SECONDS, timeout_seconds
 from jobset_restart.errors import UsageError
 
 
@@ -42,17 +42,6 @@ def test_no_durations(text: str) -> None:
 def test_any_text_is_a_duration_within_bounds_or_refused(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert 0 < timeout_seconds(text) <= MOST_SECONDS
-
-
-@pytest.mark.parametrize("kind", ["", "jobset/", "jobsets/", "js/", "JobSet/", "jobset.jobset.x-k8s.io/"])
-def test_a_name_is_taken_as_it_is_printed(kind: str) -> None:
-    assert jobset_name(f"{kind}train") == "train"
-
-
-@pytest.mark.parametrize("text", ["pod/train", "job/train", "ns/train", "/train", "jobset/ns/train", "https://a/b"])
-def test_names_of_other_things_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="does not name a JobSet"):
-        jobset_name(text)
 
 
 EMPTY = ["--resume", "--selector", "--signal", "--events", "-c", "--replicated-job", "--pod", "--node", "--node-down"]

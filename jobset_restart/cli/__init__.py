@@ -44,7 +44,7 @@ def _root(
 
 @command(app)
 def restart(
-    name: options.Name,
+    workload: options.Workload,
     how: options.How,
     selected: options.Selected,
     course: options.Course,
@@ -55,12 +55,12 @@ def restart(
     """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows what it would do."""
     from jobset_restart.cli import restarting
 
-    return restarting.restart(options.jobset_name(name), how, selected, course, limits, telling, where)
+    return restarting.restart(workload.target(selected.selector), how, selected, course, limits, telling, where)
 
 
 @command(app, short_help="Show JobSets: what runs, what does not, and why.")
 def status(
-    name: options.AnyName = None,
+    workload: options.Workloads,
     *,
     everywhere: options.Everywhere,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it again whenever it changes.")] = False,
@@ -70,16 +70,17 @@ def status(
     """Show JobSets: what runs, what does not and why, and what a restart would do."""
     from jobset_restart.cli import looking
 
-    known = None if name is None else options.jobset_name(name)
-    return looking.status(known, where, all_namespaces=everywhere.all_namespaces, watch=watch, form=shown.output)
+    return looking.status(
+        workload.target(), where, all_namespaces=everywhere.all_namespaces, watch=watch, form=shown.output
+    )
 
 
 @command(app, short_help="Wait until every Pod is Ready and no restart runs.")
-def wait(name: options.Name, deadline: options.Deadline, shown: options.Shown, where: options.Where) -> int:
+def wait(workload: options.Workload, deadline: options.Deadline, shown: options.Shown, where: options.Where) -> int:
     """Wait until every Pod is Ready and no restart is under way; 5 if the JobSet is over, 124 if it takes too long."""
     from jobset_restart.cli import looking
 
-    return looking.wait(options.jobset_name(name), where, timeout=deadline.seconds(), form=shown.output)
+    return looking.wait(workload.target(), where, timeout=deadline.seconds(), form=shown.output)
 
 
 @command(app, short_help="Print what a finding means and what to do about it.")

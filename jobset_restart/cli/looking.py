@@ -7,21 +7,24 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from jobset_restart.cli.options import Where, check_names
+from jobset_restart.cli.options import Where
 from jobset_restart.cli.restarting import opened
 from jobset_restart.cli.showing import stdout_console
+from jobset_restart.cli.targets import Target
 from jobset_restart.errors import UsageError
 from jobset_restart.report import JobSetReport, Report
 
 
-def status(name: str | None, where: Where, *, all_namespaces: bool, watch: bool, form: str) -> int:
-    """Prints the status on stdout. Raises the errors of jobset_restart.errors."""
+def status(target: Target | None, where: Where, *, all_namespaces: bool, watch: bool, form: str) -> int:
+    """Prints the status of one workload, of all of a kind, or of all (None) on stdout. Raises the errors of
+    jobset_restart.errors."""
+    name = target.name if target else ""
     if name and all_namespaces:
-        raise UsageError("-A and NAME contradict each other: a name means the JobSet of one namespace")
+        raise UsageError("-A and NAME contradict each other: a name means the workload of one namespace")
     if where.namespace and all_namespaces:
         raise UsageError(f"-A and -n {where.namespace} contradict each other")
-    check_names(name, where)
-    return asyncio.run(_status(name, where, all_namespaces, watch, form))
+    where.check()
+    return asyncio.run(_status(name or None, where, all_namespaces, watch, form))
 
 
 async def _status(name: str | None, where: Where, all_namespaces: bool, watch: bool, form: str) -> int:
@@ -75,11 +78,11 @@ async def _keep_showing(reports: AsyncIterator[Report], form: str, all_namespace
         shown = text
 
 
-def wait(name: str, where: Where, *, timeout: float, form: str) -> int:
-    """Waits until the JobSet is well, says on stderr how far it is, and prints its status on stdout. Raises the errors
-    of jobset_restart.errors."""
-    check_names(name, where)
-    return asyncio.run(_wait(name, where, timeout, form))
+def wait(target: Target, where: Where, *, timeout: float, form: str) -> int:
+    """Waits until the workload is well, says on stderr how far it is, and prints its status on stdout. Raises the
+    errors of jobset_restart.errors."""
+    where.check()
+    return asyncio.run(_wait(target.name, where, timeout, form))
 
 
 async def _wait(name: str, where: Where, within: float, form: str) -> int:

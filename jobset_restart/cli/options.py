@@ -15,23 +15,12 @@ from jobset_restart.errors import UsageError
 from jobset_restart.vocabulary import TriggerName
 
 if TYPE_CHECKING:
+    from jobset_restart.cli.targets import Target
     from jobset_restart.plan import Request
     from jobset_restart.restart import Options
 
 MOST_SECONDS = 366 * 86400.0
 """A year: longer than any restart, and far from where the arithmetic of times ends."""
-KINDS = frozenset(
-    ("jobset", "jobsets", "js", "jobset.jobset.x-k8s.io", "jobsets.jobset.x-k8s.io", "jobset.x-k8s.io/jobset")
-)
-"""How kubectl lets one name the kind in KIND/NAME."""
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The JobSet.", autocompletion=complete.jobset_names)]
-AnyName = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="NAME", help="The JobSet; all of the namespace without.", autocompletion=complete.jobset_names
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +42,64 @@ class Where:
         str | None, typer.Option("--as", metavar="USER", help="Act as this user (impersonation).")
     ] = None
 
+    def check(self) -> None:
+        """Raises UsageError for what cannot be a namespace."""
+        from jobset_restart.cli.targets import check_name
+
+        if self.namespace is not None:
+            check_name("namespace", self.namespace)
+
+
+NameOfKind = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="The name, after a kind.", autocompletion=complete.names)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One workload: NAME of a JobSet, KIND/NAME, or KIND NAME."""
+
+    workload: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="The JobSet's name; or KIND/NAME, such as lws/serving; or a kind.",
+            autocompletion=complete.workloads,
+        ),
+    ]
+    name: NameOfKind = None
+
+    def target(self, selector: str | None = None) -> Target:
+        """The workload that is meant, or Pods where `selector` says which. Raises UsageError."""
+        from jobset_restart.cli.targets import one
+
+        return one(self.workload, self.name, selector)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workloads:
+    """One workload, all of a kind, or all there are."""
+
+    workload: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="The JobSet's name; or KIND/NAME, such as lws/serving; or a kind, alone for all of it. All without.",
+            autocompletion=complete.workloads,
+        ),
+    ] = None
+    name: NameOfKind = None
+
+    def target(self) -> Target | None:
+        """What is meant, None for all there are. Raises UsageError."""
+        from jobset_restart.cli.targets import any_of
+
+        return any_of(self.workload, self.name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Everywhere:
-    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="JobSets of all namespaces.")] = False
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Those of all namespaces.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,24 +302,6 @@ def timeout_seconds(text: str) -> float:
     if value > MOST_SECONDS:
         raise UsageError(f"--timeout {text!r} is more than a year", write)
     return value
-
-
-def jobset_name(text: str) -> str:
-    """The name of a JobSet as it was given: alone, or as `-o name` of jsr and kubectl prints it. Raises UsageError
-    where it names something of another kind."""
-    kind, slash, name = text.rpartition("/")
-    if slash and kind.lower() not in KINDS:
-        raise UsageError(f"{text!r} does not name a JobSet", "write NAME, jobset/NAME or jobset.jobset.x-k8s.io/NAME")
-    return name
-
-
-def check_names(name: str | None, where: Where) -> None:
-    """Raises UsageError for what cannot be the name of a JobSet or a namespace (RFC 1123)."""
-    for kind, given in (("JobSet", name), ("namespace", where.namespace)):
-        if given is not None and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", given):
-            raise UsageError(
-                f"{given!r} is not a possible name of a {kind}", "names are lower case letters, digits, '-' and '.'"
-            )
 
 
 def owner() -> str:

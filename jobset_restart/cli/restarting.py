@@ -13,7 +13,7 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, How, Limits, Selected, Telling, Where, check_names
+from jobset_restart.cli.options import Course, How, Limits, Selected, Telling, Where
 from jobset_restart.cli.showing import (
     give_up,
     print_document,
@@ -25,6 +25,7 @@ from jobset_restart.cli.showing import (
     view_for,
 )
 from jobset_restart.cli.sinks import Sinks, check_event_file, event_file
+from jobset_restart.cli.targets import Target
 from jobset_restart.errors import Interrupted, UsageError
 from jobset_restart.events import Noticed
 from jobset_restart.harmless import plain
@@ -51,11 +52,12 @@ NOTHING_CHANGED = 3
 
 
 def restart(
-    name: str, how: How, selected: Selected, course: Course, limits: Limits, telling: Telling, where: Where
+    target: Target, how: How, selected: Selected, course: Course, limits: Limits, telling: Telling, where: Where
 ) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
     asked = Asked(
-        name=name,
+        kind=target.kind,
+        name=target.name,
         namespace=where.namespace or "",
         request=how.request(selected),
         selector=selected.selector or "",
@@ -69,7 +71,7 @@ def restart(
             "standard input is not a terminal, so nobody can be asked; nothing was changed",
             "add --yes to go ahead without being asked",
         )
-    check_names(name, where)
+    where.check()
     if course.for_real:
         check_event_file(course.events, append=course.events_append)
     try:

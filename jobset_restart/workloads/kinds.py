@@ -56,6 +56,9 @@ class WorkloadKind(Struct, frozen=True, kw_only=True):
         return rest in ({"", self.group, f"{self.version}.{self.group}"} if self.group else {"", self.version})
 
 
+POD = WorkloadKind(kind="Pod", group="", version="v1", plural="pods", names=("po", "pod"), label="")
+"""Pods themselves, chosen by their labels. No workload, so not among the WORKLOAD_KINDS."""
+
 JOBSET = WorkloadKind(
     kind="JobSet",
     group="jobset.x-k8s.io",
