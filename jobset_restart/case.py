@@ -130,8 +130,8 @@ class Trigger(ABC):
         )
 
     def arrived(self, pod: Pod, attempt: int) -> bool:  # noqa: ARG002
-        """Whether the Pod has come to the barrier of this in-place attempt."""
-        return True
+        """Whether the Pod has come to the barrier of this in-place attempt, where there is one."""
+        return False
 
 
 class Case(Struct, kw_only=True):

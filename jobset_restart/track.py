@@ -377,7 +377,7 @@ class Tracker:
     def _arrived(self, pod: Pod) -> bool:
         """Whether the Pod has come to the barrier."""
         trigger = self.plan.trigger
-        return self.native and trigger is not None and trigger.arrived(pod, self.target_attempt)
+        return trigger is not None and trigger.arrived(pod, self.target_attempt)
 
     def _barrier(self, now: float) -> list[Event]:
         arrived = len(self.slots) - len(self._held)

@@ -48,6 +48,10 @@ def marked(index: int, restarts: int, *, before: int = 0) -> Pod:
     )
 
 
+def signalled(index: int) -> Pod:
+    return build.pod(index, statuses=[build.status(restarts=1, state={"running": {"startedAt": LATER}})])
+
+
 def slots_written(plan: Any) -> list[str]:
     return [action.slot or action.path.rpartition("/")[2] for action in plan.actions if isinstance(action, Write)]
 
@@ -145,6 +149,22 @@ def test_pods_that_are_young_or_going_are_not_deleted_again() -> None:
     snapshot = build.snapshot(build.jobset(pods=3, backoff_limit=6), pods)
     plan = carry_on(snapshot, record("pods", phase="triggering", request=Request(via="pods")))
     assert slots_written(plan) == ["workers/0/0"]
+
+
+def test_jobs_that_are_young_or_going_are_not_deleted_again() -> None:
+    jobset = build.jobset(replicas=3, pods=1)
+    going: dict[str, Any] = {"deletionTimestamp": LATER}
+    jobs = [build.job(jobset), build.job(jobset, 1, creationTimestamp=LATER), build.job(jobset, 2, **going)]
+    pods = [build.pod(0), build.pod(0, job=1, created=LATER), build.pod(0, job=2, deleted=True)]
+    plan = carry_on(build.snapshot(jobset, pods, jobs), record("jobs", phase="deleting", request=Request(via="jobs")))
+    assert slots_written(plan) == ["train-workers-0"]
+
+
+def test_a_pod_that_came_since_is_sent_no_signal_and_waited_for() -> None:
+    coming = build.pod(1, created=LATER, ready=False, phase="Pending", statuses=[])
+    plan = carry_on(build.snapshot(pods=[signalled(0), coming]), record("signal", request=Request(via="signal")))
+    assert (plan.refused, plan.needs_probes, plan.actions) == (False, False, [])
+    assert [slot.sent for slot in plan.slots] == [True, True]
 
 
 def test_a_part_is_carried_on_though_its_pod_has_another_name_by_now() -> None:

@@ -13,6 +13,7 @@ from jobset_restart.case import Trigger
 from jobset_restart.containers import mark_of
 from jobset_restart.earlier import Earlier
 from jobset_restart.pid1 import Means, Probe, means, number
+from jobset_restart.stages import Drawn
 from jobset_restart.triggers.image import Forms, fresh, image, parse, plain, running_digest, takes_tag_and_digest
 from jobset_restart.triggers.jobs import jobs
 from jobset_restart.triggers.native import native
@@ -291,6 +292,16 @@ def test_a_mark_somebody_else_wrote_is_no_mark(value: Any) -> None:
 
 
 # ---------------------------------------------------------------- what they are
+
+
+def test_actions_are_counted_without_being_made() -> None:
+    def make(name: str) -> Write:
+        raise AssertionError(name)
+
+    assert len(Drawn(["a", "b"], make)) == 2
+    assert len(Drawn(["a", "b"], make)[1:]) == 1
+    with pytest.raises(AssertionError, match="b"):
+        Drawn(["a", "b"], make)[1]
 
 
 def test_every_trigger_is_registered_once_under_the_name_that_people_type() -> None:
