@@ -117,7 +117,7 @@ def _indexed(job: Job, pods: list[Pod]) -> list[Place]:
         done = not live and (index in complete or index in just_done or finished_with(job, "Complete") is not None)
         if live or done or index in missing:
             surplus = not done and index not in running and index not in missing
-            found.append(Place(index, _best_first(live or mine), completed=done, surplus=surplus))
+            found.append(Place(index, best_first(live or mine), completed=done, surplus=surplus))
     return found
 
 
@@ -146,7 +146,7 @@ def _seated(job: Job, pods: list[Pod]) -> list[Place]:
     return [place for _, place in sorted(found.items())]
 
 
-def _best_first(pods: list[Pod]) -> list[Pod]:
+def best_first(pods: list[Pod]) -> list[Pod]:
     """The Pod that counts first: one that is not being deleted, then the younger; told apart by UID."""
 
     def rank(pod: Pod) -> tuple[bool, float, str]:

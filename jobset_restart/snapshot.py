@@ -40,7 +40,8 @@ class Snapshot(Struct):
     `nodes` is None where the caller may not read Nodes. `resource_version` is the one of the Pod LIST,
     `children_versions` are those of the LISTs of its children, in the order of its sources: a WATCH from them misses
     nothing. `ended` are the Pods that are over and that their Jobs keep, by Job UID. `strangers` names the objects that
-    carry the workload's name but are not its own. `refusals` has what stands in the way of Jobs and Pods that are
+    carry the workload's name but are not its own. `children` are the objects between it and its Pods where no Jobs run
+    these. `refusals` has what stands in the way of Jobs and Pods that are
     missing, by UID of the object that could not create them (jobset_restart.creation).
     """
 
@@ -56,6 +57,7 @@ class Snapshot(Struct):
     refusals: dict[str, Event] = field(default_factory=dict)
     ended: dict[str, list[Pod]] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
+    children: list[Any] = []
 
     @property
     def jobset(self) -> JobSet | None:
@@ -113,6 +115,7 @@ def take(
         context=context,
         ended=filling.ended,
         strangers=filling.strangers,
+        children=[] if workload.made_of_jobs else [*children],
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from jobset_restart import seen
 from jobset_restart.containers import fresh, keep_unready, mark_of
@@ -22,9 +22,9 @@ from jobset_restart.events import (
     Triggered,
 )
 from jobset_restart.machines import Machines
-from jobset_restart.members import Members
+from jobset_restart.members import members_of
 from jobset_restart.objects import Event as Refusal
-from jobset_restart.objects import Job, Pod
+from jobset_restart.objects import Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.seen import SlotTrack, State
@@ -59,7 +59,7 @@ class Tracker:
         self.verdict: Verdict | None = None
         self.target_attempt = plan.attempt
         self.current_attempt = plan.snapshot.workload.attempt
-        self.members = Members(plan.snapshot)
+        self.members = members_of(plan.snapshot)
         self._past = {pod.metadata.uid for pods in plan.snapshot.ended.values() for pod in pods}
         """The UIDs of Pods that were over before."""
         self._places: dict[Unit, list[SlotTrack]] = defaultdict(list)
@@ -217,28 +217,30 @@ class Tracker:
             events += self.observe(pod, now, live=False)
         return events
 
-    def observe_job(self, job: Job, now: float, *, deleted: bool = False) -> list[Event]:
-        """A Job was added or changed, or is gone: Pods that were held until it was known are seen now, and slots that
-        are empty may have nothing to wait for any more."""
-        held = self.members.see_job(job, deleted=deleted)
-        place = self.plan.snapshot.workload.unit_of(job)
-        current = self.members.job_at(place)
+    def observe_child(self, child: Any, now: float, *, deleted: bool = False) -> list[Event]:
+        """What stands between the workload and its Pods was added or changed, or is gone: Pods that were held until it
+        was known are seen now, and slots that are empty may have nothing to wait for any more."""
+        held = self.members.see_child(child, deleted=deleted)
         events = [event for pod in held for event in self.observe(pod, now, live=False)]
-        if current is None:
-            return events + self._judge_vacant(place, now, always=True)
-        if current.metadata.uid != job.metadata.uid:
+        unit = self.members.unit_of(child)
+        if unit is None:
             return events
-        if not self.members.failure(place):
-            self._doomed.discard(place)
-        if place in self._places and self.members.news(place, now):
-            events += self._judge_vacant(place, now, always=True)
+        current = self.members.job_at(unit)
+        if current is None:
+            return events + self._judge_vacant(unit, now, always=True)
+        if current.metadata.uid != child.metadata.uid:
+            return events
+        if not self.members.failure(unit):
+            self._doomed.discard(unit)
+        if unit in self._places and self.members.news(unit, now):
+            events += self._judge_vacant(unit, now, always=True)
         return events
 
-    def relist_jobs(self, jobs: Iterable[Job], now: float) -> list[Event]:
-        """Every Job there is: what is not among them is gone."""
-        listed = list(jobs)
-        gone = [event for job in self.members.missing(listed) for event in self.observe_job(job, now, deleted=True)]
-        return gone + [event for job in listed for event in self.observe_job(job, now)]
+    def relist_children(self, children: Iterable[Any], now: float) -> list[Event]:
+        """Every child there is: what is not among them is gone."""
+        listed = list(children)
+        gone = [event for each in self.members.missing(listed) for event in self.observe_child(each, now, deleted=True)]
+        return gone + [event for child in listed for event in self.observe_child(child, now)]
 
     def refused_creation(self, event: Refusal, now: float) -> list[Event]:
         """A controller said that it could not create a Pod or Job. What it said before the operation began is over."""

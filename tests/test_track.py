@@ -343,7 +343,7 @@ def test_an_index_that_fails_for_good_is_lost() -> None:
     track = recreate(pods=2, job_spec={"backoffLimitPerIndex": 0})
     track.sent_all(BEGAN)
     track.observe(build.pod(0), BEGAN + 1, deleted=True)
-    (event,) = track.observe_job(a_job({"failedIndexes": "0"}), BEGAN + 2)
+    (event,) = track.observe_child(a_job({"failedIndexes": "0"}), BEGAN + 2)
     assert isinstance(event, Failed)
     assert "failed for good" in event.reason
 
@@ -353,13 +353,13 @@ def test_a_job_that_failed_is_the_end_only_when_its_jobset_says_nothing() -> Non
     track = recreate(pods=1)
     track.sent_all(BEGAN)
     track.observe(build.pod(0), BEGAN, deleted=True)
-    track.observe_job(a_job(over, pods=1), BEGAN)
+    track.observe_child(a_job(over, pods=1), BEGAN)
     assert track.tick(BEGAN + SETTLING_SECONDS - 1) == []
     (event,) = track.tick(BEGAN + SETTLING_SECONDS)
     assert isinstance(event, Failed)
     assert event.reason == "Job train-workers-0 failed: BackoffLimitExceeded"
     assert track.done
-    track.observe_job(a_job(pods=1, uid="again"), BEGAN + 20)
+    track.observe_child(a_job(pods=1, uid="again"), BEGAN + 20)
     track.observe(build.pod(0, name="new", job_uid="again", created=LATER), BEGAN + 21)
     assert track.outcome(slot(0), timed_out=False) == "recreated"
 
@@ -370,7 +370,7 @@ def test_an_index_that_completes_instead_of_coming_back_is_done_with() -> None:
     track.sent_all(BEGAN)
     for index in (0, 1):
         track.observe(build.pod(index), BEGAN + 1, deleted=True)
-    events = track.observe_job(a_job({"completedIndexes": "0"}, **jobset), BEGAN + 2)
+    events = track.observe_child(a_job({"completedIndexes": "0"}, **jobset), BEGAN + 2)
     assert [(type(e), e.slot, e.reason) for e in events if isinstance(e, Ready)] == [(Ready, str(slot(0)), "completed")]
     track.observe(build.pod(1, name="new", created=LATER), BEGAN + 3)
     track.observe(build.pod(2, name="next", created=LATER), BEGAN + 3)
@@ -400,7 +400,7 @@ def test_a_job_that_is_scaled_down_meanwhile_is_waited_for_at_its_new_size() -> 
         track.observe(build.pod(index), BEGAN + 1, deleted=True)
     track.observe(build.pod(0, name="new", created=LATER), BEGAN + 2)
     assert not track.done
-    track.observe_job(a_job(spec={"parallelism": 1, "completions": 1}), BEGAN + 3)
+    track.observe_child(a_job(spec={"parallelism": 1, "completions": 1}), BEGAN + 3)
     assert track.done
     assert "scaled down" in track.slots[slot(1)].reason
 
@@ -454,8 +454,8 @@ def test_pods_of_a_job_made_meanwhile_are_held_until_it_is_known() -> None:
     track.sent_all(BEGAN)
     track.observe(build.pod(0), BEGAN + 1, deleted=True)
     assert track.observe(build.pod(0, name="new", job_uid="made-anew", created=LATER), BEGAN + 2) == []
-    track.observe_job(a_job(pods=1), BEGAN + 2, deleted=True)
-    assert kinds(track.observe_job(a_job(pods=1, uid="made-anew"), BEGAN + 3)) == ["Ready"]
+    track.observe_child(a_job(pods=1), BEGAN + 2, deleted=True)
+    assert kinds(track.observe_child(a_job(pods=1, uid="made-anew"), BEGAN + 3)) == ["Ready"]
     assert track.outcome(slot(0), timed_out=False) == "recreated"
 
 
@@ -465,7 +465,7 @@ def test_pods_of_a_job_that_is_not_the_jobset_s_stay_out() -> None:
     track.observe(build.pod(0), BEGAN + 1, deleted=True)
     track.observe(build.pod(0, name="forged", job_uid="foreign", created=LATER), BEGAN + 2)
     foreign = build.job(build.jobset(), uid="foreign", ownerReferences=[{**build.OWNER, "uid": "another"}])
-    assert track.observe_job(foreign, BEGAN + 3) == []
+    assert track.observe_child(foreign, BEGAN + 3) == []
     assert track.observe(build.pod(0, name="bare", owners=[], created=LATER), BEGAN + 4) == []
     assert not track.done
 
@@ -484,7 +484,7 @@ def test_jobs_found_by_a_list_are_all_there_are() -> None:
     track.observe(build.pod(0, name="new", job_uid="made-anew", created=LATER), BEGAN + 1)
     track.relist([build.pod(0, name="new", job_uid="made-anew", created=LATER)], BEGAN + 2)
     assert not track.done
-    track.relist_jobs([a_job(pods=1, uid="made-anew")], BEGAN + 3)
+    track.relist_children([a_job(pods=1, uid="made-anew")], BEGAN + 3)
     assert track.done
 
 
@@ -594,7 +594,7 @@ def without_pods(of: JobSet, **job_spec: Any) -> Tracker:
     job = build.job(of)
     for name, value in job_spec.items():
         setattr(job.spec, name, value)
-    found.observe_job(job, build.NOW + 1)
+    found.observe_child(job, build.NOW + 1)
     for index in (0, 1):
         found.observe(build.pod(index), build.NOW + 1, deleted=True)
     return found
@@ -625,7 +625,7 @@ def test_the_job_s_own_reason_is_told_where_a_pod_could_not_be_created() -> None
 def test_the_jobset_s_reason_is_told_where_its_jobs_could_not_be_created() -> None:
     jobset = build.jobset()
     found = without_pods(jobset)
-    found.observe_job(build.job(jobset), build.NOW + 2, deleted=True)
+    found.observe_child(build.job(jobset), build.NOW + 2, deleted=True)
     assert found.slots[slot(0)].reason == "waiting for its Job"
     said = build.event(jobset.metadata.uid, "JobCreationFailed", "no such action", "2026-01-01T01:00:02Z")
     found.refused_creation(said, build.NOW + 3)

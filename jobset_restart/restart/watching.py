@@ -105,9 +105,9 @@ class Watching:
         ):
             now = self.cluster.now()
             if batch.relisted is not None:
-                self._tell(self.tracker.relist_jobs(batch.relisted, now))
+                self._tell(self.tracker.relist_children(batch.relisted, now))
             for kind, child in batch.changes:
-                self._tell(self.tracker.observe_job(child, now, deleted=kind == "DELETED"))
+                self._tell(self.tracker.observe_child(child, now, deleted=kind == "DELETED"))
             self._changed.set()
 
     async def _single(self, single: Single) -> None:

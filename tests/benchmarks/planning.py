@@ -89,7 +89,7 @@ def tracked(shape: Shape) -> None:
         new.metadata.labels.completion_index = pod.metadata.labels.completion_index
         tracker.observe(new, build.NOW + 2)
         if number % 100 == 0:
-            tracker.observe_job(jobs[min(number, len(jobs) - 1)], build.NOW + 2)
+            tracker.observe_child(jobs[min(number, len(jobs) - 1)], build.NOW + 2)
             tracker.tick(build.NOW + 2)
     assert tracker.done
 

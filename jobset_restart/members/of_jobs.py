@@ -1,4 +1,4 @@
-"""Who is who while a restart runs: which Pods are the workload's, in which slot, and what their Jobs still want. Pure.
+"""The members of a workload whose Pods are run by Jobs, and what these Jobs still want. Pure.
 
 A Pod is the workload's when its controller is a Job whose controller is this very workload. A Job made during the
 restart may be seen later than its Pods: these are held until it is known whose it is.
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from jobset_restart.creation import reason
+from jobset_restart.members.members import ANOTHER, Members
 from jobset_restart.objects import Event, Job, Pod
 from jobset_restart.owners import job_uid
 from jobset_restart.places import (
@@ -26,12 +27,8 @@ from jobset_restart.places import (
 from jobset_restart.slots import Indexes, Slot, Unit
 from jobset_restart.snapshot import Snapshot
 
-ANOTHER = "waiting for a new Pod"
 
-
-class Members:
-    """The Jobs of one workload and the Pods they run, from a snapshot on."""
-
+class JobMembers(Members):
     def __init__(self, snapshot: Snapshot) -> None:
         self.workload = snapshot.workload
         self._jobs: dict[str, Job] = {}
@@ -46,46 +43,42 @@ class Members:
         """When the Job there was first seen to have failed."""
         self._refusals: dict[str, str] = {}
         for job in snapshot.jobs:
-            self.see_job(job)
+            self.see_child(job)
         for state in snapshot.slots.values():
-            place, seat = state.slot.unit, state.slot.indexes[-1]
+            unit, seat = state.slot.unit, state.slot.indexes[-1]
             for pod in filter(None, (state.pod, *state.leftovers)):
                 owner = self._jobs.get(job_uid(pod))
                 if owner is not None and not indexed(owner) and not ended(pod):
-                    self._seats[place].sit(pod.metadata.uid, seat)
+                    self._seats[unit].sit(pod.metadata.uid, seat)
                 self.see(pod)
 
     # ------------------------------------------------------------ Jobs
 
-    def see_job(self, job: Job, *, deleted: bool = False) -> list[Pod]:
-        """A Job was added or changed, or is gone. Returns the Pods that were held until it was known."""
-        uid = job.metadata.uid
+    def see_child(self, child: Job, *, deleted: bool = False) -> list[Pod]:
+        job, uid = child, child.metadata.uid
         if not self.workload.owns(job):
             self._held.pop(uid, None)
             return []
-        place = self.workload.unit_of(job)
+        unit = self.workload.unit_of(job)
         self._jobs[uid] = job
         self._complete[uid], self._lost[uid] = completed_indexes(job), failed_indexes(job)
         if not deleted:
-            self._at[place] = uid
-        elif self._at.get(place) == uid:
-            del self._at[place]
+            self._at[unit] = uid
+        elif self._at.get(unit) == uid:
+            del self._at[unit]
         return list(self._held.pop(uid, {}).values())
 
-    def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """The Jobs that are known and not among these, which are all there are."""
-        present = {job.metadata.uid for job in jobs}
+    def missing(self, children: Iterable[Job]) -> list[Job]:
+        present = {job.metadata.uid for job in children}
         return [self._jobs[uid] for uid in self._at.values() if uid not in present]
 
-    def job_at(self, place: Unit) -> Job | None:
-        uid = self._at.get(place)
+    def job_at(self, unit: Unit) -> Job | None:
+        uid = self._at.get(unit)
         return self._jobs[uid] if uid else None
 
     # ------------------------------------------------------------ Pods
 
     def see(self, pod: Pod, *, deleted: bool = False) -> Slot | None:
-        """A Pod was added or changed, or is gone. Returns its slot; None where it is not the workload's, has no place,
-        or is held until its Job is known."""
         uid, owner = pod.metadata.uid, job_uid(pod)
         job = self._jobs.get(owner)
         if job is None:
@@ -93,9 +86,9 @@ class Members:
             return None
         counts = active(pod) and not deleted
         (self._active[owner].add if counts else self._active[owner].discard)(uid)
-        place = self.workload.unit_of(job)
-        index = index_of(pod) if indexed(job) else self._seat(self._seats[place], pod, deleted)
-        return None if index is None else Slot(place[0], (*place[1], index))
+        unit = self.workload.unit_of(job)
+        index = index_of(pod) if indexed(job) else self._seat(self._seats[unit], pod, deleted)
+        return None if index is None else Slot(unit[0], (*unit[1], index))
 
     def _hold(self, pod: Pod, owner: str, deleted: bool) -> None:
         if deleted:
@@ -113,7 +106,6 @@ class Members:
         return seat
 
     def listed(self, present: set[str]) -> None:
-        """The UIDs of all Pods there are: what is not among them is gone."""
         for running in self._active.values():
             running.intersection_update(present)
         for seats in self._seats.values():
@@ -124,9 +116,8 @@ class Members:
 
     # ------------------------------------------------------------ what is still to come
 
-    def has_all(self, place: Unit) -> bool:
-        """Whether the Job there has as many active Pods as it wants."""
-        job = self.job_at(place)
+    def has_all(self, unit: Unit) -> bool:
+        job = self.job_at(unit)
         if job is None or job.metadata.deletion_timestamp or job.spec.suspend or finished_with(job, "Failed"):
             return False
         uid = job.metadata.uid
@@ -135,7 +126,6 @@ class Members:
         return running >= wanted(job, succeeded, running)
 
     def completed(self, slot: Slot) -> bool:
-        """Whether the slot's index, or its whole Job, is complete."""
         job = self.job_at(slot.unit)
         if job is None:
             return False
@@ -144,28 +134,24 @@ class Members:
         return indexed(job) and slot.indexes[-1] in self._complete[job.metadata.uid]
 
     def nothing_to_come(self, slot: Slot) -> str:
-        """Why no Pod is to come in this slot, which has none now; "" where one is."""
-        place = slot.unit
-        job = self.job_at(place)
-        if job is None or not self.has_all(place):
+        unit = slot.unit
+        job = self.job_at(unit)
+        if job is None or not self.has_all(unit):
             return ""
         if indexed(job) and slot.indexes[-1] >= (job.spec.completions or 0):
             return f"Job {job.metadata.name} was scaled down"
         return f"Job {job.metadata.name} has all the Pods it wants without it"
 
     def refused(self, event: Event) -> list[Unit]:
-        """A controller could not create a Pod, or a Job. Returns where that is, nothing where it is not of this
-        workload."""
         uid, why = event.involved_object.uid, f"{event.reason}: {reason(event)}"
-        places = [place for place, job in self._at.items() if job == uid]
-        if uid == self.workload.metadata.uid or places:
+        units = [unit for unit, job in self._at.items() if job == uid]
+        if uid == self.workload.metadata.uid or units:
             self._refusals[uid] = why
-        return places
+        return units
 
     def awaited(self, slot: Slot) -> str:
-        """What the slot, which has no Pod, waits for: in the words of who could not create it, if it was tried."""
-        place = slot.unit
-        job = self.job_at(place)
+        unit = slot.unit
+        job = self.job_at(unit)
         if job is None:
             refused = self._refusals.get(self.workload.metadata.uid)
             return refused or self.workload.held_back(slot.group) or "waiting for its Job"
@@ -174,37 +160,34 @@ class Members:
         return self._refusals.get(job.metadata.uid) or ANOTHER
 
     def lost(self, slot: Slot) -> str:
-        """Why the slot's index has failed for good, "" where it has not."""
         job = self.job_at(slot.unit)
         if job is None or not indexed(job) or slot.indexes[-1] not in self._lost[job.metadata.uid]:
             return ""
         return f"index {slot.indexes[-1]} of Job {job.metadata.name} failed for good (backoffLimitPerIndex)"
 
-    def news(self, place: Unit, now: float) -> bool:
-        """Whether the Job there says something about its slots that it did not say when last asked; counts of active
-        and Ready Pods, which change with every Pod, are none."""
-        job = self.job_at(place)
+    def unit_of(self, child: Job) -> Unit:
+        return self.workload.unit_of(child)
+
+    def news(self, unit: Unit, now: float) -> bool:
+        job = self.job_at(unit)
         if job is None:
             return False
-        if self.failure(place):
-            self._failed.setdefault(place, now)
+        if self.failure(unit):
+            self._failed.setdefault(unit, now)
         else:
-            self._failed.pop(place, None)
+            self._failed.pop(unit, None)
         spec, status = job.spec, job.status
         said = (
             (job.metadata.uid, spec.parallelism, spec.completions, spec.suspend),
             (status.succeeded, status.completed_indexes, status.failed_indexes, len(status.conditions)),
         )
-        before, self._said[place] = self._said.get(place), said
+        before, self._said[unit] = self._said.get(unit), said
         return said != before
 
     def failed_since(self, time: float) -> list[Unit]:
-        """The places whose Jobs failed at this time, in seconds since the epoch, or before, and are still there."""
-        return [place for place, since in self._failed.items() if since <= time]
+        return [unit for unit, since in self._failed.items() if since <= time]
 
-    def failure(self, place: Unit) -> str:
-        """Why the whole Job there has failed, "" where it has not, or its Pods are still being taken away
-        (FailureTarget)."""
-        job = self.job_at(place)
+    def failure(self, unit: Unit) -> str:
+        job = self.job_at(unit)
         failed = finished_with(job, "Failed")
         return f"Job {job.metadata.name} failed: {failed.reason}" if job and failed else ""

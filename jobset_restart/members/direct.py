@@ -1,0 +1,90 @@
+"""The members of a workload whose Pods no Job runs. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from jobset_restart.creation import reason
+from jobset_restart.members.members import ANOTHER, Members
+from jobset_restart.objects import Event, Pod
+from jobset_restart.owners import controller
+from jobset_restart.places import Seats, active
+from jobset_restart.slots import Slot, Unit
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.direct import DirectWorkload, slot_at
+
+
+class DirectMembers(Members):
+    def __init__(self, snapshot: Snapshot, workload: DirectWorkload) -> None:
+        self._uid, self._wanted = workload.metadata.uid, workload.wanted
+        self._kinship = workload.kinship()
+        self._child_kinds = {several.type.__name__ for several in workload.sources.children}
+        self._children: dict[str, Any] = {}
+        self._seats: dict[Unit, Seats] = defaultdict(Seats)
+        self._held: dict[str, Pod] = {}
+        """Pods whose owner is not known yet, by UID."""
+        self._refusal = ""
+        for child in snapshot.children:
+            self.see_child(child)
+        for state in snapshot.slots.values():
+            for pod in filter(None, (state.pod, *state.leftovers)):
+                seat = self._kinship.seat(pod)
+                if seat is not None and seat.index is None:
+                    self._seats[seat.unit].sit(pod.metadata.uid, state.slot.indexes[-1])
+                self.see(pod)
+
+    def see_child(self, child: Any, *, deleted: bool = False) -> list[Pod]:
+        uid = child.metadata.uid
+        if deleted:
+            self._children.pop(uid, None)
+        else:
+            self._children[uid] = child
+        self._kinship.see_child(child, deleted=deleted)
+        known = [uid for uid, pod in self._held.items() if self._kinship.seat(pod) is not None]
+        return [self._held.pop(uid) for uid in known]
+
+    def missing(self, children: Iterable[Any]) -> list[Any]:
+        present = {child.metadata.uid for child in children}
+        return [child for uid, child in self._children.items() if uid not in present]
+
+    def see(self, pod: Pod, *, deleted: bool = False) -> Slot | None:
+        seat = self._kinship.seat(pod)
+        if seat is None:
+            self._hold(pod, deleted)
+            return None
+        if seat.index is not None:
+            return slot_at(seat.unit, seat.index)
+        seats, uid = self._seats[seat.unit], pod.metadata.uid
+        index = seats.sit(uid)
+        if deleted:
+            seats.forget(uid)
+        elif not active(pod):
+            seats.leave(uid)
+        return slot_at(seat.unit, index)
+
+    def _hold(self, pod: Pod, deleted: bool) -> None:
+        owner = controller(pod.metadata)
+        if deleted:
+            self._held.pop(pod.metadata.uid, None)
+        elif owner is not None and owner.kind in self._child_kinds and owner.uid not in self._children:
+            self._held[pod.metadata.uid] = pod
+
+    def listed(self, present: set[str]) -> None:
+        for seats in self._seats.values():
+            seats.keep(present)
+        for uid in self._held.keys() - present:
+            del self._held[uid]
+
+    def awaited(self, slot: Slot) -> str:  # noqa: ARG002
+        return self._refusal or ANOTHER
+
+    def nothing_to_come(self, slot: Slot) -> str:
+        return "" if slot.indexes[-1] < self._wanted.get(slot.unit, 0) else f"{slot.group} was scaled down"
+
+    def refused(self, event: Event) -> list[Unit]:
+        if event.involved_object.uid != self._uid and event.involved_object.uid not in self._children:
+            return []
+        self._refusal = f"{event.reason}: {reason(event)}"
+        return list(self._wanted)
