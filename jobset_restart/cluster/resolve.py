@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobset_restart.cluster.lists import Unreadable, each_readable
+from jobset_restart.cluster.missing import explained, not_installed
 from jobset_restart.cluster.protocol import Listing
 from jobset_restart.creation import refusals
-from jobset_restart.errors import ApiError, Forbidden, NotFound
-from jobset_restart.names import suggestion
-from jobset_restart.objects import Event, JobSet, Named, Node, Pod
+from jobset_restart.errors import Forbidden, NotFound
+from jobset_restart.objects import Event, JobSet, Node, Pod
 from jobset_restart.owners import controller
 from jobset_restart.snapshot import SlotState, Snapshot, take
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
@@ -44,7 +44,7 @@ async def resolve(
             assert sources is not None
         workload, children, pods = await _read(cluster, reader, sources, found, consistent)
     except NotFound as error:
-        raise await _explained(cluster, namespace, name, kind, error) from None
+        raise await explained(cluster, namespace, name, kind, error) from None
     nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
     snapshot = take(
         workload,
@@ -148,25 +148,7 @@ async def readable_jobsets(cluster: Cluster, namespace: str | None) -> tuple[lis
     try:
         return await each_readable(cluster, f"{JOBSETS}{where}/jobsets", JobSet)
     except NotFound:
-        raise _not_installed(cluster) from None
-
-
-def _not_installed(cluster: Cluster, kind: WorkloadKind = JOBSET) -> NotFound:
-    hint = f"install it: {kind.install}" if kind.install else ""
-    return NotFound(f"the cluster at {cluster.server} has no {kind.kind} API ({kind.api_version})", hint, status=404)
-
-
-async def _explained(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind, error: NotFound) -> ApiError:
-    """What a 404 on the workload means: no such API, no such namespace, or no such name."""
-    try:
-        listing = await cluster.list(kind.collection(namespace), Named, consistent=False)
-    except Forbidden:
-        return error
-    except NotFound:
-        return _not_installed(cluster, kind)
-    none = f"namespace {namespace} has no {kind.kind}s; choose another with -n, or see `jsr status -A`"
-    hint = suggestion(name, [found.metadata.name for found in listing.items]) or none
-    return NotFound(f"{kind.kind} {name} not found in namespace {namespace}", hint, status=404, reason="NotFound")
+        raise not_installed(cluster, JOBSET) from None
 
 
 async def _nodes(cluster: Cluster, names: set[str], consistent: bool) -> tuple[dict[str, Node] | None, list[str]]:
