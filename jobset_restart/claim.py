@@ -38,6 +38,24 @@ MOST_WORDS = 200
 _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
+class PastRound(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A round of an operation that is over: how it went, and what came of its slots. Times are RFC 3339.
+
+    Raises ValueError where a value is none that this tool writes."""
+
+    strategy: str = ""
+    trigger: str = ""
+    started: str = ""
+    ended: str = ""
+    slots: int = 0
+    outcomes: dict[str, int] = {}
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not (_time(self.started) and _time(self.ended)):
+            raise ValueError("a round does not say when it was")
+
+
 class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """`state` is running while a client drives the operation, detached when it left it running on, finished after.
 
@@ -46,6 +64,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
     declared down, as `slots.folded` writes them: by then their Pods may have other names and nodes. Both are empty
     where it restarts every slot.
+
+    An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
+    over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last.
 
     Raises ValueError where a value is none that this tool writes."""
 
@@ -67,6 +88,17 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     reason: str = ""
     outcomes: dict[str, int] = {}
     request: Request = field(default_factory=Request)
+    rounds: tuple[PastRound, ...] = ()
+
+    @property
+    def round(self) -> int:
+        """Which round it tells of, counted from 1."""
+        return len(self.rounds) + 1
+
+    @property
+    def began(self) -> str:
+        """When the operation began, RFC 3339."""
+        return self.rounds[0].started if self.rounds else self.started
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -251,7 +283,27 @@ def as_sent(plan: Plan, record: Record) -> Plan:
 
 def carried_on(record: Record, before: Record) -> Record:
     """The record of a client that carries on what `before` tells of."""
-    return structs.replace(record, started=before.started, attempt=before.attempt, slots=before.slots)
+    return structs.replace(
+        record, started=before.started, attempt=before.attempt, slots=before.slots, rounds=before.rounds
+    )
+
+
+def next_round(record: Record, plan: Plan, over: PastRound, now: float) -> dict[str, Any]:
+    """The fields of `record` that change when the round it tells of is `over` and this plan is carried out next, from
+    `now` on (seconds since the epoch)."""
+    fresh = Record(id=record.id, started=timestamp(now), **what_is_restarted(plan))
+    return {
+        "strategy": plan.strategy,
+        "trigger": plan.trigger_name,
+        "phase": "triggering",
+        "started": fresh.started,
+        "attempt": plan.attempt if plan.trigger is not None and plan.trigger.barrier else None,
+        "slots": fresh.slots,
+        "scope": fresh.scope,
+        "lost": fresh.lost,
+        "request": fresh.request,
+        "rounds": (*record.rounds, over),
+    }
 
 
 def lapses_in(found: Lock, now: float) -> float | None:
@@ -269,7 +321,7 @@ def held(workload: Workload, found: Lock, now: float, context: str = "") -> tupl
         record = found.record
         return (
             f"{title} is being restarted by {record.owner} (operation {record.id}, {record.trigger}, "
-            f"started {record.started}); nothing was changed",
+            f"started {record.began}); nothing was changed",
             f"follow it with {follow}; if its client is dead, its claim lapses in {lapses:.0f} s",
         )
     by = f" by {found.owner}" if found.owner else ""

@@ -31,8 +31,9 @@ class PlannedSlot(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
 
 class Planned(EventBase, frozen=True, kw_only=True):
-    """The operation is about to begin. `jobset` is the name of the workload, `kind` and `group` say of what kind it is.
-    `deadline` is seconds since the epoch, `predicted` the seconds expected."""
+    """The operation is about to begin, or to be carried on in this `round`. `jobset` is the name of the workload,
+    `kind` and `group` say of what kind it is. `deadline` is seconds since the epoch, `predicted` the seconds
+    expected."""
 
     operation: str
     jobset: str
@@ -44,6 +45,23 @@ class Planned(EventBase, frozen=True, kw_only=True):
     trigger: str = ""
     reason: str = ""
     deadline: float = 0.0
+    predicted: float = 0.0
+    writes: int = 0
+    slots: list[PlannedSlot] = []
+    round: int = 1
+
+
+class NextRound(EventBase, frozen=True, kw_only=True):
+    """What was planned did not bring every slot back, and another plan begins in the same operation, made from a fresh
+    look: round 2 and so on. `reason` is the plan's, `because` what came of the round before; the rest is as in
+    Planned."""
+
+    operation: str
+    round: int
+    strategy: str
+    trigger: str
+    reason: str = ""
+    because: str = ""
     predicted: float = 0.0
     writes: int = 0
     slots: list[PlannedSlot] = []
@@ -161,6 +179,7 @@ class Finished(EventBase, frozen=True, kw_only=True):
 
 Event = Union[  # noqa: UP007 msgspec reads the union at run time on Python 3.11
     Planned,
+    NextRound,
     Claimed,
     Triggered,
     Stopping,

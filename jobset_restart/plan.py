@@ -17,6 +17,7 @@ from jobset_restart.events import Budget
 from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.names import Absent, absent
+from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity
 from jobset_restart.stages import Stage, made
 from jobset_restart.triggers.registry import BY_NAME, offered
@@ -28,13 +29,14 @@ from jobset_restart.writes import Action, Exec, Permission, Write, on_collection
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which slots are meant. Empty: all. Each given list must contain the slot's own. `pods` is
+    """Which slots are meant. Empty: all. Each given list must contain the slot's own. `pods` and `slots` are
     None for any and empty for none."""
 
     replicated_jobs: tuple[str, ...] = ()
     job_indexes: tuple[int, ...] = ()
     pods: frozenset[str] | None = None
     nodes: tuple[str, ...] = ()
+    slots: frozenset[Slot] | None = None
 
     def of(self, states: Iterable[SlotState]) -> list[SlotState]:
         """Those of the slots that are meant."""
@@ -46,6 +48,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (not indexes or indexes.intersection(state.slot.indexes[:1]))
             and (self.pods is None or (state.pod is not None and state.pod.metadata.name in self.pods))
             and (not nodes or state.node_name in nodes)
+            and (self.slots is None or state.slot in self.slots)
         ]
 
     def only(self, snapshot: Snapshot, pods: frozenset[str]) -> Selection:
@@ -148,13 +151,6 @@ class Plan(Struct, kw_only=True):
     finishes: str = ""
     attempt: int = 0
     drafted: int = 0
-
-    def let_go_of_pods(self) -> None:
-        """Forgets the Pods as they were. Once the actions are made and a tracker has taken over, nobody asks for them,
-        and thousands are heavy."""
-        for state in self.snapshot.slots.values():
-            state.pod, state.leftovers = None, []
-        self.snapshot.ended.clear()
 
     @property
     def trigger_name(self) -> str:

@@ -24,6 +24,7 @@ from jobset_restart.events import (
     Event,
     Failed,
     Finished,
+    NextRound,
     Noticed,
     Phase,
     Planned,
@@ -100,6 +101,8 @@ class Progress:
 
     def __init__(self) -> None:
         self.planned: Planned | None = None
+        self.round: Planned | NextRound | None = None
+        """What opened the round that runs, or ran last."""
         self.finished: Finished | None = None
         self.detached: Detached | None = None
         self.barrier: Barrier | None = None
@@ -128,6 +131,8 @@ class Progress:
         match event:
             case Planned():
                 self._begin(event)
+            case NextRound():
+                self._begin_round(event)
             case Phase():
                 self.phase = event.phase
             case Barrier():
@@ -144,9 +149,18 @@ class Progress:
                 self.finished = event
 
     def _begin(self, event: Planned) -> None:
-        self.planned = event
+        self.planned = self.round = event
         for planned in event.slots:
             if planned.trigger and planned.slot not in self.slots:
+                self._enter(SlotProgress(planned.slot, "waiting", event.time, planned.pod, planned.node))
+
+    def _begin_round(self, event: NextRound) -> None:
+        """The slots of the round are waited for from the beginning."""
+        self.round, self.barrier = event, None
+        for planned in event.slots:
+            if planned.trigger:
+                if planned.slot in self.slots:
+                    self._count(self.slots[planned.slot], -1)
                 self._enter(SlotProgress(planned.slot, "waiting", event.time, planned.pod, planned.node))
 
     def _enter(self, slot: SlotProgress) -> SlotProgress:
@@ -202,12 +216,12 @@ class Progress:
         predicted. None where neither says anything."""
         ready = self.counts["ready"]
         left = self.total - ready - self.counts["failed"]
-        if not left or not self.planned:
+        if not left or not self.round:
             return None
         if ready >= max(3, min(ENOUGH, self.total / 20)):
             rate = self.rate(now)
             return left / rate if rate else None
-        remaining = self.planned.predicted - self.elapsed(now)
+        remaining = self.round.predicted - max(0.0, now - self.round.time)
         return remaining if remaining > 0 else None
 
     def stragglers(self, most: int) -> list[SlotProgress]:
@@ -254,6 +268,12 @@ def _claimed(event: Claimed) -> str:
     return f"claimed as operation {event.operation}{dead}"
 
 
+def _next_round(event: NextRound) -> str:
+    how = "recreating" if event.strategy == "recreate" else "restarting in place"
+    slots = sum(bool(planned.trigger) for planned in event.slots)
+    return f"round {event.round}: {how} {slots:,} slot{'' if slots == 1 else 's'} by {event.trigger}"
+
+
 def _detached(event: Detached) -> str:
     untouched = f", {event.not_triggered:,} slots not triggered" if event.not_triggered else ""
     return f"left running{untouched}; carry on with: {event.follow}"
@@ -261,6 +281,7 @@ def _detached(event: Detached) -> str:
 
 _SENTENCES: dict[type[Event], Callable[[Any], tuple[str, str]]] = {
     Claimed: lambda e: (_claimed(e), ""),
+    NextRound: lambda e: (_next_round(e), ""),
     Phase: lambda e: (e.phase + (f" ({e.reason})" if e.reason else ""), ""),
     Failed: lambda e: (f"failed: {e.reason}", e.slot),
     Retried: lambda e: (f"tried again: {e.reason}", e.request),

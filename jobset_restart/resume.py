@@ -50,11 +50,12 @@ def carry_on(
     *,
     allow: Iterable[str] = (),
     node_down: Iterable[str] = (),
+    fallback: bool = False,
 ) -> Plan:
     """The plan that does what the recorded operation has not done yet, under the same id.
 
     Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
-    on (`allow`, `node_down`), never from the record: whoever may patch the JobSet may have written that.
+    on (`allow`, `node_down`, `fallback`), never from the record: whoever may patch the JobSet may have written that.
 
     Raises ValueError where the record does not fit the JobSet, or names no trigger of this version.
     """
@@ -65,7 +66,8 @@ def carry_on(
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
     used = {pod.spec.node_name for pod in snapshot.pods()}
     down = (node for node in node_down if node in used or node not in record.request.node_down)
-    request = structs.replace(record.request, allow=tuple(allow), node_down=tuple(down), selection=Selection())
+    asked = {"allow": tuple(allow), "node_down": tuple(down), "fallback": fallback and trigger.in_place}
+    request = structs.replace(record.request, **asked, selection=Selection())
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]

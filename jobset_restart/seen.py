@@ -171,3 +171,15 @@ def _failed(pod: Pod) -> str:
 
 def _youngest(pods: list[Pod]) -> Pod:
     return max(pods, key=lambda pod: (seconds(pod.metadata.creation_timestamp), pod.metadata.uid))
+
+
+def running(track: SlotTrack) -> frozenset[str]:
+    """The containers of the slot. One that crashed and was started anew at once may never have been seen down."""
+    return frozenset(status.container_id for pod in track.pods.values() for status in statuses(pod))
+
+
+def keeps_its_pod(track: SlotTrack) -> bool:
+    """Whether a Pod that was in the slot before lives on and is not asked to end."""
+    return any(
+        uid in track.old and not pod.metadata.deletion_timestamp and not ended(pod) for uid, pod in track.pods.items()
+    )

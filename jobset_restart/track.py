@@ -5,22 +5,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, Literal
 
 from jobset_restart import seen
+from jobset_restart.barrier import Arrivals
 from jobset_restart.containers import fresh, keep_unready, mark_of
 from jobset_restart.creation import last_seen
-from jobset_restart.events import (
-    Barrier,
-    Event,
-    Failed,
-    Noticed,
-    Ready,
-    Starting,
-    Stopping,
-    Triggered,
-)
+from jobset_restart.events import Event, Failed, Noticed, Ready, Starting, Stopping, Triggered
 from jobset_restart.machines import Machines
 from jobset_restart.members import members_of
 from jobset_restart.objects import Event as Refusal
@@ -34,7 +25,6 @@ from jobset_restart.verdict import Verdict, verdict_of
 from jobset_restart.workloads.workload import Workload
 
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
-HOLDERS_NAMED = 8
 KEPT = "kept its old Pod"
 SETTLING_SECONDS = 10.0
 """How long a container that refused an exec may take to show that it was being restarted anyway, and a failed Job's
@@ -44,22 +34,27 @@ JobSet to say what becomes of it."""
 class Tracker:
     """Feed it what happens; it answers with events.
 
-    `began` is the time the operation began (seconds since the epoch), `min_ready_seconds` how long a slot must stay
-    Ready to count.
+    It takes from the plan what it needs and keeps nothing else of it. `began` is the time the plan began to be carried
+    out (seconds since the epoch), `min_ready_seconds` how long a slot must stay Ready to count. `machines` are those
+    that somebody has watched before; without it nothing is known of any. `kind` is that of the workload.
     """
 
-    def __init__(self, plan: Plan, began: float, min_ready_seconds: float = 0.0) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, began: float, min_ready_seconds: float = 0.0, machines: Machines | None = None
+    ) -> None:
         self.began = began
         self.min_ready_seconds = min_ready_seconds
-        self.native = plan.trigger is not None and plan.trigger.barrier
-        self.in_place = plan.trigger is not None and plan.trigger.in_place
-        self.marks = plan.trigger is not None and plan.trigger.marks
-        self.slots = {p.state.slot: self._track(p) for p in plan.scope}
+        self._barrier = Arrivals.of(plan)
+        self.slots = {p.state.slot: self._track(p, plan) for p in plan.scope}
         self.verdict: Verdict | None = None
-        self.target_attempt = plan.attempt
-        self.current_attempt = plan.snapshot.workload.attempt
         self.members = members_of(plan.snapshot)
+        self.machines = machines or Machines()
+        self._marks = plan.operation if plan.trigger is not None and plan.trigger.marks else ""
+        """What the write of this plan leaves on a Pod, where it leaves a mark."""
+        self._containers = plan.request.containers
+        self._workload = plan.snapshot.workload
+        self.kind = self._workload.kind.kind
+        self._sent_before = [planned.state.slot for planned in plan.scope if planned.sent]
         self._past = {pod.metadata.uid for pods in plan.snapshot.ended.values() for pod in pods}
         """The UIDs of Pods that were over before."""
         self._places: dict[Unit, list[SlotTrack]] = defaultdict(list)
@@ -70,14 +65,10 @@ class Tracker:
         self.halted = ""
         """Why slots were left that were to be triggered, empty where none was."""
         self._left: set[Slot] = set()
-        self._held = dict.fromkeys(self.slots)
-        """Slots that have not arrived at the barrier, in order."""
         self._pausing: set[Slot] = set()
         self._doubted: dict[Slot, float] = {}
         """Slots that refused an exec, and when they last did, until it is known what that meant."""
         self._gives_up = any(p.lost for p in plan.scope)
-        self._said: Barrier | None = None
-        self.machines = Machines()
         self.resumed_by = ""
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
@@ -90,30 +81,29 @@ class Tracker:
             track.old = track.pods.keys() - planned.new
             self._places[track.slot.unit].append(track)
 
-    def _track(self, plan: SlotPlan) -> SlotTrack:
+    def _track(self, slot: SlotPlan, plan: Plan) -> SlotTrack:
         return SlotTrack(
-            plan.state.slot,
-            plan.before,
-            in_place=self.in_place and not plan.lost,
-            lost=plan.lost,
+            slot.state.slot,
+            slot.before,
+            in_place=plan.strategy == "in-place" and not slot.lost,
+            lost=slot.lost,
             since=self.began,
-            unattainable=keep_unready(plan.state.pod, self.plan.request.containers) if plan.state.pod else (),
-            pod=plan.pod,
-            node=plan.node,
+            unattainable=keep_unready(slot.state.pod, plan.request.containers) if slot.state.pod else (),
+            pod=slot.pod,
+            node=slot.node,
         )
 
     # ------------------------------------------------------------ what was sent
 
     def begin(self, now: float) -> list[Event]:
         """What another client had done before this one carries on; nothing for a new operation."""
+        if self._barrier:
+            for track in self.slots.values():
+                self._barrier.saw(track.slot, track.pods.values())
         events: list[Event] = []
-        for planned in self.plan.scope:
-            track = self.slots[planned.state.slot]
-            if any(self._arrived(pod) for pod in track.pods.values()):
-                self._held.pop(track.slot, None)
-            if planned.sent:
-                track.frozen = True
-                events += self.sent(track.slot, now)
+        for slot in self._sent_before:
+            self.slots[slot].frozen = True
+            events += self.sent(slot, now)
         return events
 
     def sent(self, slot: Slot, now: float) -> list[Event]:
@@ -188,18 +178,18 @@ class Tracker:
         else:
             track.pods[uid] = pod
             self.machines.saw(pod)
-            if self.marks and not track.frozen:
+            if self._marks and not track.frozen:
                 self._freeze(track, pod, live)
-            if self._arrived(pod):
-                self._held.pop(slot, None)
+            if self._barrier:
+                self._barrier.saw(slot, (pod,))
         events = self._judge(track, now) + self._judge_vacant(slot.unit, now)
-        return events + self._barrier(now) if self.native else events
+        return [*events, *self._barrier.tell(now)] if self._barrier else events
 
     def _freeze(self, track: SlotTrack, pod: Pod, live: bool) -> None:
         """The first event that carries our mark is the PATCH itself: what ran then is what has to go. A container that
         crashed and came back between the plan and the PATCH is not taken for restarted. What a list found with the mark
         may be the restarted one already: then what the plan saw has to go."""
-        if track.before and pod.metadata.uid == track.before.uid and mark_of(pod)[0] == self.plan.operation:
+        if track.before and pod.metadata.uid == track.before.uid and mark_of(pod)[0] == self._marks:
             track.frozen = True
             if live:
                 track.before = identity(pod)
@@ -246,7 +236,7 @@ class Tracker:
         """A controller said that it could not create a Pod or Job. What it said before the operation began is over."""
         if last_seen(event) < int(self.began):
             return []
-        mine = event.involved_object.uid == self.plan.snapshot.workload.metadata.uid
+        mine = event.involved_object.uid == self._workload.metadata.uid
         refused = self.members.refused(event)
         places = [*self._vacant] if mine else refused
         return [event for place in places for event in self._judge_vacant(place, now, always=True)]
@@ -258,12 +248,12 @@ class Tracker:
 
     def observe_workload(self, workload: Workload | None, now: float) -> list[Event]:
         """The workload changed, or is gone (None)."""
-        ended_by = verdict_of(workload, self.plan.snapshot.workload, restarts_expected=self._gives_up)
+        ended_by = verdict_of(workload, self._workload, restarts_expected=self._gives_up)
         if ended_by is not None:
             self.verdict = self.verdict or ended_by
-        elif workload is not None and workload.attempt:
-            self.current_attempt = workload.attempt
-            return self._barrier(now) if self.native else []
+        elif workload is not None and workload.attempt and self._barrier:
+            self._barrier.current = workload.attempt
+            return [*self._barrier.tell(now)]
         return []
 
     def _look_at_machines(self, now: float) -> list[Event]:
@@ -281,19 +271,12 @@ class Tracker:
     def _settle_kept(self, now: float) -> list[Event]:
         """Pods from before that are still left alone SETTLING_SECONDS after the last of the others began to end will
         not be replaced any more."""
-        kept = [track for track in self.slots.values() if track.refusal == "" and self._keeps_its_pod(track)]
+        kept = [track for track in self.slots.values() if track.refusal == "" and seen.keeps_its_pod(track)]
         if len(kept) != self._kept[0]:
             self._kept = len(kept), now
         if now - self._kept[1] < SETTLING_SECONDS:
             return []
         return [event for track in kept for event in self.refused(track.slot, KEPT, now)]
-
-    @staticmethod
-    def _keeps_its_pod(track: SlotTrack) -> bool:
-        return any(
-            uid in track.old and not pod.metadata.deletion_timestamp and not ended(pod)
-            for uid, pod in track.pods.items()
-        )
 
     def tick(self, now: float) -> list[Event]:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
@@ -314,12 +297,12 @@ class Tracker:
     def _judge(self, track: SlotTrack, now: float) -> list[Event]:
         place = track.slot.unit
         track.over = ""
-        found = seen.in_place(track, self.plan.request.containers) if track.in_place else None
+        found = seen.in_place(track, self._containers) if track.in_place else None
         state, reason = found or seen.recreated(track, self.members)
         if state != "ready" and place in self._doomed and (failure := self.members.failure(place)):
             state, reason = "failed", failure
         if state == "ready":
-            running = _running(track)
+            running = seen.running(track)
             if track.ready_since is None or track.ready_as != running:
                 track.ready_since, track.ready_as = now, running
             if now - track.ready_since < self.min_ready_seconds:
@@ -376,24 +359,6 @@ class Tracker:
                 return [Ready(time=now, **about, seconds=track.seconds, recreated=track.recreated)]
         return []
 
-    def _arrived(self, pod: Pod) -> bool:
-        """Whether the Pod has come to the barrier."""
-        trigger = self.plan.trigger
-        return trigger is not None and trigger.arrived(pod, self.target_attempt)
-
-    def _barrier(self, now: float) -> list[Event]:
-        arrived = len(self.slots) - len(self._held)
-        if self._said and self._said.arrived == arrived:  # nobody who arrived leaves again
-            return []
-        self._said = Barrier(
-            time=now,
-            attempt=self.target_attempt,
-            arrived=arrived,
-            total=len(self.slots),
-            held_by=[str(slot) for slot in islice(self._held, HOLDERS_NAMED)],
-        )
-        return [self._said]
-
     # ------------------------------------------------------------ questions
 
     @property
@@ -404,7 +369,7 @@ class Tracker:
     @property
     def done(self) -> bool:
         """Whether nothing is left to wait for. Native also wants the barrier lifted: all attempts the current one."""
-        lifted = not self.native or self.current_attempt >= self.target_attempt
+        lifted = self._barrier is None or self._barrier.lifted
         return self.verdict is not None or (not self._open and lifted)
 
     @property
@@ -435,8 +400,3 @@ class Tracker:
         if timed_out:
             return "timed out" if track.pods else "gone"
         return "triggered"
-
-
-def _running(track: SlotTrack) -> frozenset[str]:
-    """The containers of the slot. One that crashed and was started anew at once may never have been seen down."""
-    return frozenset(status.container_id for pod in track.pods.values() for status in statuses(pod))

@@ -15,7 +15,7 @@ from jobset_restart.errors import Forbidden, Invalid, JsrError, OwnFault, Unreac
 from jobset_restart.events import Event, Noticed, Starting
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
-from jobset_restart.restart import Operation, Options
+from jobset_restart.restart import Options, Tenure
 from jobset_restart.snapshot import OPERATION
 from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Write
@@ -44,7 +44,7 @@ class Run:
 
     def go(self) -> Run:
         async def carry_out() -> None:
-            operation = Operation(self.plan, self.cluster, self.emit, self.options)
+            operation = Tenure(self.plan, self.cluster, self.emit, self.options)
             try:
                 self.result = await operation.run()
             except Exception as raised:

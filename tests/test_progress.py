@@ -14,6 +14,7 @@ from jobset_restart.events import (
     Event,
     Failed,
     Finished,
+    NextRound,
     Noticed,
     Phase,
     Planned,
@@ -79,6 +80,15 @@ ANY_EVENT = st.one_of(
     st.builds(Disconnected, time=TIMES, reason=WORDS),
     st.builds(Reconnected, time=TIMES, seconds=st.floats(0, 100)),
     st.builds(Noticed, time=TIMES, message=WORDS),
+    st.builds(
+        NextRound,
+        time=TIMES,
+        operation=st.just("op1"),
+        round=st.integers(2, 9),
+        strategy=st.just("recreate"),
+        trigger=WORDS,
+        slots=st.lists(st.builds(PlannedSlot, slot=st.sampled_from(NAMES), trigger=st.just("pods")), max_size=8),
+    ),
 )
 
 
@@ -182,3 +192,37 @@ def test_every_event_goes_through_a_file_unchanged() -> None:
     event = Claimed(time=1.5, operation="op1", owner="me\x1b[2J", took_over="op0")
     assert decode(encode(event)) == event
     assert b"\n" not in encode(event)
+
+
+def test_a_round_begins_with_its_slots_waiting_and_the_others_as_they_were() -> None:
+    progress = fold(
+        planned("workers/0/0", "workers/0/1"),
+        Ready(time=110, slot="workers/0/0"),
+        Failed(time=111, slot="workers/0/1", reason="refused"),
+        NextRound(
+            time=120,
+            operation="op1",
+            round=2,
+            strategy="recreate",
+            trigger="pods",
+            predicted=30.0,
+            slots=[PlannedSlot(slot="workers/0/1", trigger="pods"), PlannedSlot(slot="workers/0/0")],
+        ),
+    )
+    assert progress.total == 2
+    assert {state: n for state, n in progress.counts.items() if n} == {"ready": 1, "waiting": 1}
+    assert progress.by_replicated_job["workers"]["waiting"] == 1
+    assert progress.slots["workers/0/1"].entered == {}
+    assert progress.round is not None
+    assert (progress.round.round, progress.round.trigger) == (2, "pods")
+    assert progress.eta(125.0) == 25.0
+    assert progress.elapsed(125.0) == 25.0
+    progress.apply(Ready(time=130, slot="workers/0/1"))
+    assert progress.counts["ready"] == progress.total
+    assert str(progress.recent[-1]) == "round 2: recreating 1 slot by pods"
+
+
+def test_a_recording_of_rounds_reads_back() -> None:
+    event = NextRound(time=1.5, operation="op1", round=2, strategy="recreate", trigger="suspend", because="refused")
+    assert b'"event":"nextround"' in encode(event)
+    assert decode(encode(event)) == event

@@ -17,7 +17,8 @@ from jobset_restart.objects import ContainerStatus
 from jobset_restart.order import steps
 from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
-from jobset_restart.restart.result import exit_code, result_report
+from jobset_restart.restart.outline import outline
+from jobset_restart.restart.result import came, exit_code, result_report
 from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
@@ -89,9 +90,10 @@ class Walk:
     @property
     def outcome(self) -> tuple[int, str, dict[str, int]]:
         code, reason = exit_code(
-            self.tracker, interrupted=False, timed_out=False, waited=True, error=None, suspended=False
+            self.tracker, "jsr restart", interrupted=False, timed_out=False, waited=True, error=None, suspended=False
         )
-        return code, reason, result_report(self.plan, self.tracker, code, reason, seconds=1, writes=1).outcomes
+        over = came(outline(self.plan), 1, self.tracker, code, reason, began=build.NOW, seconds=1, writes=1)
+        return code, reason, result_report([over], seconds=1, writes=1).outcomes
 
 
 def walk(snapshot: Snapshot, evidence: Evidence | None = None, **request: Any) -> Walk:

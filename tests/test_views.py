@@ -23,6 +23,7 @@ from jobset_restart.events import (
     Event,
     Failed,
     Finished,
+    NextRound,
     Noticed,
     Phase,
     Planned,
@@ -37,7 +38,14 @@ from jobset_restart.findings import look
 from jobset_restart.harmless import plain
 from jobset_restart.plan import Request, case_for, make
 from jobset_restart.progress import Progress
-from jobset_restart.report import JobSetReport, JobSetReportList, NotReadyReport, ResultReport, SlotResultReport
+from jobset_restart.report import (
+    JobSetReport,
+    JobSetReportList,
+    NotReadyReport,
+    ResultReport,
+    RoundReport,
+    SlotResultReport,
+)
 from jobset_restart.report.jobset import jobset_report, unreadable
 from jobset_restart.report.plan import plan_report
 from jobset_restart.triggers.pods import PODS
@@ -333,6 +341,25 @@ def test_a_document_has_any_text_as_it_is_and_nothing_that_a_terminal_obeys(form
         assert json.loads(document)["notes"] == [text + "\x7f"]
 
 
+def rounds() -> list[Event]:
+    slots = [PlannedSlot(slot=f"workers/0/{n}", pod=f"p-{n}", node="n", trigger="image") for n in range(2)]
+    return [
+        Planned(time=0, operation="op1", jobset="t", namespace="ns", strategy="in-place", trigger="image", slots=slots),
+        *(Failed(time=1.0, slot=each.slot, reason="forbidden") for each in slots),
+        NextRound(time=2.0, operation="op1", round=2, strategy="recreate", trigger="suspend", slots=slots),
+    ]
+
+
+def test_the_live_view_shows_the_round_that_runs() -> None:
+    screen = drawn(rounds(), 3.0)
+    assert "recreate by suspend  round 2  operation op1" in screen[1]
+    assert any("2 waiting" in line for line in screen)
+
+
+def test_lines_say_that_a_round_begins() -> None:
+    assert any("round 2: recreating 2 slots by suspend" in line for line in lines(rounds()))
+
+
 # ---------------------------------------------------------------- tables and documents
 
 
@@ -483,6 +510,17 @@ def test_a_result_says_how_many_it_does_not_name() -> None:
     table.show_result(screen, ResultReport(jobset="train", namespace="ns", exit_code=4, outcomes=outcomes, slots=slots))
     assert shown(screen).count("timed out") == 21
     assert "and 5 more, 4,975 that are back; -o wide shows all" in shown(screen)
+
+
+def test_a_result_tells_of_every_round() -> None:
+    first = RoundReport(
+        round=1, strategy="in-place", trigger="image", seconds=0.5, outcomes={"failed": 2}, reason="2 slots never left"
+    )
+    second = RoundReport(round=2, strategy="recreate", trigger="suspend", seconds=4.0, outcomes={"recreated": 2})
+    screen = console(200)
+    table.show_result(screen, ResultReport(jobset="train", namespace="ns", exit_code=0, rounds=[first, second]))
+    assert "round 1, in-place by image: 2 failed in 0.5s: 2 slots never left" in shown(screen)
+    assert "round 2, recreate by suspend: 2 recreated in 4.0s" in shown(screen)
 
 
 def test_an_output_without_unicode_does_not_break_a_table() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -34,9 +33,8 @@ from jobset_restart.report import PlanReport, ResultReport
 from jobset_restart.report.plan import plan_report
 from jobset_restart.restart import (
     Asked,
-    Operation,
     Options,
-    carry_on_command,
+    Tenure,
     planned,
     planned_again,
     refusal,
@@ -103,60 +101,44 @@ async def _restart(asked: Asked, options: Options, course: Course, telling: Tell
                 print("nothing was changed", file=sys.stderr)
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
-        operation, result = await _carry_out(plan, cluster, options, course, telling)
-        if asked.request.fallback and not asked.resume and operation.refused_throughout:
-            result = await _recreate_instead(result, cluster, asked, options, course, telling) or result
+        carrying_out = _carry_out(plan, cluster, options, course, telling)
+        del plan, report  # thousands of Pods and actions, which nobody asks for any more
+        result = await carrying_out
     return show_result(result, telling)
 
 
-async def _recreate_instead(
-    refused: ResultReport, cluster: Cluster, asked: Asked, options: Options, course: Course, telling: Telling
-) -> ResultReport | None:
-    """The recreate that --fallback allows where everything sent in place was refused, planned from a fresh look. None
-    where blockers stand against it, which are shown."""
-    print(f"{plain(refused.reason)}; looking again to recreate, as --fallback recreate allows", file=sys.stderr)
-    recreate = structs.replace(asked.request, strategy="recreate", via="", signal="", fallback=False)
-    plan = await planned(cluster, structs.replace(asked, request=recreate))
-    show_findings(plan_report(plan), telling)
-    if plan.refused:
-        return None
-    left = structs.replace(options, timeout=max(1.0, options.timeout - refused.seconds))
-    _, result = await _carry_out(plan, cluster, left, replace(course, events_append=True), telling)
-    return result
-
-
-async def _carry_out(
-    plan: Plan, cluster: Cluster, options: Options, course: Course, telling: Telling
-) -> tuple[Operation, ResultReport]:
+async def _carry_out(plan: Plan, cluster: Cluster, options: Options, course: Course, telling: Telling) -> ResultReport:
     with event_file(course.events, append=course.events_append) as log, view_for() as view:
         sinks = Sinks(view, log, cluster.now, give_up=lambda: give_up(view))
-        operation = Operation(plan, cluster, sinks, options)
-        running = asyncio.ensure_future(operation.run())
+        tenure = Tenure(plan, cluster, sinks, options)
+        del plan
+        running = asyncio.ensure_future(tenure.run())
 
         def interrupt() -> None:
-            if operation.interrupted:
+            if tenure.interrupted:
                 running.cancel()
             else:
                 sinks(Noticed(time=cluster.now(), message="stopping in good order; once more to leave at once"))
-                operation.interrupt()
+                tenure.interrupt()
 
         on_leaving(interrupt)
         ticking = asyncio.ensure_future(_tick(sinks, cluster.now))
         try:
             result = await running
         except asyncio.CancelledError:
-            raise Interrupted(*_left_at_once(plan)) from None
+            raise Interrupted(*_left_at_once(tenure)) from None
         finally:
             ticking.cancel()
     show_summary(sinks.progress)
-    if operation.fault is not None and telling.verbose:
-        traceback.print_exception(operation.fault.cause)
-    return operation, result
+    if tenure.fault is not None and telling.verbose:
+        traceback.print_exception(tenure.fault.cause)
+    return result
 
 
-def _left_at_once(plan: Plan) -> tuple[str, str]:
-    left = f"left at once; operation {plan.operation} may be only partly sent, and what was suspended not yet resumed"
-    return left, f"carry on with `{carry_on_command(plan)}` when its claim has lapsed"
+def _left_at_once(tenure: Tenure) -> tuple[str, str]:
+    operation = tenure.round.outline.operation
+    left = f"left at once; operation {operation} may be only partly sent, and what was suspended not yet resumed"
+    return left, f"carry on with `{tenure.carry_on}` when its claim has lapsed"
 
 
 async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:

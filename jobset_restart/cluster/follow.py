@@ -106,5 +106,5 @@ class Follower(Generic[T]):
                     yield batch
                 continue
             self._stream = Stream(self._item, listing.resource_version)
-            yield WatchBatch(relisted=listing.items)
+            yield WatchBatch(relisted=listing.items, relisted_at=listing.resource_version)
             return

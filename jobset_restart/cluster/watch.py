@@ -22,11 +22,13 @@ on time (apiserver, storage/cacher: defaultBookmarkFrequency, DefaultEventFreshD
 
 
 class WatchBatch(Struct, Generic[T]):
-    """What came at once. `relisted` holds every object there is, after changes may have been missed; `disconnected`
-    says why the stream broke, `reconnected_after` how many seconds it took to get it back."""
+    """What came at once. `relisted` holds every object there is, after changes may have been missed, as of the
+    resourceVersion `relisted_at`; `disconnected` says why the stream broke, `reconnected_after` how many seconds it
+    took to get it back."""
 
     changes: list[tuple[Change, T]] = []
     relisted: list[T] | None = None
+    relisted_at: str = ""
     disconnected: str = ""
     reconnected_after: float | None = None
 

@@ -82,7 +82,7 @@ class BudgetReport(Report, kw_only=True):
 
 class OperationReport(Report, kw_only=True):
     """The claim or last record on the JobSet. `state` is running, lapsed (its client is gone),
-    detached (its client left it running) or finished; `done` of `total` slots are back."""
+    detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back."""
 
     id: str
     owner: str
@@ -99,6 +99,7 @@ class OperationReport(Report, kw_only=True):
     done: int = 0
     total: int = 0
     phase: str = ""
+    round: int = 1
 
 
 class Advice(Report, kw_only=True):
@@ -195,7 +196,8 @@ class PlanReport(AboutWorkload, kw_only=True):
 
 
 class SlotResultReport(Report, kw_only=True):
-    """`outcome` is restarted, recreated, unchanged, failed, timed out or gone."""
+    """`outcome` is restarted, recreated, unchanged, failed, timed out or gone, as of the last `round` that the slot was
+    in."""
 
     slot: str
     outcome: str
@@ -204,11 +206,27 @@ class SlotResultReport(Report, kw_only=True):
     previous_pod: str = ""
     reason: str = ""
     seconds: float | None = None
+    round: int = 1
+
+
+class RoundReport(Report, kw_only=True):
+    """One round of an operation: a plan that was carried out, and what came of it. `started` is RFC 3339, `slots`
+    counts those it was for."""
+
+    round: int
+    strategy: str
+    trigger: str
+    started: str = ""
+    seconds: float = 0.0
+    slots: int = 0
+    outcomes: dict[str, int] = {}
+    reason: str = ""
 
 
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
-    what was left running."""
+    what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
+    more than one."""
 
     api_version: str = APIVERSION
     kind: str = "RestartResult"
@@ -225,4 +243,5 @@ class ResultReport(AboutWorkload, kw_only=True):
     writes: int = 0
     outcomes: dict[str, int] = {}
     budgets: list[Budget] = []
+    rounds: list[RoundReport] = []
     slots: list[SlotResultReport] = []

@@ -38,7 +38,7 @@ def as_recorded(found: claim.Lock, now: float) -> OperationReport:
         strategy=record.strategy,
         trigger=record.trigger,
         state=state,
-        started=record.started,
+        started=record.began,
         deadline=record.deadline,
         heartbeat=record.heartbeat,
         ended=record.ended,
@@ -48,6 +48,7 @@ def as_recorded(found: claim.Lock, now: float) -> OperationReport:
         done=sum(record.outcomes.get(outcome, 0) for outcome in ("restarted", "recreated")),
         total=record.slots,
         phase=record.phase,
+        round=record.round,
     )
 
 

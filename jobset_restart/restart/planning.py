@@ -16,6 +16,7 @@ from jobset_restart.restart.evidence import decide
 from jobset_restart.resume import carry_on, unfinished
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
+from jobset_restart.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -69,6 +70,14 @@ async def planned_again(cluster: Cluster, asked: Asked, shown: Plan) -> Plan:
     return plan
 
 
+async def planned_next(cluster: Cluster, workload: Workload, request: Request, operation: str) -> Plan:
+    """The plan of a further round of an operation, which holds the workload. Raises what the transport raises."""
+    from jobset_restart.cluster.resolve import resolve
+
+    snapshot = await resolve(cluster, workload.namespace, workload.name, workload.kind)
+    return await decide(cluster, lambda found: make(snapshot, request, operation, found))
+
+
 def refusal(plan: Plan) -> Refused:
     """The error that a plan which refuses ends in. Its hint begins with the blocker that no option lets through."""
     blockers = plan.blockers()
@@ -100,7 +109,14 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
 
     def again(evidence: Evidence) -> Plan:
         try:
-            return carry_on(snapshot, record, evidence, allow=asked.request.allow, node_down=asked.request.node_down)
+            return carry_on(
+                snapshot,
+                record,
+                evidence,
+                allow=asked.request.allow,
+                node_down=asked.request.node_down,
+                fallback=asked.request.fallback,
+            )
         except ValueError as error:
             raise UsageError(str(error), "start a new one") from None
 

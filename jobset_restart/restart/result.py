@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec import Struct, structs
+
 from jobset_restart import claim
-from jobset_restart.commands import jsr
 from jobset_restart.errors import JsrError, OwnFault
-from jobset_restart.events import Planned, PlannedSlot
+from jobset_restart.events import Budget
 from jobset_restart.findings.words import some
-from jobset_restart.plan import Plan, SlotPlan
-from jobset_restart.report import ResultReport, SlotResultReport
+from jobset_restart.objects import seconds
+from jobset_restart.report import ResultReport, RoundReport, SlotResultReport
+from jobset_restart.restart.outline import Outline, OutlinedSlot
 from jobset_restart.seen import SlotTrack
+from jobset_restart.slots import Slot
 from jobset_restart.track import KEPT, Tracker
 from jobset_restart.workloads.workload import Workload
 from jobset_restart.writes import CORE, Write
@@ -21,13 +25,42 @@ INTERRUPTED = 130
 DEADLINE = 124
 
 
+class Came(Struct, frozen=True, kw_only=True):
+    """What came of one round: exit code and reason as if it were the only one, in `seconds` with `writes`. `tracks` are
+    its slots without their Pods, `slots` all that its plan knew."""
+
+    outline: Outline
+    number: int
+    began: float
+    seconds: float
+    writes: int
+    code: int
+    reason: str
+    tracks: dict[Slot, SlotTrack]
+    slots: dict[Slot, SlotResultReport]
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many of the slots it was for came to what."""
+        return dict(Counter(self.slots[slot].outcome for slot in self.tracks))
+
+
 def exit_code(
-    tracker: Tracker, *, interrupted: bool, timed_out: bool, waited: bool, error: JsrError | None, suspended: bool
+    tracker: Tracker,
+    carry_on: str,
+    *,
+    interrupted: bool,
+    timed_out: bool,
+    waited: bool,
+    error: JsrError | None,
+    suspended: bool,
+    earlier: Sequence[SlotTrack] = (),
 ) -> tuple[int, str]:
-    """The exit code of an operation and the reason in words. `error` is what it died of, `suspended` whether the
-    workload had to be left suspended."""
-    way_out = tracker.machines.way_out(carry_on_command(tracker.plan)) if not tracker.done else ""
-    failed = [t for t in tracker.slots.values() if t.state == "failed"]
+    """The exit code of an operation and the reason in words. `carry_on` is the command that carries it on, `error` what
+    it died of, `suspended` whether the workload had to be left suspended; `earlier` are slots that rounds before this
+    one left behind."""
+    way_out = tracker.machines.way_out(carry_on) if not tracker.done else ""
+    failed = [*(t for t in tracker.slots.values() if t.state == "failed"), *earlier]
     open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
     if isinstance(error, OwnFault):
         return error.exit_code, f"{error.message}; {_left(tracker, suspended)}. {error.hint[0].upper()}{error.hint[1:]}"
@@ -72,7 +105,7 @@ def _reasons(failed: list[SlotTrack]) -> list[tuple[str, int]]:
 
 def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:
     """The workload was resumed by somebody else while it was being suspended: never the clean restart it would be."""
-    kind = tracker.plan.snapshot.workload.kind.kind
+    kind = tracker.kind
     by = f"the {kind} was resumed by {tracker.resumed_by} before all its Pods had ended"
     kept = [str(track.slot) for track in failed if track.reason == KEPT]
     if kept:
@@ -87,7 +120,7 @@ def _left(tracker: Tracker, suspended: bool) -> str:
     """What was and was not changed, for somebody who has to go on from here."""
     total, sent = len(tracker.slots), sum(t.sent_at is not None for t in tracker.slots.values())
     went = f"{sent:,} of {total:,} slots were triggered and run on" if sent else "no slot was triggered"
-    kind = tracker.plan.snapshot.workload.kind.kind
+    kind = tracker.kind
     return f"{went}; the {kind} {'may still be suspended' if suspended else 'is not left suspended'}"
 
 
@@ -98,74 +131,155 @@ def leaves(tracker: Tracker, code: int) -> bool:
     return code in (0, 1, INTERRUPTED, DEADLINE) and not tracker.done
 
 
-def carry_on_command(plan: Plan) -> str:
-    """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
-    said = [word for node in plan.request.node_down for word in ("--node-down", node)]
-    said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
-    seen = plan.snapshot
-    return jsr("restart", seen.workload.reference, seen.namespace, seen.context, "--resume", plan.operation, *said)
+# ---------------------------------------------------------------- one round after another
 
 
-def planned(plan: Plan, began: float, deadline: float) -> Planned:
-    """The event that opens an operation. Times in seconds since the epoch."""
-    return Planned(
-        time=began,
-        operation=plan.operation,
-        jobset=plan.snapshot.name,
-        kind=plan.snapshot.workload.kind.kind,
-        group=plan.snapshot.workload.kind.group,
-        namespace=plan.snapshot.namespace,
-        context=plan.snapshot.context,
-        strategy=plan.strategy,
-        trigger=plan.trigger_name,
-        reason=plan.reason,
-        deadline=deadline,
-        predicted=plan.predicted,
-        writes=len(plan.actions),
-        slots=[PlannedSlot(slot=str(p.state.slot), pod=p.pod, node=p.node, trigger=p.trigger_name) for p in plan.slots],
+def came(
+    of: Outline, number: int, tracker: Tracker, code: int, reason: str, *, began: float, seconds: float, writes: int
+) -> Came:
+    """What came of a round, as of now. Nothing of it changes any more, and no Pod is kept."""
+    tracks = {slot: structs.replace(track, pods={}, old=set()) for slot, track in tracker.slots.items()}
+    return Came(
+        outline=of,
+        number=number,
+        began=began,
+        seconds=seconds,
+        writes=writes,
+        code=code,
+        reason=reason,
+        tracks=tracks,
+        slots={each.slot: _slot(each, tracker, number, timed_out=code == DEADLINE) for each in of.slots},
     )
 
 
-def result_report(plan: Plan, tracker: Tracker, code: int, reason: str, *, seconds: float, writes: int) -> ResultReport:
-    """The document of `jsr restart -o json`."""
-    slots = []
-    for planned in plan.slots:
-        track = tracker.slots.get(planned.state.slot)
-        before = planned.pod
-        slots.append(
-            SlotResultReport(
-                slot=str(planned.state.slot),
-                outcome=tracker.outcome(planned.state.slot, timed_out=code == DEADLINE),
-                pod=track.pod if track else before,
-                node=track.node if track else planned.node,
-                previous_pod=before if track and track.pod != before else "",
-                reason=_reason(tracker, track, planned),
-                seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
-            )
-        )
+def _slot(planned: OutlinedSlot, tracker: Tracker, number: int, *, timed_out: bool) -> SlotResultReport:
+    track = tracker.slots.get(planned.slot)
+    before = planned.pod
+    return SlotResultReport(
+        slot=str(planned.slot),
+        outcome=tracker.outcome(planned.slot, timed_out=timed_out),
+        pod=track.pod if track else before,
+        node=track.node if track else planned.node,
+        previous_pod=before if track and track.pod != before else "",
+        reason=_reason(tracker, track, planned),
+        seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
+        round=number,
+    )
+
+
+def _reason(tracker: Tracker, track: SlotTrack | None, planned: OutlinedSlot) -> str:
+    if track is None:
+        return planned.reason
+    return track.reason or (tracker.halted if track.sent_at is None else "")
+
+
+def _settled(of: Outline) -> set[Slot]:
+    """The slots that this round says the last word of: those it restarts, and those where no Pod is to run."""
+    return {each.slot for each in of.slots if each.trigger or not each.expected}
+
+
+def left_over(rounds: Sequence[Came], current: Outline) -> list[SlotTrack]:
+    """The slots that did not come back in these rounds, and that no later round takes up."""
+    left: dict[Slot, SlotTrack] = {}
+    for each in rounds:
+        left = {slot: track for slot, track in left.items() if slot not in _settled(each.outline)}
+        left |= {slot: track for slot, track in each.tracks.items() if track.state != "ready"}
+    settled = _settled(current)
+    return [track for slot, track in left.items() if slot not in settled]
+
+
+def _merged(rounds: Sequence[Came]) -> list[SlotResultReport]:
+    """Every slot as the last round that it was in says, with the Pod that the first found."""
+    slots = dict(rounds[0].slots)
+    for each in rounds[1:]:
+        settled = _settled(each.outline)
+        for slot, row in each.slots.items():
+            before = slots.get(slot)
+            if before is None:
+                slots[slot] = row
+            elif slot in settled:
+                first = before.previous_pod or before.pod
+                slots[slot] = structs.replace(row, previous_pod=first if first != row.pod else "")
+    return list(slots.values())
+
+
+def _budgets(rounds: Iterable[Came]) -> list[Budget]:
+    """What all rounds together spend: from what the first found to what the last leaves."""
+    found: dict[str, Budget] = {}
+    for each in rounds:
+        for budget in each.outline.budgets:
+            first = found.get(budget.name, budget)
+            found[budget.name] = structs.replace(budget, before=first.before)
+    return list(found.values())
+
+
+def past_round(over: Came, now: float) -> claim.PastRound:
+    """The round as the record tells of it. `now` is when it ended, in seconds since the epoch."""
+    return claim.PastRound(
+        strategy=over.outline.strategy,
+        trigger=over.outline.trigger,
+        started=claim.timestamp(over.began),
+        ended=claim.timestamp(now),
+        slots=len(over.tracks),
+        outcomes=over.outcomes,
+        reason=over.reason[:1024],
+    )
+
+
+def result_report(
+    rounds: Sequence[Came], recorded: Sequence[claim.PastRound] = (), *, seconds: float, writes: int
+) -> ResultReport:
+    """The document of `jsr restart -o json`. `recorded` are all rounds that the record has as over, those of another
+    client included."""
+    last, slots = rounds[-1], _merged(rounds)
+    of, reason = last.outline, last.reason
+    if finishes := rounds[0].outline.finishes:
+        reason = f"finished operation {finishes}, which died between suspend and resume: {reason}"
+    told = [_recorded(number, each) for number, each in enumerate(recorded, 1) if number < last.number]
     return ResultReport(
-        jobset=plan.snapshot.name,
-        workload_kind=plan.snapshot.workload.kind.kind,
-        workload_group=plan.snapshot.workload.kind.group,
-        namespace=plan.snapshot.namespace,
-        context=plan.snapshot.context,
-        operation=plan.operation,
-        strategy=plan.strategy,
-        trigger=plan.trigger_name,
-        exit_code=code,
+        jobset=of.jobset,
+        workload_kind=of.kind,
+        workload_group=of.group,
+        namespace=of.namespace,
+        context=of.context,
+        operation=of.operation,
+        strategy=of.strategy,
+        trigger=of.trigger,
+        exit_code=last.code,
         reason=reason,
         seconds=round(seconds, 3),
         writes=writes,
-        outcomes=dict(Counter(s.outcome for s in slots)),
-        budgets=plan.budgets,
+        outcomes=dict(Counter(row.outcome for row in slots)),
+        budgets=_budgets(rounds),
+        rounds=[*told, _told(last)] if told else [],
         slots=slots,
     )
 
 
-def _reason(tracker: Tracker, track: SlotTrack | None, planned: SlotPlan) -> str:
-    if track is None:
-        return planned.reason
-    return track.reason or (tracker.halted if track.sent_at is None else "")
+def _recorded(number: int, past: claim.PastRound) -> RoundReport:
+    return RoundReport(
+        round=number,
+        strategy=past.strategy,
+        trigger=past.trigger,
+        started=past.started,
+        seconds=round(seconds(past.ended) - seconds(past.started), 3),
+        slots=past.slots,
+        outcomes=past.outcomes,
+        reason=past.reason,
+    )
+
+
+def _told(last: Came) -> RoundReport:
+    return RoundReport(
+        round=last.number,
+        strategy=last.outline.strategy,
+        trigger=last.outline.trigger,
+        started=claim.timestamp(last.began),
+        seconds=round(last.seconds, 3),
+        slots=len(last.tracks),
+        outcomes=last.outcomes,
+        reason=last.reason,
+    )
 
 
 def event(workload: Workload, result: ResultReport, now: float) -> Write:
@@ -173,6 +287,8 @@ def event(workload: Workload, result: ResultReport, now: float) -> Write:
     meta = workload.metadata
     counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.outcomes.items()))
     time = claim.timestamp(now)[:19] + "Z"
+    tried = [(each.strategy, each.trigger) for each in result.rounds] or [(result.strategy, result.trigger)]
+    how = ", then ".join(f"{strategy} by {trigger}" for strategy, trigger in tried)
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Event",
@@ -186,9 +302,7 @@ def event(workload: Workload, result: ResultReport, now: float) -> Write:
         },
         "type": "Normal" if result.exit_code == 0 else "Warning",
         "reason": "Restarted" if result.exit_code == 0 else "RestartIncomplete",
-        "message": f"{result.strategy} by {result.trigger}, operation {result.operation}: {counts}; {result.reason}"[
-            :1024
-        ],
+        "message": f"{how}, operation {result.operation}: {counts}; {result.reason}"[:1024],
         "source": {"component": "jsr"},
         "reportingComponent": "jobset-restart.io/jsr",
         "firstTimestamp": time,

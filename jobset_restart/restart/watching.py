@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobset_restart.errors import JsrError
 from jobset_restart.events import Disconnected, Event, Noticed, Reconnected
@@ -18,7 +19,9 @@ from jobset_restart.writes import CORE
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
+    from jobset_restart.cluster.watch import WatchBatch
 
+T = TypeVar("T")
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 2.0
 NODES_WATCHED_ONE_BY_ONE = 8
@@ -39,34 +42,49 @@ def _number(version: str) -> int:
     return int(version) if version.isdecimal() and version.isascii() else 0
 
 
+def _later(version: str, known: int) -> bool:
+    """Whether what has this resourceVersion is newer than what is known; one that is no number counts as newer."""
+    return known == 0 or not _number(version) or _number(version) > known
+
+
 class Watching:
-    """Tells `tracker` of every change to the Pods and children of the snapshot's workload and of the time, `see` of
-    every change to the workload itself from the version `workload` on (None: it is gone), and `tell` of what follows.
-    `changed` is set whenever there was anything."""
+    """The watches of one tenure. Told are: the `tracker`, of every change to the Pods and children of the workload and
+    of the time; `see`, of every change to the workload itself (None: it is gone); `tell`, of what follows. `changed` is
+    set whenever there was anything.
+
+    One tracker follows another without a gap: what comes while a look for the next one is taken is kept (`keeping`),
+    and of that and of all that comes later the next tracker is told what the look cannot have seen (`follow`).
+    resourceVersions can be compared (KEP-5504): a change up to that of the look's list is in the list, even where the
+    watch brings it later.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         snapshot: Snapshot,
-        workload: Workload,
         tracker: Tracker,
         see: Callable[[Workload | None], None],
         tell: Callable[[Iterable[Event]], None],
         changed: asyncio.Event,
     ) -> None:
         self.cluster, self.tracker, self._see, self._tell, self._changed = cluster, tracker, see, tell, changed
-        self._namespace, self._workload = snapshot.namespace, workload
+        self._namespace, self._workload = snapshot.namespace, snapshot.workload
         self._pods_from, self._children_from = snapshot.resource_version, snapshot.children_versions
         self._nodes = snapshot.nodes
         self._missing = asyncio.Event()
+        self._pods_known, self._children_known = 0, [0] * len(self._children_from)
+        """The resourceVersions up to which the tracker knows all Pods and children, by the look that it began with."""
+        self._kept: list[Callable[[], None]] | None = None
 
     @contextlib.asynccontextmanager
-    async def during(self, *others: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-        """Watches, and does the `others`, for as long as the context lasts. The tasks end with what they died of."""
-        sources = self._workload.sources
-        children = zip(sources.children, self._children_from, strict=True)
+    async def during(
+        self, workload: Workload, *others: Coroutine[Any, Any, None]
+    ) -> AsyncIterator[list[asyncio.Task[None]]]:
+        """Watches, the workload from this version of it on, and does the `others`, for as long as the context lasts.
+        The tasks end with what they died of; those that are added to them are ended with them."""
+        self._workload, sources = workload, workload.sources
         own = [self._pods(sources.pods), self._machines(), self._refusals(sources.refusals), self._time()]
-        own += [self._children(each, version) for each, version in children]
+        own += [self._children(number, each) for number, each in enumerate(sources.children)]
         own += [self._single(each) for each in (sources.itself, *sources.parts)]
         tasks = [self.task(each) for each in (*own, *others)]
         try:
@@ -76,7 +94,53 @@ class Watching:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    # ------------------------------------------------------------ one tracker after another
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While the context lasts, what comes is kept for a tracker that begins with a look taken in it."""
+        self._kept = []
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def follow(self, tracker: Tracker, snapshot: Snapshot) -> None:
+        """From here on `tracker`, which began with this snapshot, is told what comes; first what came since. The
+        snapshot was taken while what came was kept."""
+        kept, self._kept = self._kept or [], None
+        self.tracker = tracker
+        self._pods_known = _number(snapshot.resource_version)
+        self._children_known = [_number(version) for version in snapshot.children_versions]
+        for again in kept:
+            again()
+
+    def _take(self, told: Callable[[], None]) -> None:
+        if self._kept is not None:
+            self._kept.append(told)
+        told()
+
+    def _pods_came(self, batch: WatchBatch[Pod]) -> None:
+        now = self.cluster.now()
+        if batch.relisted is not None and _later(batch.relisted_at, self._pods_known):
+            self._tell(self.tracker.relist(batch.relisted, now))
+        for kind, pod in batch.changes:
+            if _later(pod.metadata.resource_version, self._pods_known):
+                self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
+        if self.tracker.misses_pods:
+            self._missing.set()
+
+    def _children_came(self, number: int, batch: WatchBatch[Any]) -> None:
+        now, known = self.cluster.now(), self._children_known[number]
+        if batch.relisted is not None and _later(batch.relisted_at, known):
+            self._tell(self.tracker.relist_children(batch.relisted, now))
+        for kind, child in batch.changes:
+            if _later(child.metadata.resource_version, known):
+                self._tell(self.tracker.observe_child(child, now, deleted=kind == "DELETED"))
+
+    # ------------------------------------------------------------ the watches
+
+    def task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """The work as a task whose end is a change too."""
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda _: self._changed.set())
@@ -91,23 +155,17 @@ class Watching:
                 self._tell([Disconnected(time=now, reason=batch.disconnected)])
             if batch.reconnected_after is not None:
                 self._tell([Reconnected(time=now, seconds=batch.reconnected_after)])
-            if batch.relisted is not None:
-                self._tell(self.tracker.relist(batch.relisted, now))
-            for kind, pod in batch.changes:
-                self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
-            if self.tracker.misses_pods:
-                self._missing.set()
+            if batch.changes or batch.relisted is not None:
+                self._take(partial(self._pods_came, batch))
             self._changed.set()
 
-    async def _children(self, children: Several, version: str) -> None:
+    async def _children(self, number: int, children: Several) -> None:
+        version = self._children_from[number]
         async for batch in self.cluster.watch(
             children.collection, children.type, resource_version=version, label_selector=children.labels
         ):
-            now = self.cluster.now()
-            if batch.relisted is not None:
-                self._tell(self.tracker.relist_children(batch.relisted, now))
-            for kind, child in batch.changes:
-                self._tell(self.tracker.observe_child(child, now, deleted=kind == "DELETED"))
+            if batch.changes or batch.relisted is not None:
+                self._take(partial(self._children_came, number, batch))
             self._changed.set()
 
     async def _single(self, single: Single) -> None:

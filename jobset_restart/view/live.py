@@ -129,8 +129,11 @@ class LiveView:
         clock = Text(duration(self.progress.elapsed(now), whole=True), "bold")
         if planned.deadline:
             clock.append(f" of {duration(planned.deadline - planned.time, whole=True)}", "not bold dim")
-        how = "in place" if planned.strategy == "in-place" else planned.strategy
-        trigger = Text(f"{how} by {planned.trigger}", "cyan")
+        current = self.progress.round or planned
+        how = "in place" if current.strategy == "in-place" else current.strategy
+        trigger = Text(f"{how} by {current.trigger}", "cyan")
+        if current.round > 1:
+            trigger.append(f"  round {current.round}", "yellow")
         trigger.append(f"  operation {planned.operation}", "dim")
         phase = Text(self.progress.phase, "yellow")
         phase.append("".join(f"  {word}" for word in self._pace(now)), "default")

@@ -140,7 +140,8 @@ def _show_restarts(console: Console, report: JobSetReport) -> None:
 def _show_operation(console: Console, operation: OperationReport | None) -> None:
     if operation is None:
         return
-    what = f"{operation.strategy} by {operation.trigger}, operation {operation.id} of {operation.owner}"
+    turn = f", round {operation.round}" if operation.round > 1 else ""
+    what = f"{operation.strategy} by {operation.trigger}{turn}, operation {operation.id} of {operation.owner}"
     if operation.state == "finished":
         outcome = ", ".join(f"{n:,} {o}" for o, n in sorted(operation.outcomes.items()))
         say(console, f"  last restart: {what}: exit {operation.exit_code} at {operation.ended}: {outcome}")
@@ -321,6 +322,10 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
     head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
     head.append(f": {plain(result.reason)}")
     say(console, head)
+    for each in result.rounds:
+        came = ", ".join(f"{number:,} {name}" for name, number in sorted(each.outcomes.items())) or "nothing restarted"
+        how = f"{each.strategy} by {each.trigger}"
+        say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}: {each.reason}")
     bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
     shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
     if shown:

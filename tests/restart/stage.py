@@ -15,7 +15,7 @@ from jobset_restart.cluster.resolve import resolve
 from jobset_restart.events import Event
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.report import ResultReport
-from jobset_restart.restart import Operation, Options, decide
+from jobset_restart.restart import Options, Tenure, decide
 from jobset_restart.simulator.faults import Fault
 from jobset_restart.simulator.profile import REALTIME
 from jobset_restart.simulator.store import Obj
@@ -72,7 +72,7 @@ class Stage:
         id: str = "op1",  # noqa: A002
         owner: str = ANN,
         timeout: float = 300.0,
-        meanwhile: Callable[[Operation], object] | None = None,
+        meanwhile: Callable[[Tenure], object] | None = None,
         emit: Callable[[Event], None] | None = None,
         **options: Any,
     ) -> Came:
@@ -87,10 +87,10 @@ class Stage:
         async def run(api: HttpCluster) -> ResultReport:
             plan = await self.plan(api, request, id)
             assert not plan.refused, plan.findings
-            operation = Operation(plan, api, sink, Options(owner=owner, timeout=timeout, **options))
+            tenure = Tenure(plan, api, sink, Options(owner=owner, timeout=timeout, **options))
             if meanwhile is not None:
-                meanwhile(operation)
-            return await operation.run()
+                meanwhile(tenure)
+            return await tenure.run()
 
         return Came(self.do(run), events)
 

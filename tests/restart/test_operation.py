@@ -12,7 +12,7 @@ from jobset_restart.cluster import connect
 from jobset_restart.errors import Superseded
 from jobset_restart.events import Claimed, Detached, Event, Finished, Noticed, Phase, Planned, Ready
 from jobset_restart.plan import Request, Selection
-from jobset_restart.restart import Operation, Options
+from jobset_restart.restart import Options, Tenure
 from tests.e2e import manifests as make
 from tests.restart.stage import ANN, Stage, stage, workers
 from tests.simulation.cluster import NAME, NAMESPACE
@@ -111,7 +111,7 @@ def test_a_second_client_is_refused_and_changes_nothing(four: Stage) -> None:
         async with await connect(four.cluster.kubeconfig) as api:
             plan = await four.plan(api, SUSPEND, "op2")
             with pytest.raises(Superseded) as raised:
-                await Operation(plan, api, lambda event: None, Options(owner="bob", timeout=60.0)).run()
+                await Tenure(plan, api, lambda event: None, Options(owner="bob", timeout=60.0)).run()
             refused.append(raised.value)
 
     tasks: list[asyncio.Task[None]] = []

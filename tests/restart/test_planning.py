@@ -11,7 +11,7 @@ from msgspec import structs
 from jobset_restart.cluster import HttpCluster
 from jobset_restart.errors import NotFound, Refused, Superseded, UsageError
 from jobset_restart.plan import Plan, Request, Selection
-from jobset_restart.restart import Asked, Operation, Options, planned, planned_again, refusal
+from jobset_restart.restart import Asked, Options, Tenure, planned, planned_again, refusal
 from tests.restart.stage import ANN, Stage
 from tests.simulation.cluster import NAME, NAMESPACE
 
@@ -56,8 +56,8 @@ def test_near_names_of_a_jobset(four: Stage) -> None:
 
 def test_what_another_client_holds_can_be_looked_at_but_not_planned(four: Stage) -> None:
     async def beside(api: HttpCluster) -> None:
-        operation = Operation(await planned(api, IMAGE), api, lambda _: None, Options(owner=ANN, timeout=300))
-        running = asyncio.ensure_future(operation.run())
+        tenure = Tenure(await planned(api, IMAGE), api, lambda _: None, Options(owner=ANN, timeout=300))
+        running = asyncio.ensure_future(tenure.run())
         await asyncio.sleep(1)
         with pytest.raises(Superseded, match=re.escape(ANN)):
             await planned(api, IMAGE)

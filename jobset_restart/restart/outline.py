@@ -1,0 +1,100 @@
+"""What is left of a plan while it is carried out: all that is told of it in the end, without the Pods. Pure."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from jobset_restart.commands import jsr
+from jobset_restart.events import Budget, PlannedSlot
+from jobset_restart.plan import Plan, Request, Selection
+from jobset_restart.slots import Slot
+
+
+class OutlinedSlot(Struct, frozen=True, kw_only=True):
+    """A slot of the plan. `trigger` is empty where the plan leaves the slot alone, for this `reason`; `expected` tells
+    whether a Pod was to run there."""
+
+    slot: Slot
+    pod: str
+    node: str
+    trigger: str
+    reason: str
+    expected: bool
+
+
+class Outline(Struct, frozen=True, kw_only=True):
+    """`jobset` is the name of the workload, `kind` and `group` say of what kind it is. `actions` is how many actions
+    the plan has, `again` selects its slots once more, whatever their Pods are called by then, `carry_on` is the command
+    that carries the operation on."""
+
+    operation: str
+    jobset: str
+    kind: str
+    group: str
+    namespace: str
+    context: str
+    strategy: str
+    trigger: str
+    reason: str
+    finishes: str
+    predicted: float
+    actions: int
+    budgets: tuple[Budget, ...]
+    slots: tuple[OutlinedSlot, ...]
+    request: Request
+    again: Selection
+    carry_on: str
+
+    def planned_slots(self) -> list[PlannedSlot]:
+        """The slots as events tell of them."""
+        return [PlannedSlot(slot=str(s.slot), pod=s.pod, node=s.node, trigger=s.trigger) for s in self.slots]
+
+
+def outline(plan: Plan) -> Outline:
+    """The outline of a plan."""
+    seen = plan.snapshot
+    return Outline(
+        operation=plan.operation,
+        jobset=seen.name,
+        kind=seen.workload.kind.kind,
+        group=seen.workload.kind.group,
+        namespace=seen.namespace,
+        context=seen.context,
+        strategy=plan.strategy,
+        trigger=plan.trigger_name,
+        reason=plan.reason,
+        finishes=plan.finishes,
+        predicted=plan.predicted,
+        actions=len(plan.actions),
+        budgets=tuple(plan.budgets),
+        slots=tuple(
+            OutlinedSlot(
+                slot=p.state.slot,
+                pod=p.pod,
+                node=p.node,
+                trigger=p.trigger_name,
+                reason=p.reason,
+                expected=p.state.expected,
+            )
+            for p in plan.slots
+        ),
+        request=plan.request,
+        again=_again(plan),
+        carry_on=carry_on_command(plan),
+    )
+
+
+def _again(plan: Plan) -> Selection:
+    """The slots that were selected, by name where they were not all. A plan that carries on has only its own."""
+    selected = {state.slot for state in plan.request.selection.of(planned.state for planned in plan.slots)}
+    everything = all(state.slot in selected for state in plan.snapshot.slots.values() if state.expected)
+    return Selection() if everything else Selection(slots=frozenset(selected))
+
+
+def carry_on_command(plan: Plan) -> str:
+    """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
+    said = ["--fallback", "recreate"] if plan.request.fallback else []
+    said += [word for node in plan.request.node_down for word in ("--node-down", node)]
+    said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
+    seen = plan.snapshot
+    return jsr("restart", seen.workload.reference, seen.namespace, seen.context, "--resume", plan.operation, *said)
