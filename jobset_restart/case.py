@@ -115,7 +115,10 @@ class Trigger(ABC):
     # ------------------------------------------------------------ what became of it
 
     def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:  # noqa: ARG002
-        """Whether the slot was triggered by this operation already."""
+        """Whether the slot was triggered by this operation already. Nothing but the operation restarts a container this
+        soon."""
+        if self.in_place:
+            return state.pod is None or self.through(state.pod, earlier)
         return replaced(state, earlier)
 
     def before(self, pod: Pod, earlier: Earlier) -> Identity:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope
-from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Container, Pod
 from jobset_restart.pid1 import REFUSALS, Means, command
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import SlotState
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
 from jobset_restart.writes import Exec, pod_path
@@ -54,10 +53,6 @@ class Signal(Trigger):
         for state, _ in case.pods():
             found.setdefault(f"the signal to {state.slot.group}", []).append(state)
         return found
-
-    def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:  # noqa: ARG002
-        """Nothing but the operation restarts a container this soon."""
-        return state.pod is None or self.through(state.pod, earlier)
 
 
 SIGNAL = Signal(
