@@ -28,7 +28,7 @@ from jobset_restart.stages import Stage, filled
 from jobset_restart.vocabulary import Strategy, TriggerName
 from jobset_restart.writes import Permission
 
-Reach = Literal["pod", "job", "workload"]
+Reach = Literal["pod", "unit", "workload"]
 Order = Literal["steps", "at once", "controller"]
 
 
@@ -44,7 +44,8 @@ class Evidence(Struct, kw_only=True):
 class Trigger(ABC):
     """One way to cause a restart. There is one object of each, in jobset_restart.triggers.
 
-    `reach` is what one action of it restarts at least: a Pod, a Job, or the whole workload. `why` says what speaks for
+    `reach` is what one action of it restarts at least: a Pod, a unit of the
+    workload (in a JobSet a Job), or the whole of it. `why` says what speaks for
     it, `survives` and `lost` what of a slot is kept and what is not. `order` tells who keeps the order in which the
     JobSet starts its ReplicatedJobs: this tool, in steps; nobody, all start at once; or the JobSet's controller.
 

@@ -72,6 +72,8 @@ class Labels(Struct, omit_defaults=True):
     replicated_job_name: str = field(name="jobset.sigs.k8s.io/replicatedjob-name", default="")
     job_index: str = field(name="jobset.sigs.k8s.io/job-index", default="")
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
+    group_index: str = field(name="leaderworkerset.sigs.k8s.io/group-index", default="")
+    worker_index: str = field(name="leaderworkerset.sigs.k8s.io/worker-index", default="")
     queue_name: str = field(name="kueue.x-k8s.io/queue-name", default="")
 
 

@@ -31,6 +31,11 @@ Unit = tuple[str, tuple[int, ...]]
 """A group and all indexes but the last: where a Job of a JobSet stands."""
 
 
+def unit_text(unit: Unit) -> str:
+    """ "workers/0": how the unit prints."""
+    return "/".join((unit[0], *map(str, unit[1])))
+
+
 def folded(slots: Iterable[Slot]) -> tuple[str, ...]:
     """The slots in few words: "workers/0-1/0-4999,5002", indexes in ranges."""
     in_order = sorted(slots)

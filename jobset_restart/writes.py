@@ -26,7 +26,8 @@ class Write(Struct, frozen=True, kw_only=True):
     `path` is the API path of the object (for create, of its collection), `body` the JSON to send.
     `content_type` is the patch type. `uid` is the UID the object must still have: sent as metadata.uid in a patch and
     as preconditions.uid in a delete, so that a namesake is never touched. `resource_version`, where given, makes the
-    write a compare-and-swap. `slot` names the slot it restarts ("workers/0/3"), or is empty.
+    write a compare-and-swap. `slot` names the slot it restarts ("workers/0/3"), or the unit
+    ("workers/0"), or is empty.
     """
 
     verb: Verb

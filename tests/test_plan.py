@@ -16,7 +16,7 @@ from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.writes import Permission, Write
-from tests import build
+from tests import build, build_lws
 
 TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
 native_snapshot = build.native
@@ -394,6 +394,12 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR505": (build.snapshot(), Request(via="suspend", containers=("worker",)), Evidence(), "blocker"),
     "JSR506": (build.several({"broker": 1, "node": 2}, in_order=True), Request(), Evidence(), "note"),
     "JSR507": (build.snapshot(), Request(via="suspend", canary=1), Evidence(), "blocker"),
+    "JSR508": (
+        build_lws.snapshot(build_lws.lws(policy="RecreateGroupOnPodRestart")),
+        Request(via="image"),
+        Evidence(),
+        "blocker",
+    ),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),

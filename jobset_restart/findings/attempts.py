@@ -136,7 +136,7 @@ def completed_hold_the_barrier(case: Case) -> Occurrence | None:
     as a whole stays behind."""
     if not restarts_agents(case):
         return None
-    renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger.reach == "job" else set()
+    renewed = {job.metadata.uid for job, _ in case.touched_jobs()} if case.trigger.reach == "unit" else set()
     ended = case.snapshot.ended
     over = [
         (job, indexes_over(job, ended.get(job.metadata.uid, ())))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from jobset_restart.case import Case
-from jobset_restart.findings.registry import Occurrence, finding
+from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count
 from jobset_restart.owners import controller
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS, queue
+from jobset_restart.triggers.jobs import JOBS
 
 
 @finding(
@@ -74,7 +75,7 @@ def completed_stay(case: Case) -> Occurrence | None:
     "completed indexes would run again",
     source="a new Job starts with no completed index",
     todo="make sure that it is right to run them again",
-    concerns=lambda trigger: trigger.reach == "job",
+    concerns=only(JOBS),
 )
 def completed_rerun(case: Case) -> Occurrence | None:
     """A deleted Job is created again from the JobSet's template and runs all its indexes, those that had completed
@@ -121,18 +122,39 @@ def reaches_too_far(case: Case) -> Occurrence | None:
         return Occurrence(
             target, f"{case.trigger} restarts the whole {case.snapshot.workload.kind.kind}, not a part of it"
         )
-    if case.trigger.reach == "job":
+    if case.trigger.reach == "unit":
         asked = {s.slot for s in (*case.scope, *case.lost)}
-        reached = {job.metadata.uid for job, _ in case.touched_jobs()}
+        reached = {slot.unit for slot in asked}
         others = [
-            s
-            for s in case.snapshot.slots.values()
-            if s.job and s.job.metadata.uid in reached and s.slot not in asked and s.expected
+            s for s in case.snapshot.slots.values() if s.slot.unit in reached and s.slot not in asked and s.expected
         ]
         if others:
             slots = [f"slot {s.slot}" for s in others]
             return Occurrence(slots, f"{case.trigger} would restart {count(len(others), 'other slot')} too")
     return None
+
+
+@finding(
+    "JSR508",
+    "blocker",
+    "the controller answers a restarted container by making Pods anew",
+    source="LeaderWorkerSet, pod_controller.go (handleRestartPolicy); spec.leaderWorkerTemplate.restartPolicy",
+    todo="use --recreate, which makes each group anew by one write; or run it with restartPolicy None",
+    concerns=lambda trigger: trigger.in_place,
+    final=True,
+)
+def recreated_anyway(case: Case) -> Occurrence | None:
+    """With restartPolicy RecreateGroupOnPodRestart, the default of a LeaderWorkerSet, its controller deletes the leader
+    of a group, and with it the workers, as soon as one container in it has been restarted: 0.07 s after the
+    restartCount became 1. So nothing can be restarted in place there.
+
+    A change of restartPolicy is a new revision, which recreates every group, so it cannot be switched off for the time
+    of a restart."""
+    workload = case.snapshot.workload
+    reason = workload.answers_restarts
+    if not reason:
+        return None
+    return Occurrence([workload.title], f"{reason}: one restarted container recreates its whole group")
 
 
 @finding(

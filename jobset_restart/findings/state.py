@@ -12,6 +12,7 @@ from jobset_restart.owners import controller
 from jobset_restart.places import at_once
 from jobset_restart.snapshot import SlotState, attempt, condition
 from jobset_restart.suspension import SUSPENDING_OWNERS, queue
+from jobset_restart.triggers.jobs import JOBS
 from jobset_restart.triggers.native import NATIVE
 
 
@@ -296,7 +297,7 @@ def judged_by_containers(case: Case) -> Occurrence | None:
     "Jobs that were scaled would be created at the size of their template",
     source="JobSet, constructJobsFromTemplate; spec.parallelism and spec.completions of the Job",
     todo="recreate with --via suspend, which keeps the Jobs as they are",
-    concerns=lambda trigger: trigger.reach == "job",
+    concerns=only(JOBS),
 )
 def back_to_the_template(case: Case) -> Occurrence | None:
     """A child Job may be scaled while it runs. The JobSet controller creates a deleted Job from the JobSet's template,

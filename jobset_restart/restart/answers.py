@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobset_restart.errors import ExecFailed, JsrError, NotFound, Unreachable
 from jobset_restart.events import Event
 from jobset_restart.plan import Plan
-from jobset_restart.slots import Slot
+from jobset_restart.slots import Slot, unit_text
 from jobset_restart.stages import Stage
 from jobset_restart.track import Tracker
 from jobset_restart.writes import Action, Exec, Write, job_path
@@ -27,9 +27,11 @@ class Answers:
         self, plan: Plan, tracker: Tracker, now: Callable[[], float], tell: Callable[[Iterable[Event]], None]
     ) -> None:
         self._tracker, self._now, self._tell = tracker, now, tell
-        self._by_name = {str(planned.state.slot): planned.state.slot for planned in plan.slots}
+        self._by_name = {str(planned.state.slot): [planned.state.slot] for planned in plan.slots}
+        self._units: dict[str, list[Slot]] = {}
         self._by_job: dict[str, list[Slot]] = {}
         for planned in plan.scope:
+            self._units.setdefault(unit_text(planned.state.slot.unit), []).append(planned.state.slot)
             if planned.state.job is not None:
                 meta = planned.state.job.metadata
                 self._by_job.setdefault(job_path(meta.namespace, meta.name), []).append(planned.state.slot)
@@ -54,18 +56,17 @@ class Answers:
             self._refused(slots, done.error)
 
     def _slots(self, stage: Stage, action: Action) -> Iterable[Slot]:
-        """The slots an action is for: its own, those of the Job it deletes, or all of its stage."""
+        """The slots an action is for: its own, those of the unit or Job it deletes, or all of its stage."""
         if action.slot:
-            slot = self._by_name.get(action.slot)
-            return [] if slot is None else [slot]
+            return self._by_name.get(action.slot) or self._units.get(action.slot, [])
         if isinstance(action, Exec) or action.path in self._by_job:
             return self._by_job.get(action.path, [])
         return stage.slots
 
     def _not_written(self, stage: Stage, action: Write, slots: Iterable[Slot], error: JsrError) -> None:
         gone = isinstance(error, NotFound) and stage.name in ("release", "delete")
-        if gone and action.path in self._by_job:
-            self._sent(slots)  # the Job went meanwhile, and its Pods with it
+        if gone and (action.path in self._by_job or action.slot in self._units):
+            self._sent(slots)  # the Job or the leader went meanwhile, and its Pods with it
         elif not gone and not action.slot and action.path not in self._by_job:
             self.refused = self.refused or error
         elif not gone:

@@ -51,7 +51,7 @@ class Jobs(Trigger):
 JOBS = Jobs(
     name="jobs",
     strategy="recreate",
-    reach="job",
+    reach="unit",
     why="the JobSet controller creates deleted Jobs again, and counts no restart",
     survives=("the JobSet", "persistent volumes"),
     lost=("Jobs, Pods, IPs, the nodes they were on, emptyDir",),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from jobset_restart.case import Trigger
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.triggers.group import GROUP
 from jobset_restart.triggers.image import IMAGE
 from jobset_restart.triggers.jobs import JOBS
 from jobset_restart.triggers.native import NATIVE
 from jobset_restart.triggers.pods import PODS
+from jobset_restart.triggers.rollout import ROLLOUT
 from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.triggers.suspend import SUSPEND
 
-TRIGGERS: tuple[Trigger, ...] = (NATIVE, IMAGE, SIGNAL, SUSPEND, JOBS, PODS)
+TRIGGERS: tuple[Trigger, ...] = (NATIVE, IMAGE, SIGNAL, SUSPEND, JOBS, GROUP, PODS, ROLLOUT)
 BY_NAME: dict[str, Trigger] = {trigger.name: trigger for trigger in TRIGGERS}
 
 

@@ -33,7 +33,7 @@ def in_steps(case: Case) -> list[Step]:
 
 def _together(case: Case) -> list[SlotState]:
     """The slots that are restarted by its actions. With whole Jobs, those on machines declared down are among them."""
-    return [*case.scope, *case.lost] if case.trigger.reach == "job" else case.scope
+    return [*case.scope, *case.lost] if case.trigger.reach == "unit" else case.scope
 
 
 def step_by_step(

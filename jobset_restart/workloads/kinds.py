@@ -82,7 +82,7 @@ LEADER_WORKER_SET = WorkloadKind(
     group="leaderworkerset.x-k8s.io",
     version="v1",
     plural="leaderworkersets",
-    names=("lws", "leaderworkerset"),
+    names=("leaderworkerset", "lws"),
     label="leaderworkerset.sigs.k8s.io/name",
     install="kubectl apply --server-side -f "
     "https://github.com/kubernetes-sigs/lws/releases/latest/download/manifests.yaml",

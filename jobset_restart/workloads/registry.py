@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.objects import JobSet
-from jobset_restart.workloads import jobset
-from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
+from jobset_restart.workloads import jobset, leaderworkerset
+from jobset_restart.workloads.kinds import JOBSET, LEADER_WORKER_SET, WorkloadKind
 from jobset_restart.workloads.workload import Sources, Workload
 
 
@@ -32,6 +32,12 @@ READERS: dict[str, Reader] = {
             JobSet,
             lambda namespace, name, _: jobset.sources(namespace, name),
             lambda found, _: jobset.JobSetWorkload(found),
+        ),
+        Reader(
+            LEADER_WORKER_SET,
+            leaderworkerset.LeaderWorkerSet,
+            lambda namespace, name, _: leaderworkerset.sources(namespace, name),
+            lambda found, _: leaderworkerset.LeaderWorkerSetWorkload(found),
         ),
     )
 }

@@ -195,6 +195,11 @@ class Workload(Protocol):
     def triggers(self) -> tuple[TriggerName, ...]:
         """The names of the triggers that can restart it, the best first."""
 
+    @property
+    def answers_restarts(self) -> str:
+        """What makes its controller answer a restarted container by making Pods anew, "" where nothing does."""
+        return ""
+
     @abstractmethod
     def over(self) -> Ending | None:
         """How it ended, None where it has not."""
@@ -221,7 +226,7 @@ class Workload(Protocol):
 
     def unit_of(self, job: Job) -> Unit:
         """Where one of its Jobs stands."""
-        raise NotImplementedError(job.metadata.name)
+        return job.metadata.name, ()
 
     @abstractmethod
     def fill(self, children: Sequence[Any], pods: Iterable[Pod]) -> Filling:

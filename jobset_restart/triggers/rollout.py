@@ -1,0 +1,55 @@
+"""The `rollout` trigger: a LeaderWorkerSet rolls its groups when the template of its Pods changes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobset_restart.case import Case, Trigger
+from jobset_restart.earlier import Earlier
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.stages import Stage, filled
+from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.writes import Write
+
+RESTARTED_BY = "jobset-restart.io/restarted-by"
+SECONDS_PER_GROUP = 5.5
+"""Two groups of three took 11 s, one after the other (LeaderWorkerSet v0.8)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rollout(Trigger):
+    def offered(self, snapshot: Snapshot) -> bool:  # noqa: ARG002
+        """Only where it is asked for: it leaves a new revision behind, and takes its time."""
+        return False
+
+    def stages(self, case: Case, operation: str) -> list[Stage]:
+        workload = case.snapshot.workload
+        template = {"metadata": {"annotations": {RESTARTED_BY: operation}}}
+        write = Write(
+            verb="patch",
+            path=workload.path,
+            body={"spec": {"leaderWorkerTemplate": {"workerTemplate": template}}},
+            uid=workload.metadata.uid,
+        )
+        return filled([Stage(name="trigger", actions=[write], slots=slots_of((*case.scope, *case.lost))), freed(case)])
+
+    def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
+        """The one write leaves all slots to the controller: where one of them has been replaced it went out."""
+        begun = any(self.begun(state, earlier, case.snapshot) for state in case.snapshot.slots.values())
+        return super().remaining(case, earlier, unfinished=unfinished) if unfinished and not begun else []
+
+    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
+        units = {state.slot.unit for state in (*case.scope, *case.lost)}
+        return SECONDS_PER_GROUP * len(units) + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+
+
+ROLLOUT = Rollout(
+    name="rollout",
+    strategy="recreate",
+    reach="workload",
+    why="the controller replaces group after group, within its maxUnavailable",
+    survives=("the LeaderWorkerSet", "as many groups at a time as its rolling update keeps", "persistent volumes"),
+    lost=("Pods, IPs, the nodes they were on, emptyDir", "the revision: a new one is made"),
+    order="controller",
+    jobs_count=False,
+)
