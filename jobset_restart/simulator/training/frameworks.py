@@ -180,7 +180,7 @@ FRAMEWORKS: dict[str, Framework] = {
             Extra("grpcpp_sync_ser", "ep_poll"),
             Extra("python3", "futex_do_wait", "ThreadPoolExecutor-0_0", _POOL),
         ),
-        stops=("grain", "future", "read", "save", "socket", "loop", "gpu"),
+        stops=("grain", "future", "read", "save", "socket", "loop"),
     ),
     "mpi": Framework(
         waits=(Seen((), "R", "0", busy=1.0), Seen((), "S", "ep_poll", busy=0.05)),
@@ -280,6 +280,24 @@ STOPS: dict[str, tuple[Seen, ...]] = {
     "exit": (_sleeps("_shutdown (threading.py:1590)"),),
 }
 """Where a rank is seen that does not come to the collective, by what stopped it."""
+
+FEEDING = (
+    "select (selectors.py:415)",
+    "wait (multiprocessing/connection.py:947)",
+    "_poll (multiprocessing/connection.py:440)",
+    "get (multiprocessing/queues.py:113)",
+    "_worker_loop (torch/utils/data/_utils/worker.py:302)",
+    "run (multiprocessing/process.py:108)",
+    "_bootstrap (multiprocessing/process.py:314)",
+    "_launch (multiprocessing/popen_fork.py:71)",
+    "__init__ (multiprocessing/popen_fork.py:19)",
+    "_Popen (multiprocessing/context.py:281)",
+    "start (multiprocessing/process.py:121)",
+    "__init__ (torch/utils/data/dataloader.py:1086)",
+    "_get_iterator (torch/utils/data/dataloader.py:388)",
+    "__iter__ (torch/utils/data/dataloader.py:439)",
+)
+"""Where a process that loads data waits; around it is what had called for it, as it was forked."""
 
 LOADING = (
     "read_disk ({app}:12)",

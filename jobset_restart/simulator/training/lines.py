@@ -73,7 +73,7 @@ def printed(gang: Gang, name: str, started: float, ended: float, limit: int) -> 
 
 def _beginning(gang: Gang, name: str, started: float, ended: float) -> Iterator[Line]:
     training, rank = gang.training, gang.members[name].rank
-    if training.who == "none":
+    if training.who == "none" or training.framework == "threads":
         return
     for number in range(len(_BEGINNING) - 1, -1, -1):
         at = started + 0.4 * (number + 1)

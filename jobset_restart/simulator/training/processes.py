@@ -6,7 +6,7 @@ import random
 from functools import lru_cache
 from typing import NamedTuple
 
-from jobset_restart.simulator.training.frameworks import FRAMEWORKS, LOADING, STOPS, Framework, Seen
+from jobset_restart.simulator.training.frameworks import FEEDING, FRAMEWORKS, LOADING, STOPS, Framework, Seen
 from jobset_restart.simulator.training.gang import COMPUTES, Doing, Gang, Stop
 from jobset_restart.simulator.training.spec import Training
 
@@ -73,28 +73,27 @@ def processes(gang: Gang, name: str, words: tuple[str, ...], child: bool, now: f
         waits = Thread(1, words[0].rpartition("/")[2][:15], "S", "do_wait", "idle", "", ())
         found.append(Process(1, 0, words, (waits,), 0.02, ""))
         words = _inner(words)
-    if gone:
-        return (*found, Process(first, 1, (), (Thread(first, comm, "Z", "0", "idle", "", ()),), cpu, ""))
+    if gone and doing.stop is not None:
+        return (*found, _left_behind(doing.stop, first, comm, cpu))
     outer = _outer(training, framework, _script(words))
-    main = Thread(
-        first, comm, seen.state, seen.wchan, seen.status, "MainThread", (*_filled(training, seen, words), *outer)
-    )
-    found.append(
-        Process(
-            first,
-            first if child else 0,
-            words,
-            (main, *_extras(framework, doing, seen, words, training, first)),
-            cpu,
-            python,
-        )
-    )
-    for number in range(framework.workers):
-        pid = 40 + number
-        state = "T" if seen.state == "T" else "S"
-        worker = Thread(pid, "pt_data_worker", state, "do_poll", "idle", "MainThread", ())
+    frames = (*_filled(training, seen, words), *outer)
+    main = Thread(first, comm, seen.state, seen.wchan, seen.status, "MainThread", frames)
+    extras = _extras(framework, doing, seen, words, training, first)
+    found.append(Process(first, 1 if child else 0, words, (main, *extras), cpu, python))
+    state, wchan = ("T", "do_signal_stop") if seen.state == "T" else ("S", "do_poll")
+    for pid in range(40, 40 + framework.workers):
+        worker = Thread(pid, "pt_data_worker", state, wchan, "idle", "MainThread", (*FEEDING, *outer[1:]))
         found.append(Process(pid, first, words, (worker,), cpu / 9, python))
     return tuple(found)
+
+
+def _left_behind(stop: Stop, pid: int, comm: str, cpu: float) -> Process:
+    """What is there instead of a rank that ended under its launcher: nothing but its exit status, if that reaps nobody,
+    or the shell's next command."""
+    if int(stop.variant * 10) % 2:
+        return Process(pid, 1, (), (Thread(pid, comm, "Z", "0", "idle", "", ()),), cpu, "")
+    asleep = Thread(pid + 90, "sleep", "S", "hrtimer_nanosleep", "idle", "", ())
+    return Process(pid + 90, 1, ("sleep", "infinity"), (asleep,), 0.0, "")
 
 
 def plain(name: str, child: bool, state: str, cpu: float) -> tuple[Process, ...]:
