@@ -238,7 +238,7 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
     """What a new record says of this plan's slots: its fields slots, scope, lost and request."""
     scope = [each.state.slot for each in plan.scope if not each.lost]
     lost = [each.state.slot for each in plan.scope if each.lost]
-    everything = sum(each.state.expected for each in plan.slots)
+    everything = sum(state.expected for state in plan.snapshot.slots.values())
     request = structs.replace(plan.request, selection=Selection())
     part = {"scope": folded(scope), "lost": folded(lost)} if lost or len(scope) < everything else {}
     return {"slots": len(plan.scope), "request": request, **part}

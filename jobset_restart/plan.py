@@ -105,7 +105,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [*self.selection.absent(snapshot), *absent("container", self.containers, containers)]
 
 
-class SlotPlan(Struct, kw_only=True):
+class SlotPlan(Struct, frozen=True, kw_only=True):
     """What the plan does with one slot. `pod` and `node` name what fills it. `trigger` is None where it leaves the
     slot alone; `lost` tells that its Pod is on a machine declared down. `before` is the identity to judge by, None
     where the slot has no Pod. `sent` and `new` are for an operation that is carried on: the slot was triggered
@@ -126,7 +126,7 @@ class SlotPlan(Struct, kw_only=True):
         return self.trigger.name if self.trigger else ""
 
 
-class Plan(Struct, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True):
     """The decision. `refused`: a blocker stands, nothing may be sent, and there is no trigger, unless it is the one of
     an operation to carry on. `needs_probes`: the containers must be looked into before the choice is final. `finishes`:
     the id of a dead client's suspend that this run completes. `attempt`: the in-place attempt that a native restart

@@ -34,7 +34,7 @@ DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
 OPERATION = "jobset-restart.io/operation"
 
 
-class Snapshot(Struct):
+class Snapshot(Struct, frozen=True):
     """A workload, its Jobs, Pods and Nodes at `time` (seconds since the epoch, server time).
 
     `nodes` is None where the caller may not read Nodes. `resource_version` is the one of the Pod LIST,

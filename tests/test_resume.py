@@ -16,7 +16,7 @@ from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.errors import ExecFailed
 from jobset_restart.objects import ContainerState, ContainerStateRunning, ContainerStateWaiting, Pod
 from jobset_restart.pid1 import Probe
-from jobset_restart.plan import Plan, Request
+from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart import carry_on_command, decide
 from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
@@ -54,6 +54,17 @@ def signalled(index: int) -> Pod:
 
 def slots_written(plan: Any) -> list[str]:
     return [action.slot or action.path.rpartition("/")[2] for action in plan.actions if isinstance(action, Write)]
+
+
+def test_a_part_that_is_carried_on_again_and_again_stays_that_part() -> None:
+    snapshot = build.several({"broker": 1, "node": 2})
+    part = make(snapshot, Request(via="image", selection=Selection(replicated_jobs=("node",))), "op1")
+    said = claim.opened(part, "ann", STARTED, STARTED + 60)
+    for owner in ("ben", "cat"):
+        plan = carry_on(snapshot, structs.replace(said, owner=owner))
+        assert [str(planned.state.slot) for planned in plan.scope] == ["node/0/0", "node/0/1"]
+        said = claim.opened(plan, owner, STARTED, STARTED + 60)
+        assert said.scope == ("node/0/0-1",)
 
 
 def test_image_sends_only_what_was_never_sent_and_ends() -> None:

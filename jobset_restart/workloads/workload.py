@@ -25,7 +25,7 @@ have 100,000 at once (Job API validation). A workload that asks for more is a sl
 memory."""
 
 
-class SlotState(Struct):
+class SlotState(Struct, frozen=True):
     """One slot with what fills it. `pod` is the Pod that counts, `leftovers` other Pods of the slot that are not over
     yet. Where none is alive, `pod` is what the Job keeps of the last one. `completed`: its index is complete;
     `surplus`: its Pods are going, and nothing wants one here now.
@@ -103,7 +103,7 @@ class Sources(Struct, frozen=True):
         return tuple(filter(None, (self.pod_refused, child)))
 
 
-class Filling(Struct):
+class Filling(Struct, frozen=True):
     """The slots of a workload with what fills them. `jobs` are its own Jobs; `ended` its Pods that are over and that
     their Job keeps, by Job UID; `strangers` names objects that carry its name and are not its own."""
 
