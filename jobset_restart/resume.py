@@ -171,11 +171,11 @@ def _for_resume(finding: Finding, waited_for: list[SlotState], record: Record) -
 
 def _left_alone(rest: Case, slots: list[SlotPlan]) -> list[SlotPlan]:
     """The slots, those marked that --allow let through and the trigger leaves alone."""
-    for slot in slots:
-        reason = "" if slot.sent or slot.lost else rest.trigger.leaves_alone(slot.state)
-        if reason:
-            slot.trigger, slot.reason = None, reason
-    return slots
+    reasons = ("" if slot.sent or slot.lost else rest.trigger.leaves_alone(slot.state) for slot in slots)
+    return [
+        structs.replace(slot, trigger=None, reason=reason) if reason else slot
+        for slot, reason in zip(slots, reasons, strict=True)
+    ]
 
 
 def _as_it_was(slot: SlotPlan) -> SlotState:

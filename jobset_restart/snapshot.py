@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.owners import by_job
@@ -41,8 +41,8 @@ class Snapshot(Struct, frozen=True):
     `children_versions` are those of the LISTs of its children, in the order of its sources: a WATCH from them misses
     nothing. `ended` are the Pods that are over and that their Jobs keep, by Job UID. `strangers` names the objects that
     carry the workload's name but are not its own. `children` are the objects between it and its Pods where no Jobs run
-    these. `refusals` has what stands in the way of Jobs and Pods that are
-    missing, by UID of the object that could not create them (jobset_restart.creation).
+    these. `refusals` has what stands in the way of Jobs and Pods that are missing, by UID of the object that could not
+    create them (jobset_restart.creation).
     """
 
     workload: Workload
@@ -101,13 +101,13 @@ def take(
 
     Raises TooLarge where the workload asks for more Pods than there can be."""
     filling = workload.fill(children, pods)
+    slots = filling.slots
     if nodes is not None:
-        for state in filling.slots.values():
-            state.node = nodes.get(state.node_name)
+        slots = {slot: structs.replace(state, node=nodes.get(state.node_name)) for slot, state in slots.items()}
     return Snapshot(
         workload=workload,
         jobs=filling.jobs,
-        slots=filling.slots,
+        slots=slots,
         nodes=dict(nodes) if nodes is not None else None,
         time=time,
         resource_version=resource_version,

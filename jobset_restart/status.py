@@ -94,7 +94,7 @@ async def _refine(
     if not asked:
         return
     from jobset_restart.cluster.lists import each_readable
-    from jobset_restart.cluster.resolve import add_refusals
+    from jobset_restart.cluster.resolve import with_refusals
 
     where = f"/namespaces/{namespace}" if namespace else ""
     names = sorted({name for _, name in asked})
@@ -114,8 +114,8 @@ async def _refine(
                 snapshots[key] = take(
                     JobSetWorkload(jobsets[key]), jobs.get(key, []), by_name[key], None, cluster.now()
                 )
-    await add_refusals(cluster, namespace, list(snapshots.values()))
-    for key, snapshot in snapshots.items():
+    known = await with_refusals(cluster, namespace, list(snapshots.values()))
+    for key, snapshot in zip(snapshots, known, strict=True):
         with contextlib.suppress(ValueError, OverflowError, JsrError):
             refine(lines[key], snapshot)
 

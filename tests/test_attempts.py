@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from jobset_restart.case import Evidence
 from jobset_restart.objects import JobSet, Pod
@@ -74,8 +75,8 @@ def test_the_current_attempt_counts_where_no_pod_is_left_to_tell() -> None:
     """As after a suspend that a dead client left behind: the new agents take the next attempt."""
     snapshot = build.native(max_restarts=3, attempts=("3", "3"), current=3)
     build.jobset_of(snapshot).spec.suspend = True
-    for state in snapshot.slots.values():
-        state.pod = None
+    for slot, state in snapshot.slots.items():
+        snapshot.slots[slot] = structs.replace(state, pod=None)
     carried_on = make(snapshot, Request(), "op2", finishes="op1")
     assert (carried_on.refused, standing(carried_on)) == (True, ["JSR203"])
     allowed = make(snapshot, Request(allow=("JSR203",)), "op2", finishes="op1")
@@ -312,7 +313,7 @@ def test_slots_without_a_pod_and_completed_ones_have_no_round_to_go() -> None:
     snapshot = build.native(attempts=("2", "2", "2"), done=(2,))
     for slot, state in snapshot.slots.items():
         if slot.indexes[-1] == 0:
-            state.pod = None
+            snapshot.slots[slot] = structs.replace(state, pod=None)
     found = plan(snapshot, via="pods", selection=ONE)
     assert "JSR211" not in ids_of(found)
     assert "JSR210" in standing(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from jobset_restart.case import Evidence
 from jobset_restart.findings import checks, finding
@@ -271,9 +272,8 @@ def test_what_the_scheduler_said_is_passed_on(reason: str, message: str, expecte
 
 def test_nodes_that_cannot_be_read_are_a_note_and_declared_ones_are_believed() -> None:
     snapshot = on_nodes(DEAD)
-    snapshot.nodes = None
-    for state in snapshot.slots.values():
-        state.node = None
+    slots = {slot: structs.replace(state, node=None) for slot, state in snapshot.slots.items()}
+    snapshot = structs.replace(snapshot, nodes=None, slots=slots)
     found = plan(snapshot, via="suspend", node_down=("node-0",))
     assert said(found, "JSR404") == "note: no permission to read Nodes"
     assert not said(found, "JSR405")

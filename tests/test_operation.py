@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.errors import Forbidden, Invalid, JsrError, OwnFault, Unreachable, told
@@ -364,7 +365,7 @@ def test_nodes_that_cannot_be_watched_end_nothing(known: bool) -> None:
     cluster.point = point
     plan = plan_for(cluster, "suspend")
     if not known:
-        plan.snapshot.nodes = None
+        plan = structs.replace(plan, snapshot=structs.replace(plan.snapshot, nodes=None))
     run = Run(cluster, plan).go()
     assert run.result is not None
     assert run.result.exit_code == 0

@@ -224,8 +224,8 @@ def jobs_refused() -> Snapshot:
     """One of two Jobs is there; the other is refused by the API server."""
     jobset = build.jobset(replicas=2)
     snapshot = build.snapshot(jobset, [build.pod(0), build.pod(1)], jobs=[build.job(jobset)])
-    snapshot.refusals = {jobset.metadata.uid: build.event(jobset.metadata.uid, "JobCreationFailed", "no such action")}
-    return snapshot
+    refused = build.event(jobset.metadata.uid, "JobCreationFailed", "no such action")
+    return structs.replace(snapshot, refusals={jobset.metadata.uid: refused})
 
 
 CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
@@ -488,8 +488,7 @@ def test_a_signal_that_restarts_one_container_alone_sets_off_no_round() -> None:
 
 
 def test_a_node_that_cannot_be_seen_is_a_note() -> None:
-    snapshot = build.snapshot()
-    snapshot.nodes = None
+    snapshot = structs.replace(build.snapshot(), nodes=None)
     assert "JSR404" in ids(plan(snapshot))
 
 
@@ -649,7 +648,8 @@ def test_a_draft_counts_what_the_plan_sends(via: Any, node_down: tuple[str, ...]
     snapshot = native_snapshot(attempts=("2", "2", "2")) if via == "native" else on_failure(100, 0)
     (first, *_), nodes = snapshot.slots.values(), [build.node("node-0"), build.node("node-1", ready=False)]
     if node_down and first.pod:
-        first.pod.spec.node_name, first.node = "node-1", nodes[1]
+        first.pod.spec.node_name = "node-1"
+        snapshot.slots[first.slot] = structs.replace(first, node=nodes[1])
     probed = make(snapshot, Request(via=via, node_down=node_down), "op1", Evidence(probes=TERM_HANDLED))
     for evidence in (Evidence(), Evidence(probes=TERM_HANDLED)):
         draft = make(snapshot, Request(via=via, node_down=node_down), "op1", evidence, draft=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.console import Console
 
 from jobset_restart.objects import Job, JobSet, Pod
@@ -102,7 +103,8 @@ def test_what_holds_whatever_the_pods_do_is_told_without_them(jobset: JobSet, st
 def test_pods_that_the_job_may_not_create_are_missing_for_the_jobs_own_reason() -> None:
     snapshot = build.snapshot(pods=[build.pod(0)])
     message = 'Error creating: pods "train-workers-0-1-x7k2p" is forbidden: exceeded quota: q'
-    snapshot.refusals = {"job-0": build.event("job-0", "FailedCreate", message, "2026-01-01T00:58:00Z")}
+    refused = build.event("job-0", "FailedCreate", message, "2026-01-01T00:58:00Z")
+    snapshot = structs.replace(snapshot, refusals={"job-0": refused})
     report = jobset_report(snapshot)
     (row,) = report.not_ready
     assert (row.slot, row.state, row.reason, row.message) == (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.case import Evidence
@@ -193,7 +193,7 @@ def test_native_says_that_it_keeps_no_order() -> None:
     more = build.several(BROKER, in_order=True)
     build.jobset_of(snapshot).spec.startup_policy = build.jobset_of(more).spec.startup_policy
     build.jobset_of(snapshot).spec.replicated_jobs += build.jobset_of(more).spec.replicated_jobs
-    snapshot.slots |= more.slots
+    snapshot.slots.update(more.slots)
     found = make(snapshot, Request(via="native", allow=("JSR305",)), "op1")
     (warning,) = (f for f in found.findings if f.id == "JSR506")
     assert warning.severity == "warning"
@@ -312,7 +312,8 @@ def test_pods_restarted_one_by_one_before_still_have_one_image() -> None:
 def test_who_goes_first_is_healthy_and_of_the_first_step() -> None:
     snapshot = build.several({"broker": 2, "node": 2}, in_order=True, containers=ALWAYS)
     ill = build.pod(0, replicated_job="broker", ready=False, containers=ALWAYS)
-    snapshot.slots[Slot("broker", (0, 0))].pod = ill
+    first = Slot("broker", (0, 0))
+    snapshot.slots[first] = structs.replace(snapshot.slots[first], pod=ill)
     run = walk(snapshot)
     assert run.sent == ["broker/0/1"]
     assert run.told == ["step 1 of 2: broker, broker/0/1 first"]
@@ -380,9 +381,9 @@ def test_the_only_slot_there_is_is_its_own_canary() -> None:
 
 def test_mixed_runtimes_keep_what_is_known_of_each() -> None:
     snapshot = build.several({"workers": 3}, nodes=[UNKNOWN, build.node("node-1")])
-    for slot, state in itertools.islice(snapshot.slots.items(), 1, 2):
-        state.pod = build.pod(slot.indexes[-1], node="node-1")
-        state.node = build.node("node-1")
+    second = Slot("workers", (0, 1))
+    pod, node = build.pod(1, node="node-1"), build.node("node-1")
+    snapshot.slots[second] = structs.replace(snapshot.slots[second], pod=pod, node=node)
     run = walk(snapshot)
     run.waits("workers/0/0", "InvalidImageName")
     run.back("workers/0/0")

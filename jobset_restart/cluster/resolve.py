@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from jobset_restart.cluster.lists import Unreadable, each_readable
 from jobset_restart.cluster.missing import explained, not_installed
 from jobset_restart.cluster.protocol import Listing
@@ -56,9 +58,8 @@ async def resolve(
         children_versions=tuple(listing.resource_version for listing in children),
         context=cluster.context,
     )
-    snapshot.notes = notes
-    await add_refusals(cluster, namespace, [snapshot])
-    return snapshot
+    (known,) = await with_refusals(cluster, namespace, [structs.replace(snapshot, notes=notes)])
+    return known
 
 
 async def _read(
@@ -92,9 +93,9 @@ async def _list(cluster: Cluster, several: Several, consistent: bool) -> Listing
     return await cluster.list(several.collection, several.type, label_selector=several.labels, consistent=consistent)
 
 
-async def add_refusals(cluster: Cluster, namespace: str | None, snapshots: Sequence[Snapshot]) -> None:
-    """Asks for the Events that say why Jobs or Pods of these workloads are missing, where any are: of the namespace, or
-    of all (None). Without the permission there is a note."""
+async def with_refusals(cluster: Cluster, namespace: str | None, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    """The snapshots with the Events that say why Jobs or Pods of these workloads are missing, where any are: of the
+    namespace, or of all (None). Without the permission there is a note."""
     selectors = _refusals_of(snapshots)
     path = f"{CORE}{f'/namespaces/{namespace}' if namespace else ''}/events"
     try:
@@ -102,12 +103,10 @@ async def add_refusals(cluster: Cluster, namespace: str | None, snapshots: Seque
             *(cluster.list(path, Event, field_selector=each, consistent=False) for each in selectors)
         )
     except Forbidden:
-        for snapshot in snapshots:
-            snapshot.notes.append("no permission to list Events: why Pods are missing cannot be told")
-        return
+        note = "no permission to list Events: why Pods are missing cannot be told"
+        return [structs.replace(snapshot, notes=[*snapshot.notes, note]) for snapshot in snapshots]
     known = refusals(event for listing in found for event in listing.items)
-    for snapshot in snapshots:
-        snapshot.refusals = known
+    return [structs.replace(snapshot, refusals=known) for snapshot in snapshots]
 
 
 def _refusals_of(snapshots: Sequence[Snapshot]) -> list[str]:
