@@ -23,6 +23,7 @@ from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
 DEADLINE = 124
+SETTLED = ("restarted", "recreated", "unchanged")
 
 
 class Came(Struct, frozen=True, kw_only=True):
@@ -173,34 +174,40 @@ def _reason(tracker: Tracker, track: SlotTrack | None, planned: OutlinedSlot) ->
     return track.reason or (tracker.halted if track.sent_at is None else "")
 
 
-def _settled(of: Outline) -> set[Slot]:
-    """The slots that this round says the last word of: those it restarts, and those where no Pod is to run."""
-    return {each.slot for each in of.slots if each.trigger or not each.expected}
+def _untold(of: Outline) -> set[Slot]:
+    """The slots that this round leaves alone though a Pod is to run there: of them rounds before say the last word."""
+    return {each.slot for each in of.slots if each.expected and not each.trigger}
 
 
 def left_over(rounds: Sequence[Came], current: Outline) -> list[SlotTrack]:
     """The slots that did not come back in these rounds, and that no later round takes up."""
     left: dict[Slot, SlotTrack] = {}
     for each in rounds:
-        left = {slot: track for slot, track in left.items() if slot not in _settled(each.outline)}
+        untold = _untold(each.outline)
+        left = {slot: track for slot, track in left.items() if slot in untold}
         left |= {slot: track for slot, track in each.tracks.items() if track.state != "ready"}
-    settled = _settled(current)
-    return [track for slot, track in left.items() if slot not in settled]
+    untold = _untold(current)
+    return [track for slot, track in left.items() if slot in untold]
 
 
 def _merged(rounds: Sequence[Came]) -> list[SlotResultReport]:
-    """Every slot as the last round that it was in says, with the Pod that the first found."""
+    """Every slot as the last round that it was in says, with the Pod that the first found. What only a later round
+    knows is told where that restarts it; what was not back and is not known any more is gone."""
     slots = dict(rounds[0].slots)
     for each in rounds[1:]:
-        settled = _settled(each.outline)
-        for slot, row in each.slots.items():
-            before = slots.get(slot)
-            if before is None:
-                slots[slot] = row
-            elif slot in settled:
-                first = before.previous_pod or before.pod
-                slots[slot] = structs.replace(row, previous_pod=first if first != row.pod else "")
+        untold = _untold(each.outline)
+        for slot, before in slots.items():
+            if slot in each.tracks or (slot not in untold and before.outcome not in SETTLED):
+                slots[slot] = _renewed(before, each.slots.get(slot), each.number)
+        slots |= {slot: row for slot, row in each.slots.items() if slot in each.tracks and slot not in slots}
     return list(slots.values())
+
+
+def _renewed(before: SlotResultReport, row: SlotResultReport | None, number: int) -> SlotResultReport:
+    if row is None:
+        return structs.replace(before, outcome="gone", reason="there is no such slot any more", round=number)
+    first = before.previous_pod or before.pod
+    return structs.replace(row, previous_pod=first if first != row.pod else "")
 
 
 def _budgets(rounds: Iterable[Came]) -> list[Budget]:

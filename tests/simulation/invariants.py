@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobset_restart.events import Claimed, Finished, Planned
+from jobset_restart.events import Claimed, Finished, NextRound, Planned
 from jobset_restart.restart.result import DEADLINE
 from tests.simulation.cluster import NAME
 from tests.simulation.play import Played
@@ -39,6 +39,10 @@ def document(client: Ended) -> dict[str, Any] | None:
 
 def _plan(client: Ended) -> Planned | None:
     return next((event for event in client.events if isinstance(event, Planned)), None)
+
+
+def _rounds(client: Ended) -> list[Planned | NextRound]:
+    return [event for event in client.events if isinstance(event, Planned | NextRound)]
 
 
 @invariant
@@ -75,7 +79,8 @@ def gets_there(played: Played) -> Broken:
     scenario = played.scenario
     if not scenario.only_transport or scenario.moves:
         return
-    refusing = any(fault.kind == "forbidden" or fault.group == "exec" for fault in scenario.faults)
+    faults = scenario.faults[:-1] if scenario.falls_back else scenario.faults
+    refusing = any(fault.kind == "forbidden" or fault.group == "exec" for fault in faults)
     for client in played.clients:
         claimed = any(isinstance(event, Claimed) for event in client.events)
         wrong = client.code == DEADLINE or (claimed and not refusing and client.code not in (0, 130, None))
@@ -99,6 +104,36 @@ def tells_one_story(played: Played) -> Broken:
             yield f"the last event says {last.exit_code}, {last.outcomes}, the document {result['outcomes']}"
         if Counter(slot["outcome"] for slot in result["slots"]) != result["outcomes"]:
             yield f"{result['outcomes']} are not the outcomes of the slots"
+
+
+@invariant
+def is_one_operation(played: Played) -> Broken:
+    """However many rounds there are: one plan that opens it, one claim, one end, and rounds that go on counting, in the
+    events, the document and the record."""
+    for client in played.clients:
+        for kind in (Planned, Claimed, Finished):
+            if (number := sum(isinstance(event, kind) for event in client.events)) > 1:
+                yield f"{number} events {kind.__name__}"
+        numbers, result = [each.round for each in _rounds(client)], document(client)
+        if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            yield f"the rounds are {numbers}"
+        if result is None or client.code is None or not numbers or played.scenario.deeds:
+            continue
+        told = [each["round"] for each in result["rounds"]] or [1]
+        if told != list(range(1, numbers[-1] + 1)):
+            yield f"the document tells of rounds {told}, the events of {numbers}"
+
+
+@invariant
+def falls_back(played: Played) -> Broken:
+    """What is refused in place is recreated: by this client, or by the one that carries on."""
+    if not played.scenario.falls_back or not played.scenario.only_transport or played.scenario.moves:
+        return
+    last = played.clients[-1]
+    result = document(last)
+    refused_for_good = played.scenario.faults[-1].lasts > 1000
+    if result is not None and last.code == 0 and refused_for_good and result["strategy"] != "recreate":
+        yield f"every PATCH of a Pod is refused, and the result is {result['strategy']} by {result['trigger']}"
 
 
 @invariant
@@ -153,7 +188,7 @@ def destroys_nothing(played: Played) -> Broken:
 
 def _deletes_pods(played: Played) -> list[str]:
     """The slots whose Pods a plan deletes one by one: each is a failure of its Job."""
-    plans = [plan for client in played.clients if (plan := _plan(client))]
+    plans = [plan for client in played.clients for plan in _rounds(client)]
     return [slot.slot for plan in plans if plan.trigger == "pods" for slot in plan.slots if slot.trigger]
 
 

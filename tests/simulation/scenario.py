@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from jobset_restart.simulator.faults import Fault
 from jobset_restart.simulator.store import Obj
@@ -45,7 +45,7 @@ class Deed(Struct, frozen=True):
 class Scenario(Struct, frozen=True, kw_only=True):
     """`trouble` is what kinds of things go wrong. `rotates` is when the token is replaced, `skew` how much the client's
     clock is ahead, both in seconds. `resumes` says whether an unfinished operation is carried on with --resume or the
-    restart is begun again."""
+    restart is begun again. `falls_back`: what is sent in place is refused, and a second round recreates."""
 
     seed: int
     kind: str
@@ -59,6 +59,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     rotates: float | None = None
     skew: float = 0.0
     resumes: bool = True
+    falls_back: bool = False
 
     @property
     def touches_pods(self) -> bool:
@@ -87,6 +88,24 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
+    return _falling_back(_drawn(seed))
+
+
+def _falling_back(scenario: Scenario) -> Scenario:
+    """One in nine: everything that is sent in place is refused, and the client may die in the round that recreates."""
+    draw = random.Random(f"fallback {scenario.seed}")
+    if draw.random() > 0.11 or scenario.kind == "native":
+        return scenario
+    refused = Fault(kind="forbidden", at=0.0, lasts=draw.choice([LASTS, 10_000.0]), target="patch pods default/*")
+    death = scenario.death
+    if death is None and draw.random() < 0.6:
+        death = Death(kind=draw.choice(["kill", "kill", "interrupt", "twice"]), at=draw.uniform(0.0, 8.0))
+    options = ("--in-place", *draw.choice([(), (), ("--replicated-job", "workers")]), "--fallback", "recreate")
+    more = {"options": options, "faults": (*scenario.faults, refused), "death": death, "falls_back": True}
+    return structs.replace(scenario, **more)
+
+
+def _drawn(seed: int) -> Scenario:
     draw = random.Random(f"scenario {seed}")
     kind = draw.choice(["never", "never", "onfailure", "native", "ordered", "groups", "waves"])
     manifest = _manifest(draw, kind)
