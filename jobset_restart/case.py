@@ -44,10 +44,10 @@ class Evidence(Struct, kw_only=True):
 class Trigger(ABC):
     """One way to cause a restart. There is one object of each, in jobset_restart.triggers.
 
-    `reach` is what one action of it restarts at least: a Pod, a unit of the
-    workload (in a JobSet a Job), or the whole of it. `why` says what speaks for
-    it, `survives` and `lost` what of a slot is kept and what is not. `order` tells who keeps the order in which the
-    JobSet starts its ReplicatedJobs: this tool, in steps; nobody, all start at once; or the JobSet's controller.
+    `reach` is what one action of it restarts at least: a Pod, a unit of the workload (in a JobSet a Job), or the whole
+    of it. `why` says what speaks for it, `survives` and `lost` what of a slot is kept and what is not ("{owners}": what
+    makes its Pods). `order` tells who keeps the order in which a JobSet starts its ReplicatedJobs: this tool, in steps;
+    nobody, all start at once; or the JobSet's controller.
 
     `gives_grace`: containers get TERM and their grace period before they are killed. `by_exit`: what follows depends
     on the exit code, and on what PID 1 is, which has to be looked into beforehand. `marks`: the write that restarts a
@@ -72,6 +72,10 @@ class Trigger(ABC):
 
     def __str__(self) -> str:
         return self.name
+
+    def kept(self, owners: str) -> tuple[str, ...]:
+        """What survives of a slot whose Pods these `owners` make, in words."""
+        return tuple(each.format(owners=owners) for each in self.survives)
 
     @property
     def in_place(self) -> bool:
@@ -99,7 +103,7 @@ class Trigger(ABC):
         return filled(self.stages(case, earlier.id))
 
     def unproven(self, case: Case) -> dict[str, list[SlotState]]:  # noqa: ARG002
-        """The means that nothing has shown to work in this JobSet, in words, and the slots that depend on each."""
+        """The means that nothing has shown to work in this workload, in words, and the slots that depend on each."""
         return {}
 
     def leaves_alone(self, state: SlotState) -> str:
@@ -142,7 +146,7 @@ class Case(Struct, kw_only=True):
     """One trigger looked at: would it do for these slots?
 
     `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace;
-    `whole` tells whether the two are the whole JobSet. `containers` are the names asked for, empty for all main ones,
+    `whole` tells whether the two are the whole workload. `containers` are the names asked for, empty for all main ones,
     `absent` what was selected by a name that nothing has. `canary` is how many slots are to go first, None where that
     was not said.
     """

@@ -229,6 +229,8 @@ def unusable(workload: Workload, record: Record, now: float) -> str:
     if started < created - LEASE_SECONDS:
         return f"it is older than the {workload.kind.kind}"
     trigger = BY_NAME.get(record.trigger)
+    if trigger is not None and trigger.name not in workload.triggers:
+        return f"it restarts by {trigger}, which is not for a {workload.kind.kind}"
     if trigger is not None and trigger.barrier and not (record.attempt and record.attempt <= current + 1):
         return f"it leads to in-place attempt {record.attempt}, and the JobSet is at {current}"
     return ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
 
@@ -255,6 +255,32 @@ class Node(ApiStruct):
 # ---------------------------------------------------------------- Jobs
 
 
+LabelName = Annotated[str, Meta(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")]
+LabelValue = Annotated[str, Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?\Z")]
+"""Parts of a label selector (apimachinery, IsQualifiedName and IsValidLabelValue)."""
+
+
+class LabelSelectorRequirement(ApiStruct):
+    key: LabelName = ""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = "Exists"
+    values: list[LabelValue] = []
+
+    def text(self) -> str:
+        if self.operator in ("Exists", "DoesNotExist"):
+            return self.key if self.operator == "Exists" else f"!{self.key}"
+        return f"{self.key} {self.operator.lower()} ({','.join(self.values)})"
+
+
+class LabelSelector(ApiStruct):
+    match_labels: dict[LabelName, LabelValue] = {}
+    match_expressions: list[LabelSelectorRequirement] = []
+
+    def text(self) -> str:
+        """As a request carries it: "app=web,tier in (a,b)" (apimachinery, LabelSelectorAsSelector)."""
+        equal = (f"{key}={value}" for key, value in self.match_labels.items())
+        return ",".join([*equal, *(each.text() for each in self.match_expressions)])
+
+
 class PodTemplateSpec(ApiStruct):
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: PodSpec = field(default_factory=PodSpec)
@@ -269,6 +295,8 @@ class JobSpec(ApiStruct):
     pod_replacement_policy: str = "TerminatingOrFailed"
     pod_failure_policy: dict[str, Any] | None = None
     suspend: bool = False
+    managed_by: str = ""
+    selector: LabelSelector | None = None
     template: PodTemplateSpec = field(default_factory=PodTemplateSpec)
 
 
@@ -286,6 +314,12 @@ class Job(ApiStruct):
     metadata: ObjectMeta
     spec: JobSpec = field(default_factory=JobSpec)
     status: JobStatus = field(default_factory=JobStatus)
+
+
+class ClaimedJob(Job):
+    """A Job that carries a claim itself: who wrote it last is read as well."""
+
+    metadata: WorkloadMeta
 
 
 # ---------------------------------------------------------------- JobSets

@@ -60,14 +60,14 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return structs.replace(self, pods=named)
 
     def absent(self, snapshot: Snapshot) -> list[Absent]:
-        """The ReplicatedJobs, Jobs, Pods and Nodes named here of which this JobSet has none."""
+        """The ReplicatedJobs, Jobs, Pods and Nodes named here of which this workload has none."""
         states = snapshot.slots.values()
         groups = {*snapshot.workload.groups, *(s.slot.group for s in states)}
         indexes = {index for s in states for index in s.slot.indexes[:1]}
         indexes |= {index for job in snapshot.jobs for index in snapshot.workload.unit_of(job)[1][:1]}
         return [
             *absent("ReplicatedJob", self.replicated_jobs, groups),
-            *absent("Job index", self.job_indexes, indexes),
+            *absent("Job index", (i for i in self.job_indexes if not snapshot.workload.has_index(i)), indexes),
             *absent("Pod", sorted(self.pods or ()), {s.pod.metadata.name for s in states if s.pod}),
             *absent("Node", self.nodes, {s.node_name for s in states} - {""}),
         ]
@@ -185,7 +185,7 @@ def make(
     """The plan for this request. `operation` is the id the actions carry; `evidence` what was probed and asked so far.
     A `draft` counts the actions without making them, for a look.
 
-    `finishes` is the id of a lapsed operation that left the JobSet suspended: then the plan is to complete it.
+    `finishes` is the id of a lapsed operation that left the workload suspended: then the plan is to complete it.
     """
     evidence = evidence or Evidence()
     if finishes:
@@ -338,14 +338,14 @@ def _standing(found: list[Finding]) -> list[Finding]:
 
 
 def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: Evidence, finishes: str) -> Plan:
-    """Resume a JobSet that a dead client left suspended, once its old Pods are gone. Everything comes back anew."""
+    """Resume a workload that a dead client left suspended, once its old Pods are gone. Everything comes back anew."""
     whole = Request(
         strategy="recreate", via=SUSPEND.name, node_down=request.node_down, allow=(*request.allow, "JSR401")
     )
     case = case_for(snapshot, whole, SUSPEND, evidence)
     case.finishes = finishes
     found = look(case, frozenset((*whole.allow, "JSR402", "JSR503")))
-    reason = f"operation {finishes} ended between suspend and resume; the JobSet is resumed"
+    reason = f"operation {finishes} ended between suspend and resume; {snapshot.workload.title} is resumed"
     refused = bool(_standing(found))
     return Plan(
         operation=operation,

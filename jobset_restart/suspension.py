@@ -9,9 +9,9 @@ from __future__ import annotations
 from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.owners import controller
 
-SUSPENDING_OWNERS = frozenset({"TrainJob", "Workload"})
-"""Kinds of owner that are known to set spec.suspend: Trainer's TrainJob (runtime framework, JobSet plugin) and Kueue's
-Workload (jobframework)."""
+SUSPENDING_OWNERS = frozenset({"TrainJob", "Workload", "JobSet"})
+"""Kinds of owner that are known to set spec.suspend: Trainer's TrainJob (runtime framework, JobSet plugin), Kueue's
+Workload (jobframework), and the JobSet of a Job (resumeJobsIfNecessary)."""
 FIELD_MANAGER = "jsr"
 
 
@@ -20,9 +20,15 @@ def queue(meta: WorkloadMeta) -> str:
     return meta.labels.queue_name
 
 
+def set_by_others(meta: WorkloadMeta) -> bool:
+    """Whether it is known that somebody else sets spec.suspend."""
+    owner = controller(meta)
+    return bool(queue(meta)) or (owner is not None and owner.kind in SUSPENDING_OWNERS)
+
+
 def setter(meta: WorkloadMeta) -> str:
-    """Who set spec.suspend last besides this tool, in words: by what owns the JobSet, and by the field manager that the
-    API server names."""
+    """Who set spec.suspend last besides this tool, in words: by what owns the workload, and by the field manager that
+    the API server names."""
     owner, managers = controller(meta), _managers(meta)
     if owner is not None and owner.kind in SUSPENDING_OWNERS:
         who = f"its owner {owner.kind} {owner.name}"

@@ -254,6 +254,8 @@ class Tracker:
         elif workload is not None and workload.attempt and self._barrier:
             self._barrier.current = workload.attempt
             return [*self._barrier.tell(now)]
+        elif workload is not None and workload.job is not None:
+            return self.observe_child(workload.job, now)
         return []
 
     def _look_at_machines(self, now: float) -> list[Event]:

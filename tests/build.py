@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from jobset_restart.objects import Event, Job, JobSet, Node, Pod
+from jobset_restart.objects import ClaimedJob, Event, Job, JobSet, Node, Pod
 from jobset_restart.snapshot import Snapshot, take
+from jobset_restart.workloads.job import JobWorkload
 from jobset_restart.workloads.jobset import JobSetWorkload
 
 DIGEST = "sha256:" + "d" * 64
@@ -232,6 +233,56 @@ def snapshot(
         ]
     by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
     return take(JobSetWorkload(of), jobs, pods, by_name, NOW, resource_version="7", context="test")
+
+
+def plain_job(
+    *,
+    pods: int = 2,
+    spec: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    restart_policy: str = "Never",
+    **metadata: Any,
+) -> ClaimedJob:
+    """An Indexed Job "etl" that nothing stands above."""
+    selector = {"matchLabels": {"batch.kubernetes.io/controller-uid": "etl-uid"}}
+    raw = {
+        "metadata": {
+            "name": "etl",
+            "namespace": "ns",
+            "uid": "etl-uid",
+            "resourceVersion": "7",
+            "creationTimestamp": TIME,
+            **metadata,
+        },
+        "spec": {
+            "parallelism": pods,
+            "completions": pods,
+            "completionMode": "Indexed",
+            "selector": selector,
+            "template": {"spec": {"restartPolicy": restart_policy, "containers": [container()]}},
+            **(spec or {}),
+        },
+        "status": status or {},
+    }
+    return msgspec.convert(raw, ClaimedJob)
+
+
+def job_pod(index: int, **fields: Any) -> Pod:
+    """A Pod of the Job "etl"."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "etl", "uid": "etl-uid", "controller": True}
+    return pod(index, **{"owners": [owner], "name": f"etl-{index}", **fields})
+
+
+def job_snapshot(
+    of: ClaimedJob | None = None, pods: list[Pod] | None = None, nodes: list[Node] | None = None
+) -> Snapshot:
+    """A Job with all its Pods running, unless something else is given."""
+    of = of or plain_job()
+    if pods is None:
+        spec = {"restartPolicy": of.spec.template.spec.restart_policy}
+        pods = [job_pod(index, spec=spec) for index in range(of.spec.parallelism or 1)]
+    by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
+    return take(JobWorkload(of), [], pods, by_name, NOW, resource_version="7", context="test")
 
 
 def jobset_of(snapshot: Snapshot) -> JobSet:

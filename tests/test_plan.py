@@ -26,6 +26,7 @@ def plan(snapshot: Snapshot, **request: Any) -> Plan:
     return make(snapshot, Request(**request), "op1")
 
 
+CRON_JOB = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "c", "controller": True}
 QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "q"}}
 
 
@@ -366,6 +367,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "blocker",
     ),
+    "JSR313": (build.job_snapshot(), Request(via="jobs"), Evidence(), "blocker"),
     "JSR401": (build.snapshot(nodes=[DEAD]), Request(), Evidence(), "blocker"),
     "JSR402": (build.snapshot(nodes=[]), Request(), Evidence(), "blocker"),
     "JSR403": (build.snapshot(nodes=[build.node(unschedulable=True)]), Request(via="suspend"), Evidence(), "warning"),
@@ -400,6 +402,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(),
         "blocker",
     ),
+    "JSR512": (build.job_snapshot(build.plain_job(ownerReferences=[CRON_JOB])), Request(), Evidence(), "note"),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),

@@ -9,7 +9,7 @@ from jobset_restart.containers import containers_in_scope, status_of
 from jobset_restart.events import Budget
 from jobset_restart.findings.attempts import native_budgets
 from jobset_restart.findings.registry import Occurrence, finding, only
-from jobset_restart.findings.words import count, named, some
+from jobset_restart.findings.words import count, named, some, ways
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
     UNLIMITED,
@@ -22,7 +22,7 @@ from jobset_restart.rules import (
     pod_failure_action,
     replaces_only_failed,
 )
-from jobset_restart.snapshot import SlotState
+from jobset_restart.snapshot import SlotState, is_native
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.waits import back_off
@@ -49,7 +49,7 @@ def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
     "blocker",
     "the restarts would exceed the Job's backoffLimit",
     source="job controller, pastBackoffLimitOnFailure",
-    todo=f"{RECREATE_TODO}; or raise backoffLimit in the JobSet's template for the next run",
+    todo=f"{RECREATE_TODO}; or raise backoffLimit for the next run",
     concerns=lambda trigger: trigger.by_container,
 )
 def backoff_limit(case: Case) -> Occurrence | None:
@@ -105,7 +105,7 @@ def _counts(job: Job, state: SlotState) -> int:
     "blocker",
     "the deleted Pods would fail their Job",
     source="job controller, isPodFailed and syncJob (exceedsBackoffLimit)",
-    todo="recreate with --via suspend or --via jobs, which count no failure",
+    todo="recreate with --via suspend, or a JobSet with --via jobs, which count no failure",
     concerns=lambda trigger: trigger.jobs_count,
 )
 def deletion_fails_job(case: Case) -> Occurrence | None:
@@ -113,14 +113,16 @@ def deletion_fails_job(case: Case) -> Occurrence | None:
     Failed when it has ended, and then only if a container exited with another code than 0.
 
     When the failures exceed backoffLimit (or backoffLimitPerIndex, or a podFailurePolicy says FailJob), the Job
-    fails, all its Pods are deleted, and the JobSet's failure policy fires. With backoffLimit 0 one deletion is
+    fails, all its Pods are deleted, and a JobSet's failure policy fires. With backoffLimit 0 one deletion is
     enough. Pods on a machine declared down with --node-down are taken away the same way, so they count as well."""
     over = [budget for budget, fails in deletion_budgets(case) if fails]
     if not over:
         return None
     worst = over[0]
     summary = f"{worst.name} {worst.limit:,}: {worst.before:,} failures now, {worst.after:,} after; the Job would fail"
-    return Occurrence([budget.name.rpartition(" ")[0] for budget in over], summary)
+    clean = ways(case, "suspend", "jobs")
+    todo = f"recreate with {clean}: no failure is counted" if clean else "restart in place"
+    return Occurrence([budget.name.rpartition(" ")[0] for budget in over], summary, todo)
 
 
 @finding(
@@ -180,7 +182,7 @@ def crash_loop(case: Case) -> Occurrence | None:
     "blocker",
     "a container has ended for good",
     source="kubelet, ShouldContainerBeRestarted: a dead container goes by policy and rules, changed image or not",
-    todo="use --recreate, or --via native where the JobSet restarts in place; or leave that container out with -c",
+    todo="use --recreate, or --via native where a JobSet restarts in place; or leave that container out with -c",
     concerns=lambda trigger: trigger.by_container,
 )
 def ended(case: Case) -> Occurrence | None:
@@ -197,7 +199,12 @@ def ended(case: Case) -> Occurrence | None:
     if not dead:
         return None
     names = some(sorted({name for _, name in dead}))
-    return Occurrence(named(s for s, _ in dead), f"container {names} of {count(len(dead), 'Pod')} ended and stays down")
+    use = " or ".join(filter(None, ("--recreate", ways(case, "native") if is_native(case.snapshot.jobset) else "")))
+    return Occurrence(
+        named(s for s, _ in dead),
+        f"container {names} of {count(len(dead), 'Pod')} ended and stays down",
+        todo=f"use {use}; or leave that container out with -c",
+    )
 
 
 @finding(
@@ -205,18 +212,19 @@ def ended(case: Case) -> Occurrence | None:
     "warning",
     "a Pod whose containers exit 0 when stopped would complete its index",
     source="kubelet, getPhase; job controller, newSucceededIndexes",
-    todo="use --via suspend or --via jobs unless every container exits with another code on TERM",
+    todo="use --via suspend, or a JobSet's --via jobs, unless every container exits with another code on TERM",
     concerns=only(PODS),
 )
 def deletion_completes(case: Case) -> Occurrence | None:
     """With podReplacementPolicy Failed, the Job waits for the end of a deleted Pod and goes by its phase. Containers
     that handle TERM and exit 0 make it Succeeded: the Job considers the index completed and creates no new Pod."""
     states = [s for job, states in case.touched_jobs() if replaces_only_failed(job) for s in states]
-    return (
-        Occurrence(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides")
-        if states
-        else None
-    )
+    if not states:
+        return None
+    clean = ways(case, "suspend", "jobs")
+    unless = "unless every container exits with another code on TERM"
+    todo = f"use {clean} {unless}" if clean else f"restart in place {unless}"
+    return Occurrence(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides", todo)
 
 
 @finding(
@@ -224,7 +232,7 @@ def deletion_completes(case: Case) -> Occurrence | None:
     "warning",
     "the Job would wait before it creates new Pods",
     source="job controller, backoff_utils.go newBackoffRecord, getRemainingTimeForFailuresCount",
-    todo="use --via suspend or --via jobs, which create new Pods at once",
+    todo="use --via suspend, or a JobSet's --via jobs, which create new Pods at once",
     concerns=lambda trigger: trigger.jobs_count,
 )
 def job_waits(case: Case) -> Occurrence | None:
@@ -238,7 +246,10 @@ def job_waits(case: Case) -> Occurrence | None:
     worst = max(waits.values(), default=0.0)
     if not worst:
         return None
-    return Occurrence([f"Job {name}" for name, wait in waits.items() if wait], f"up to {worst:.0f} s without a new Pod")
+    clean = ways(case, "suspend", "jobs")
+    todo = f"use {clean}: new Pods are created at once" if clean else "restart in place, or wait"
+    waiting = [f"Job {name}" for name, wait in waits.items() if wait]
+    return Occurrence(waiting, f"up to {worst:.0f} s without a new Pod", todo)
 
 
 def budgets(case: Case) -> list[Budget]:

@@ -1,4 +1,4 @@
-"""Which slots go ahead of the others, because nothing shows yet that the trigger's means work in this JobSet."""
+"""Which slots go ahead of the others, because nothing shows yet that the trigger's means work here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from jobset_restart.triggers.steps import canaries
     concerns=lambda trigger: trigger.by_container,
 )
 def goes_first(case: Case) -> Occurrence | None:
-    """Where nothing in the JobSet shows yet that a restart by this trigger works, one slot is restarted, and the others
-    only when it is back. If it does not come back, the others have not been touched.
+    """Where nothing in the workload shows yet that a restart by this trigger works, one slot is restarted, and the
+    others only when it is back. If it does not come back, the others have not been touched.
 
     That is so where the image would be pulled again, where the container runtime is not known to take a reference with
     both a tag and a digest (containerd does; if another refuses it, the reference without a tag is sent instead), and
@@ -37,7 +37,7 @@ def goes_first(case: Case) -> Occurrence | None:
     "JSR507",
     "blocker",
     "no slot can go first",
-    source="native and suspend restart the whole JobSet at once, jobs whole Jobs",
+    source="native and suspend restart the whole workload at once, jobs whole Jobs",
     todo="use --via image, signal or pods, which go slot by slot",
     concerns=lambda trigger: trigger.reach != "pod",
     final=True,

@@ -223,6 +223,29 @@ def _untouched(pod: Pod) -> list[Container]:
 
 
 @finding(
+    "JSR313",
+    "blocker",
+    "the trigger is not for this kind of workload",
+    source="the API of the kind: a Job has no child Jobs and no in-place restart of its own, for one",
+    todo="leave --via away, and the plan chooses among those that fit",
+    final=True,
+)
+def not_for_this_kind(case: Case) -> Occurrence | None:
+    """--via names a trigger that works on something this kind of workload does not have: child Jobs that its controller
+    creates again, a status field that restarts it in place, or spec.suspend.
+
+    Each kind offers those triggers that were seen to work with its controller."""
+    workload = case.snapshot.workload
+    if case.trigger.name in workload.triggers:
+        return None
+    *others, last = workload.triggers
+    offered = f"{', '.join(others)} or {last}" if others else last
+    return Occurrence(
+        [workload.title], f"{case.trigger} is not for a {workload.kind.kind}", f"use --via {offered}, or none of them"
+    )
+
+
+@finding(
     "JSR307",
     "note",
     "containers may take their whole grace period to stop",

@@ -1,54 +1,82 @@
-"""JSR5xx: who else has a say in the JobSet. JSR6xx: what this user may do."""
+"""JSR5xx: who else has a say in the workload. JSR6xx: what this user may do."""
 
 from __future__ import annotations
 
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding, only
-from jobset_restart.findings.words import count
+from jobset_restart.findings.words import count, ways
 from jobset_restart.owners import controller
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS, queue
 from jobset_restart.triggers.jobs import JOBS
 
+CRON_JOB = ("CronJob", "batch/v1")
+
 
 @finding(
     "JSR501",
     "blocker",
-    "Kueue owns spec.suspend of this JobSet",
+    "Kueue owns spec.suspend of this workload",
     source="Kueue, jobframework: label kueue.x-k8s.io/queue-name",
-    todo="recreate with --via jobs, which keeps the JobSet admitted",
+    todo="recreate a JobSet with --via jobs, which keeps it admitted; or restart in place",
     concerns=lambda trigger: trigger.suspends,
 )
 def kueue(case: Case) -> Occurrence | None:
-    """Kueue suspends and resumes the JobSets of its queues to admit them. A JobSet suspended behind its back is either
-    resumed at once or evicted, and then queues for its resources again."""
-    name = queue(case.snapshot.workload.metadata)
-    return Occurrence([case.snapshot.workload.title], f"it is in queue {name}") if name else None
+    """Kueue suspends and resumes the workloads of its queues to admit them. One that is suspended behind its back is
+    resumed 0.02 to 0.06 seconds later, with its old and new Pods side by side, or only some of them replaced; or it is
+    evicted, and then queues for its resources again."""
+    workload = case.snapshot.workload
+    name = queue(workload.metadata)
+    if not name:
+        return None
+    recreate = ways(case, "jobs", "pods")
+    todo = f"recreate with {recreate}: it stays admitted; or restart it in place" if recreate else ""
+    return Occurrence([workload.title], f"it is in queue {name}", todo)
 
 
 @finding(
     "JSR502",
     "warning",
-    "another object owns the JobSet",
+    "another object owns the workload",
     source="metadata.ownerReferences",
-    todo="if the owner reverts the change, restart through it or with --via jobs",
+    todo="if the owner reverts the change, restart through it, or a JobSet with --via jobs",
     concerns=lambda trigger: trigger.suspends,
 )
 def owned(case: Case) -> Occurrence | None:
-    """An owner keeps the JobSet the way it wants it, spec.suspend included. A TrainJob resumes it 0.03 seconds after it
-    was suspended: some of its Pods are replaced, and old and new ones of an index run side by side, so a known owner of
-    that kind is a blocker, and the Jobs, which are left to the JobSet controller, are deleted instead. Of other owners
-    it is not known: if one resumes the JobSet while it is being suspended, this is seen and told, and the restart
-    does not count as clean."""
+    """An owner keeps the workload the way it wants it, spec.suspend included. A TrainJob resumes its JobSet 0.03
+    seconds after it was suspended: some of its Pods are replaced, and old and new ones of an index run side by side, so
+    a known owner of that kind is a blocker, and the Jobs, which are left to the JobSet controller, are deleted instead.
+    Of other owners it is not known: if one resumes the workload while it is being suspended, this is seen and told, and
+    the restart does not count as clean. A CronJob leaves its Jobs alone (JSR512)."""
     owner = controller(case.snapshot.workload.metadata)
-    if owner is None:
+    if owner is None or (owner.kind, owner.api_version) == CRON_JOB:
         return None
     name = f"{owner.kind} {owner.name}"
     if owner.kind not in SUSPENDING_OWNERS:
         return Occurrence([name], f"{name} may set spec.suspend too")
-    todo = f"recreate with --via jobs, or suspend and resume {name} itself"
+    recreate = ways(case, "jobs")
+    todo = f"{f'recreate with {recreate}, or ' if recreate else ''}suspend and resume {name} itself"
     return Occurrence([name], f"{name} resumes it at once", todo=todo, severity="blocker")
+
+
+@finding(
+    "JSR512",
+    "note",
+    "a CronJob made the Job",
+    source="CronJob API, spec.concurrencyPolicy; cronjob controller, syncCronJob",
+    todo="nothing; look at concurrencyPolicy where the restart may last until the next run is due",
+)
+def made_by_a_cron_job(case: Case) -> Occurrence | None:
+    """A CronJob makes a Job for each of its runs and then leaves it alone, so this one run can be restarted like any
+    other Job; the next one is made from the CronJob's template all the same.
+
+    Where the next run is due before this one is over, concurrencyPolicy decides: Allow runs both side by side, Forbid
+    leaves the next one out, Replace deletes this one."""
+    owner = controller(case.snapshot.workload.metadata)
+    if owner is None or (owner.kind, owner.api_version) != CRON_JOB:
+        return None
+    return Occurrence([f"CronJob {owner.name}"], f"it is a run of CronJob {owner.name}, which leaves it alone")
 
 
 @finding(
@@ -56,7 +84,7 @@ def owned(case: Case) -> Occurrence | None:
     "blocker",
     "completed indexes would not run again",
     source="job controller: completedIndexes of a suspended Job stay; kubernetes-sigs/jobset#1208",
-    todo="recreate with --via jobs, which runs every index of an unfinished Job again; or --allow JSR503",
+    todo="recreate a JobSet with --via jobs, which runs every index of an unfinished Job again; or --allow JSR503",
     concerns=lambda trigger: trigger.suspends,
 )
 def completed_stay(case: Case) -> Occurrence | None:
@@ -66,7 +94,17 @@ def completed_stay(case: Case) -> Occurrence | None:
     complete as a whole, such as a finished data preparation, are not meant: they stay complete either way. Nor are
     Jobs that want more completions than they run Pods at once: their indexes never all ran together."""
     waves = _waves(case)
-    return _hit({job: number for job, number in _completed(case).items() if job not in waves})
+    found = _hit({job: number for job, number in _completed(case).items() if job not in waves})
+    if found is None:
+        return None
+    recreate = ways(case, "jobs")
+    todo = f"recreate with {recreate}, which runs every index of an unfinished Job again; or --allow JSR503"
+    if not recreate:
+        todo = (
+            "--allow JSR503 recreates what is not complete; a Job that is to run every index again has to be deleted "
+        )
+        todo += "and created anew"
+    return Occurrence(found.objects, found.summary, todo)
 
 
 @finding(
@@ -104,15 +142,15 @@ def _hit(jobs: dict[str, int]) -> Occurrence | None:
     "JSR505",
     "blocker",
     "the trigger reaches further than what was selected",
-    source="suspend and native restart the whole JobSet, jobs whole Jobs; native every container",
-    todo="select the whole JobSet, or use --via image or --via pods, which go Pod by Pod",
+    source="suspend and native restart the whole workload, jobs whole Jobs; native every container",
+    todo="select the whole workload, or use --via image or --via pods, which go Pod by Pod",
     concerns=lambda trigger: not trigger.by_container,
     final=True,
 )
 def reaches_too_far(case: Case) -> Occurrence | None:
     """A trigger is used only if it restarts exactly what was asked for.
 
-    native and suspend restart the whole JobSet, jobs every Pod of a Job. Single containers can only be restarted in
+    native and suspend restart the whole workload, jobs every Pod of a Job. Single containers can only be restarted in
     place by image or signal; native restarts them all.
     """
     target = [case.snapshot.workload.title]

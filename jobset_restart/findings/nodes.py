@@ -29,7 +29,7 @@ def not_ready(case: Case) -> Occurrence | None:
 
     Containers on it still show ready: true, only the Pod's condition Ready is False. Ways out, all of them only right
     when the machine is really off (if it is merely cut off, the old containers still run and two Pods would hold one
-    identity): with --recreate --node-down NODE the JobSet is suspended and resumed and its new Pods start elsewhere,
+    identity): with --recreate --node-down NODE the workload is suspended and resumed and its new Pods start elsewhere,
     no Job failure counted; with --in-place --node-down NODE the Pods there are set to Failed and deleted, each a Job
     failure, and the others restart in place; or an administrator taints the Node
     node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, which takes every Pod of that node away. With --allow
@@ -49,7 +49,7 @@ def not_ready(case: Case) -> Occurrence | None:
 
 
 def _price(case: Case) -> str:
-    """What recreating the whole JobSet spends, in words."""
+    """What recreating the whole workload spends, in words."""
     return "spends an in-place attempt" if agents_count_attempts(case.snapshot.jobset) else "spends nothing"
 
 
@@ -105,7 +105,7 @@ def cordoned(case: Case) -> Occurrence | None:
 )
 def nowhere_to_go(case: Case) -> Occurrence | None:
     """Recreated Pods have to be scheduled again, and two things that can be seen beforehand speak against it: Pods of
-    this JobSet that the scheduler cannot place now, or that none of the nodes it runs on takes new Pods (cordoned, or
+    this workload that the scheduler cannot place now, or that none of the nodes it runs on takes new Pods (cordoned, or
     not Ready).
 
     Only the nodes of its own Pods are looked at, and neither room, taints nor selectors: other nodes may do, and that
@@ -160,7 +160,7 @@ def unseen(case: Case) -> Occurrence | None:
 def declared_down_but_ready(case: Case) -> Occurrence | None:
     """--node-down asserts that a machine is off, and the Pods on it are given up. A node that reports Ready, or on
     which a Pod became Ready after the node was given up, runs them: two Pods would hold one identity. A node with no
-    Pod of this JobSet is taken for a mistyped name."""
+    Pod of this workload is taken for a mistyped name."""
     nodes, used = case.snapshot.nodes, {pod.spec.node_name for pod in case.snapshot.pods()}
     speaking = {s.node_name for s in case.snapshot.slots.values() if s.ready and not dead(s)}
     wrong = []
@@ -171,7 +171,7 @@ def declared_down_but_ready(case: Case) -> Occurrence | None:
         elif node is not None and name in speaking:
             wrong.append(f"{name} is alive: a Pod on it has become Ready since it was given up")
         elif name not in used:
-            wrong.append(f"{name} has no Pod of this JobSet")
+            wrong.append(f"{name} has no Pod of {case.snapshot.workload.title}")
     return Occurrence([f"Node {w.split(' ', 1)[0]}" for w in wrong], some(wrong)) if wrong else None
 
 

@@ -1,4 +1,4 @@
-"""JSR1xx: the state the JobSet and its Pods are in."""
+"""JSR1xx: the state the workload and its Pods are in."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from jobset_restart.triggers.native import NATIVE
 @finding(
     "JSR101",
     "blocker",
-    "the JobSet is finished",
-    source="JobSet API, status.terminalState and conditions Completed, Failed",
-    todo="delete the JobSet and create it again: a finished one never runs again",
+    "the workload is finished",
+    source="JobSet API, status.terminalState and conditions Completed, Failed; Job API, JobConditionType",
+    todo="delete it and create it again: a finished workload never runs again",
     final=True,
 )
 def finished(case: Case) -> Occurrence | None:
-    """A JobSet whose condition Completed or Failed is True is over for good.
+    """A JobSet whose condition Completed or Failed is True is over for good, and so is a Job that is Complete or
+    Failed, or about to be (SuccessCriteriaMet, FailureTarget).
 
-    Its controller deletes the active Jobs and starts nothing again, so neither strategy can bring it back. Delete it
-    and create it again from its manifest.
+    Its controller ends what runs and starts nothing again, so neither strategy can bring it back. Delete it and create
+    it again from its manifest.
     """
     workload, over = case.snapshot.workload, case.snapshot.workload.over()
     if over is None:
@@ -40,12 +41,12 @@ def finished(case: Case) -> Occurrence | None:
 @finding(
     "JSR102",
     "blocker",
-    "the JobSet is suspended",
-    source="JobSet API, spec.suspend",
+    "the workload is suspended",
+    source="spec.suspend in the APIs of JobSet and Job",
     todo="resume it (spec.suspend false) or ask whoever suspended it; resuming starts every Pod anew anyway",
 )
 def suspended(case: Case) -> Occurrence | None:
-    """A suspended JobSet has no running Pods, so there is nothing to restart.
+    """A suspended workload has no running Pods, so there is nothing to restart.
 
     Somebody set spec.suspend: a person, or a queue such as Kueue that has not admitted it. Resuming it behind a
     queue's back would take resources it was not given, so this tool does not. The one exception is a suspend that an
@@ -69,13 +70,13 @@ def suspended(case: Case) -> Occurrence | None:
 @finding(
     "JSR103",
     "blocker",
-    "the JobSet is being deleted",
+    "the workload is being deleted",
     source="metadata.deletionTimestamp",
     todo="wait until it is gone and create it again",
     final=True,
 )
 def being_deleted(case: Case) -> Occurrence | None:
-    """The JobSet has a deletionTimestamp: its controller no longer reconciles it, so nothing would come back."""
+    """The workload has a deletionTimestamp: its controller no longer makes Pods for it, so nothing would come back."""
     meta = case.snapshot.workload.metadata
     if not meta.deletion_timestamp:
         return None
@@ -88,29 +89,32 @@ def being_deleted(case: Case) -> Occurrence | None:
     "JSR104",
     "blocker",
     "there are no Pods to restart",
-    source="Pods labelled jobset.sigs.k8s.io/jobset-name",
-    todo="see `kubectl describe jobset` and the selection options: the JobSet may not have started, or all may be done",
+    source="Pods by label and controller reference",
+    todo="see `kubectl describe` and the selection options: the workload may not have started, or all may be done",
     final=True,
 )
 def no_pods(case: Case) -> Occurrence | None:
-    """No Pod fills a slot in scope: the JobSet has not started yet, has no replicas, everything selected is complete,
+    """No Pod fills a slot in scope: the workload has not started yet, has no replicas, everything selected is complete,
     or the selection matches nothing."""
     if any(state.pod for state in (*case.scope, *case.lost)) or case.finishes:
         return None
     slots = len(case.scope)
     summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
-    return Occurrence([case.snapshot.workload.title], summary)
+    workload = case.snapshot.workload
+    look = f"`kubectl describe {workload.kind.word} {workload.name} -n {workload.namespace}`"
+    todo = f"see {look} and the selection options: it may not have started, or all may be done"
+    return Occurrence([workload.title], summary, todo)
 
 
 @finding(
     "JSR105",
     "blocker",
-    "another controller manages the JobSet",
-    source="JobSet API, spec.managedBy",
+    "another controller manages the workload",
+    source="spec.managedBy in the APIs of JobSet and Job",
     todo="restart it where it really runs, for instance in the MultiKueue worker cluster",
 )
 def managed_by_another(case: Case) -> Occurrence | None:
-    """spec.managedBy names another controller (MultiKueue for one), so the JobSet controller here ignores the JobSet
+    """spec.managedBy names another controller (MultiKueue for one), so the controller here ignores the workload,
     and its Pods, if there are any, are mirrors."""
     manager = case.snapshot.workload.managed_by
     if not manager:
@@ -122,11 +126,11 @@ def managed_by_another(case: Case) -> Occurrence | None:
     "JSR106",
     "blocker",
     "something selected is not there",
-    source="the JobSet's spec, the Pods labelled jobset.sigs.k8s.io/jobset-name, their spec.nodeName and Jobs",
+    source="the workload's spec, its Pods, their spec.nodeName and Jobs",
     todo="look with `jsr status` and `kubectl get pods -o wide`; --allow JSR106 restarts what is there",
 )
 def selected_in_vain(case: Case) -> Occurrence | None:
-    """--replicated-job, --job-index, --pod, --node or --container names what this JobSet does not have: a slip of the
+    """--replicated-job, --job-index, --pod, --node or --container names what this workload does not have: a slip of the
     pen, a Pod that was replaced since its name was noted, or a node its Pods have left.
 
     Restarting only the rest would look as if all that was asked for had been done.
@@ -182,12 +186,12 @@ def _phase(state: SlotState) -> str:
 @finding(
     "JSR108",
     "warning",
-    "a restart that died while the JobSet was suspended is finished first",
-    source="the record jobset-restart.io/operation on the JobSet",
-    todo="nothing: this run resumes the JobSet and waits until every Pod is back",
+    "a restart that died while the workload was suspended is finished first",
+    source="the record jobset-restart.io/operation on the workload",
+    todo="nothing: this run resumes the workload and waits until every Pod is back",
 )
 def unfinished_suspend(case: Case) -> Occurrence | None:
-    """An earlier run of this tool suspended the JobSet and ended before it resumed it, and its claim has lapsed.
+    """An earlier run of this tool suspended the workload and ended before it resumed it, and its claim has lapsed.
 
     All its Pods are gone or going, so whatever was asked for now, the one right thing is to finish that: wait for the
     old Pods, resume, and wait for the new ones. They are all new, so nothing more is restarted.
@@ -256,15 +260,16 @@ def jobs_refused(case: Case) -> Occurrence | None:
 @finding(
     "JSR111",
     "note",
-    "objects carry the JobSet's name and are not its own",
+    "objects carry the workload's labels and are not its own",
     source="metadata.ownerReferences: Pod -> Job -> JobSet by UID, controller true; JobSet, getChildJobs",
     todo="see who made them with `kubectl get -o yaml`; they are neither restarted nor waited for",
 )
 def strangers(case: Case) -> Occurrence | None:
-    """Labels are written by whoever creates an object, so they prove nothing: a Pod belongs to the JobSet only when a
-    Job manages it that the JobSet manages, each named by its UID in a controller reference.
+    """Labels are written by whoever creates an object, so they prove nothing: a Pod belongs to a JobSet only when a
+    Job manages it that the JobSet manages, and to a Job only when that manages it, each named by its UID in a
+    controller reference.
 
-    What has the JobSet's labels without that is left alone, and nothing waits for it: somebody's Pod under a borrowed
+    What has the workload's labels without that is left alone, and nothing waits for it: somebody's Pod under a borrowed
     name, or one whose Job was deleted without it."""
     names = case.snapshot.strangers
     return Occurrence(names, f"{some(names)}: left alone") if names else None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobset_restart.case import Case
 from jobset_restart.snapshot import SlotState
+from jobset_restart.suspension import set_by_others
+from jobset_restart.vocabulary import TriggerName
 
 
 def named(states: Iterable[SlotState]) -> list[str]:
@@ -21,3 +24,11 @@ def some(things: list[str], most: int = 3) -> str:
 def count(number: int, noun: str) -> str:
     """ "1 Pod", "4,997 Pods"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def ways(case: Case, *names: TriggerName) -> str:
+    """ "--via suspend or --via jobs": those of these triggers that would do for the workload, "" where none would."""
+    workload = case.snapshot.workload
+    others = set_by_others(workload.metadata)
+    fit = (name for name in names if name in workload.triggers and not (name == "suspend" and others))
+    return " or ".join(f"--via {name}" for name in fit)

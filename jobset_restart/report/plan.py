@@ -43,7 +43,7 @@ def plan_report(plan: Plan) -> PlanReport:
         ],
         findings=finding_reports(plan.findings),
         budgets=plan.budgets,
-        survives=list(plan.trigger.survives) if plan.trigger else [],
+        survives=list(plan.trigger.kept(plan.snapshot.workload.owners)) if plan.trigger else [],
         lost=list(plan.trigger.lost) if plan.trigger else [],
         actions=[described(action) for action in plan.actions],
         unfinished=before if before and unfinished(before) and before.id != plan.operation else None,

@@ -45,6 +45,6 @@ PODS = Pods(
     strategy="recreate",
     reach="pod",
     why="the Job replaces deleted Pods and has failures to spare",
-    survives=("the JobSet and its Jobs", "persistent volumes"),
+    survives=("{owners}", "persistent volumes"),
     lost=("Pods, IPs, the nodes they were on, emptyDir",),
 )

@@ -65,6 +65,10 @@ class JobSetWorkload(Workload):
         return self.jobset.metadata
 
     @property
+    def owners(self) -> str:
+        return "the JobSet and its Jobs"
+
+    @property
     def sources(self) -> Sources:
         return sources(self.namespace, self.name)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from jobset_restart.objects import JobSet
-from jobset_restart.workloads import jobset, leaderworkerset
-from jobset_restart.workloads.kinds import JOBSET, LEADER_WORKER_SET, WorkloadKind
+from jobset_restart.objects import ClaimedJob, JobSet
+from jobset_restart.workloads import job, jobset, leaderworkerset
+from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, WorkloadKind
 from jobset_restart.workloads.workload import Sources, Workload
 
 
@@ -32,6 +32,12 @@ READERS: dict[str, Reader] = {
             JobSet,
             lambda namespace, name, _: jobset.sources(namespace, name),
             lambda found, _: jobset.JobSetWorkload(found),
+        ),
+        Reader(
+            JOB,
+            ClaimedJob,
+            lambda namespace, name, found: job.sources(found) if found else None,  # noqa: ARG005
+            lambda found, _: job.JobWorkload(found),
         ),
         Reader(
             LEADER_WORKER_SET,

@@ -146,6 +146,11 @@ class Workload(Protocol):
         return None
 
     @property
+    def job(self) -> Job | None:
+        """The Job that it is; None where it is none."""
+        return None
+
+    @property
     def name(self) -> str:
         return self.metadata.name
 
@@ -157,6 +162,11 @@ class Workload(Protocol):
     def title(self) -> str:
         """ "JobSet demo": how sentences speak of it."""
         return f"{self.kind.kind} {self.name}"
+
+    @property
+    def owners(self) -> str:
+        """What makes its Pods, in words: "the JobSet and its Jobs"."""
+        return f"the {self.kind.kind}"
 
     @property
     def path(self) -> str:
@@ -227,6 +237,11 @@ class Workload(Protocol):
     def unit_of(self, job: Job) -> Unit:
         """Where one of its Jobs stands."""
         return job.metadata.name, ()
+
+    def has_index(self, index: int) -> bool:  # noqa: ARG002
+        """Whether this is an index of its own, be there a Pod or not, where the first index of a slot counts no
+        Jobs."""
+        return False
 
     @abstractmethod
     def fill(self, children: Sequence[Any], pods: Iterable[Pod]) -> Filling:

@@ -75,7 +75,7 @@ def take(jobset: Object, jobs: Iterable[Object], pods: Iterable[Object]) -> Pict
     return Picture(
         jobset=_jobset(jobset),
         jobs={job["metadata"]["name"]: _job(job) for job in jobs},
-        pods={slot_of(pod): _pod(pod) for pod in staying},
+        pods={slot_of(pod): pod_of(pod) for pod in staying},
         versions={f"{o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in (jobset, *jobs, *pods)},
     )
 
@@ -128,7 +128,7 @@ def _job(job: Object) -> Job:
     return Job(job["metadata"]["uid"], job.get("status", {}).get("failed", 0), conditions(job))
 
 
-def _pod(pod: Object) -> Pod:
+def pod_of(pod: Object) -> Pod:
     status, spec, meta = pod.get("status", {}), pod["spec"], pod["metadata"]
     images = {c["name"]: c["image"] for c in (*spec.get("initContainers", ()), *spec["containers"])}
     statuses = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))

@@ -18,6 +18,7 @@ KINDS = {
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Pod": "pods",
+    "Job": "jobs",
 }
 
 

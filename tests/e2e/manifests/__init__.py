@@ -124,3 +124,9 @@ def access(name: str) -> list[Manifest]:
     """A ServiceAccount, a Role and their RoleBinding, from the file of that name beside this one."""
     text = (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
     return list(yaml.safe_load_all(text))
+
+
+def job(name: str, *containers: Manifest, **fields: Any) -> Manifest:
+    """A plain Job; `fields` are those of `replicated_job`."""
+    template = replicated_job(name, *containers, **fields)["template"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, **template}
