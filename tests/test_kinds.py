@@ -13,6 +13,7 @@ from jobset_restart.workloads.kinds import (
     WORKLOAD_KINDS,
     WorkloadKind,
     kind_called,
+    title,
 )
 
 
@@ -50,3 +51,11 @@ def test_every_kind_has_a_name_of_its_own(kind: WorkloadKind) -> None:
 def test_paths() -> None:
     assert JOBSET.path("team", "demo") == "/apis/jobset.x-k8s.io/v1alpha2/namespaces/team/jobsets/demo"
     assert JOB.collection(None) == "/apis/batch/v1/jobs"
+
+
+def test_a_title_tells_kinds_of_one_name_apart() -> None:
+    titles = [title(kind.kind, kind.group) for kind in WORKLOAD_KINDS]
+    assert len(set(titles)) == len(titles)
+    assert title("Job", "batch") == "Job"
+    assert title("Job", "batch.volcano.sh") == "Job.batch.volcano.sh"
+    assert title("JobSet", "") == "JobSet"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobset_restart import status
 from jobset_restart.cluster import connect
+from jobset_restart.overview import Overview
 from jobset_restart.report import JobSetReportList
 from tests.apiserver import ApiServer, failing, json_answer, kubeconfig, serving
 
@@ -42,7 +42,7 @@ def look(
             server.on("GET", PODS, pods or json_answer({"metadata": {}, "items": []}))
             server.on("GET", EVENTS, json_answer({"metadata": {}, "items": list(events)}))
             async with await connect(kubeconfig(folder / "config", server.url)) as cluster:
-                return await status.every(cluster, None), server
+                return await Overview(cluster, None).look(), server
 
     return asyncio.run(asyncio.wait_for(main(), 60))
 

@@ -42,6 +42,7 @@ from jobset_restart.report import (
     JobSetReport,
     JobSetReportList,
     NotReadyReport,
+    ReplicatedJobReport,
     ResultReport,
     RoundReport,
     SlotResultReport,
@@ -55,6 +56,7 @@ from jobset_restart.view.lines import LinesView
 from jobset_restart.view.live import LiveView
 from jobset_restart.view.replay import replay
 from jobset_restart.view.text import duration
+from jobset_restart.workloads.kinds import VOLCANO_JOB
 from tests import build
 from tests.picture import PICTURE, picture
 from tests.test_plan import native_snapshot
@@ -552,10 +554,49 @@ def test_the_summary_names_phases_the_slowest_and_what_was_spent() -> None:
     assert shown(screen) == (DATA / "trouble-summary.txt").read_text()
 
 
+def lws_report(groups: list[ReplicatedJobReport]) -> JobSetReport:
+    return JobSetReport(
+        workload_kind="LeaderWorkerSet",
+        workload_group="leaderworkerset.x-k8s.io",
+        name="serving",
+        namespace="ns",
+        state="Running",
+        ready=6,
+        expected=6,
+        replicated_jobs=groups,
+    )
+
+
+def test_a_list_has_a_column_of_kinds_where_there_is_more_than_one() -> None:
+    jobset = JobSetReport(name="train", namespace="ns", state="Running", ready=1, expected=1, max_restarts=3)
+    serving = lws_report([])
+    volcano = unreadable("vj", "ns", "bad", VOLCANO_JOB)
+    screen = console(300)
+    table.show_status(screen, JobSetReportList(items=[jobset, serving, volcano], notes=["not shown: RayClusters"]))
+    assert [line.split() for line in shown(screen).splitlines()[1:]] == [
+        ["not", "shown:", "RayClusters"],
+        ["KIND", "NAME", "READY", "STATE", "RESTARTS", "IN-PLACE", "AGE", "LAST", "RESTART"],
+        ["JobSet", "train", "1/1", "Running", "0/3", "-", "-", "-"],
+        ["LeaderWorkerSet", "serving", "6/6", "Running", "-", "-", "-", "-"],
+        ["Job.batch.volcano.sh", "vj", "-", "Unreadable", "-", "-", "-", "cannot", "be", "read:", "bad"],
+    ]
+    screen = console(300)
+    table.show_status(screen, JobSetReportList(items=[serving]))
+    assert "KIND" not in shown(screen)
+
+
+def test_a_page_counts_jobs_and_restarts_of_a_jobset_only_where_there_are_any() -> None:
+    group = ReplicatedJobReport(name="serving", ready=6, expected=6, container_restarts=2, nodes=2)
+    screen = console(200)
+    table.show_status(screen, lws_report([group]))
+    assert "GROUP     READY   CONTAINER RESTARTS   NODES" in shown(screen)
+    assert "JobSet" not in shown(screen)
+
+
 def test_an_empty_list_is_said_and_names_are_not_cut_when_piped() -> None:
     screen = console()
     table.show_status(screen, JobSetReportList())
-    assert "no JobSets found" in shown(screen)
+    assert "no workloads found" in shown(screen)
     long = JobSetReport(name="n" * 200, namespace="ns", state="Running", ready=1, expected=1)
     piped = Console(file=io.StringIO(), width=10_000)
     table.show_status(piped, JobSetReportList(items=[long]), wide=True, namespaces=True)

@@ -12,36 +12,38 @@ from jobset_restart.cli.restarting import opened
 from jobset_restart.cli.showing import stdout_console
 from jobset_restart.cli.targets import Target
 from jobset_restart.errors import UsageError
-from jobset_restart.report import JobSetReport, Report
+from jobset_restart.harmless import plain
+from jobset_restart.report import JobSetReport, JobSetReportList, Report
 
 
 def status(target: Target | None, where: Where, *, all_namespaces: bool, watch: bool, form: str) -> int:
     """Prints the status of one workload, of all of a kind, or of all (None) on stdout. Raises the errors of
     jobset_restart.errors."""
-    name = target.name if target else ""
-    if name and all_namespaces:
+    if target and target.name and all_namespaces:
         raise UsageError("-A and NAME contradict each other: a name means the workload of one namespace")
     if where.namespace and all_namespaces:
         raise UsageError(f"-A and -n {where.namespace} contradict each other")
     where.check()
-    return asyncio.run(_status(name or None, where, all_namespaces, watch, form))
+    return asyncio.run(_status(target, where, all_namespaces, watch, form))
 
 
-async def _status(name: str | None, where: Where, all_namespaces: bool, watch: bool, form: str) -> int:
+async def _status(target: Target | None, where: Where, all_namespaces: bool, watch: bool, form: str) -> int:
     from jobset_restart import status as looking
+    from jobset_restart.overview import Overview
 
     async with await opened(where) as cluster:
         namespace = None if all_namespaces else where.namespace or cluster.namespace
+        name, kind = (target.name, target.kind) if target else ("", None)
         if watch:
-            async with contextlib.aclosing(looking.each_change(cluster, namespace, name)) as reports:
+            async with contextlib.aclosing(looking.each_change(cluster, namespace, name, kind)) as reports:
                 await _keep_showing(reports, form, all_namespaces)
-        elif name:
+        elif name and kind:
             assert namespace is not None
             loading = asyncio.to_thread(_shower, form)  # while the answer is awaited, the imports take no time
-            report, show = await asyncio.gather(looking.one(cluster, namespace, name), loading)
+            report, show = await asyncio.gather(looking.one(cluster, namespace, name, kind), loading)
             show(report)
         else:
-            _shower(form, all_namespaces)(await looking.every(cluster, namespace))
+            _shower(form, all_namespaces)(await Overview(cluster, namespace, kind).look())
     return 0
 
 
@@ -54,6 +56,9 @@ def _shower(form: str, all_namespaces: bool = False) -> Callable[[Report], None]
             text = render(report, form)
             if text:
                 print(text, flush=True)
+            if form == "name" and isinstance(report, JobSetReportList):
+                for note in report.notes:
+                    print(plain(note), file=sys.stderr)
 
         return show_document
     from jobset_restart.view import table
@@ -82,10 +87,10 @@ def wait(target: Target, where: Where, *, timeout: float, form: str) -> int:
     """Waits until the workload is well, says on stderr how far it is, and prints its status on stdout. Raises the
     errors of jobset_restart.errors."""
     where.check()
-    return asyncio.run(_wait(target.name, where, timeout, form))
+    return asyncio.run(_wait(target, where, timeout, form))
 
 
-async def _wait(name: str, where: Where, within: float, form: str) -> int:
+async def _wait(target: Target, where: Where, within: float, form: str) -> int:
     from jobset_restart import status as looking
 
     said = ""
@@ -94,12 +99,13 @@ async def _wait(name: str, where: Where, within: float, form: str) -> int:
         nonlocal said
         line = f"{report.state}, {report.ready:,}/{report.expected:,} Pods ready"
         if line != said:
-            print(f"JobSet {name}: {line}", file=sys.stderr, flush=True)
+            print(f"{target.kind.kind} {target.name}: {line}", file=sys.stderr, flush=True)
         said = line
 
     async with await opened(where) as cluster:
         namespace = where.namespace or cluster.namespace
-        _shower(form)(await looking.until_well(cluster, namespace, name, within, tell))
+        report = await looking.until_well(cluster, namespace, target.name, within, tell, target.kind)
+        _shower(form)(report)
     return 0
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from jobset_restart.cluster.discovery import Served, served
 from jobset_restart.errors import ApiError, Forbidden, JsrError, NotFound
 from jobset_restart.names import suggestion
 from jobset_restart.objects import Named
-from jobset_restart.workloads.kinds import JOBSET, WORKLOAD_KINDS, WorkloadKind, kind_called
+from jobset_restart.workloads.kinds import JOBSET, WORKLOAD_KINDS, WorkloadKind, kind_called, title
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
 HINT_SECONDS = 5.0
 
 
-def not_installed(cluster: Cluster, kind: WorkloadKind) -> NotFound:
-    """The error for an API that the cluster does not serve."""
+def not_installed(cluster: Cluster, kind: WorkloadKind, known: Served | None = None) -> NotFound:
+    """The error for an API that the cluster does not serve, or in other versions than is known here. `known` is what
+    it serves, None where it was not asked."""
+    others = known.others(kind) if known else ()
+    if others:
+        versions = ", ".join(others)
+        return NotFound(
+            f"the cluster at {cluster.server} serves {kind.group} as {versions} only; jsr knows {kind.kind}s of "
+            f"{kind.api_version}",
+            f"upgrade it: {kind.install}" if kind.install else "",
+            status=404,
+        )
     hint = f"install it: {kind.install}" if kind.install else ""
     return NotFound(f"the cluster at {cluster.server} has no {kind.kind} API ({kind.api_version})", hint, status=404)
 
@@ -32,7 +43,7 @@ async def explained(cluster: Cluster, namespace: str, name: str, kind: WorkloadK
     except Forbidden:
         return NotFound(error.message, hint or error.hint, status=404, reason=error.reason)
     except NotFound:
-        missing = not_installed(cluster, kind)
+        missing = not_installed(cluster, kind, await served(cluster))
         return NotFound(missing.message, hint or missing.hint, status=404)
     if not hint and kind is JOBSET and (typed := kind_called(name)):
         hint = f"{name} is what {typed.kind}s are called: write {name}/NAME"
@@ -45,14 +56,8 @@ def namesakes(name: str, kinds: list[WorkloadKind]) -> str:
     """The hint that there are workloads of this name and of these kinds, empty where there are none."""
     if not kinds:
         return ""
-    there = " and ".join(f"{'an' if kind.kind[0] in 'AEIOU' else 'a'} {_title(kind)} {name}" for kind in kinds)
+    there = " and ".join(f"a {title(kind.kind, kind.group)} {name}" for kind in kinds)
     return f"there {'is' if len(kinds) == 1 else 'are'} {there}: write {' or '.join(f'{k.word}/{name}' for k in kinds)}"
-
-
-def _title(kind: WorkloadKind) -> str:
-    """The kind, with its group where another has the same: "Job.batch.volcano.sh"."""
-    alike = [other for other in WORKLOAD_KINDS if other.kind == kind.kind]
-    return kind.kind if alike[0] is kind else f"{kind.kind}.{kind.group}"
 
 
 async def _is_there(cluster: Cluster, kind: WorkloadKind, namespace: str, name: str) -> bool:

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from jobset_restart.cluster.lists import Unreadable, each_readable
-from jobset_restart.cluster.missing import explained, not_installed
+from jobset_restart.cluster.missing import explained
 from jobset_restart.cluster.protocol import Listing
 from jobset_restart.creation import refusals
 from jobset_restart.errors import Forbidden, NotFound
-from jobset_restart.objects import Event, JobSet, Node, Pod
+from jobset_restart.objects import Event, Node, Pod
 from jobset_restart.owners import controller
 from jobset_restart.snapshot import SlotState, Snapshot, take
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.registry import READERS, Reader
 from jobset_restart.workloads.workload import Several, Sources, Workload
-from jobset_restart.writes import CORE, JOBSETS
+from jobset_restart.writes import CORE
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -44,7 +43,7 @@ async def resolve(
             found = await cluster.get(kind.path(namespace, name), reader.type)
             sources = reader.sources(namespace, name, found)
             assert sources is not None
-        workload, children, pods = await _read(cluster, reader, sources, found, consistent)
+        workload, children, pods = await read(cluster, reader, sources, found, consistent=consistent)
     except NotFound as error:
         raise await explained(cluster, namespace, name, kind, error) from None
     nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
@@ -62,8 +61,8 @@ async def resolve(
     return known
 
 
-async def _read(
-    cluster: Cluster, reader: Reader, sources: Sources, found: Any, consistent: bool
+async def read(
+    cluster: Cluster, reader: Reader, sources: Sources, found: Any, *, consistent: bool
 ) -> tuple[Workload, list[Listing[Any]], Listing[Pod]]:
     """The workload, its children by source, and its Pods, all asked for at once. `found` is the object that carries the
     claim, where it was read already."""
@@ -132,22 +131,6 @@ def _missing(snapshot: Snapshot) -> list[SlotState]:
     if workload.over() or workload.suspended or workload.metadata.deletion_timestamp:
         return []
     return [state for state in snapshot.slots.values() if state.pod is None and state.expected]
-
-
-async def jobsets(cluster: Cluster, namespace: str | None) -> list[JobSet]:
-    """The JobSets of a namespace, or of all (None). Raises NotFound where the cluster has no JobSet API."""
-    found, _ = await readable_jobsets(cluster, namespace)
-    return found
-
-
-async def readable_jobsets(cluster: Cluster, namespace: str | None) -> tuple[list[JobSet], list[Unreadable]]:
-    """The JobSets of a namespace, or of all (None), and those that cannot be read. Raises NotFound where the cluster
-    has no JobSet API."""
-    where = f"/namespaces/{namespace}" if namespace else ""
-    try:
-        return await each_readable(cluster, f"{JOBSETS}{where}/jobsets", JobSet)
-    except NotFound:
-        raise not_installed(cluster, JOBSET) from None
 
 
 async def _nodes(cluster: Cluster, names: set[str], consistent: bool) -> tuple[dict[str, Node] | None, list[str]]:

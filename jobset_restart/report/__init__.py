@@ -150,13 +150,14 @@ class JobSetReport(AboutWorkload, kw_only=True):
 
 
 class JobSetReportList(Report, kw_only=True):
-    """The JobSets of a namespace, or of all where `namespace` is empty."""
+    """The workloads of a namespace, or of all where `namespace` is empty. `notes` say what is not shown, and why."""
 
     api_version: str = APIVERSION
     kind: str = "JobSetStatusList"
     context: str = ""
     namespace: str = ""
     items: list[JobSetReport] = []
+    notes: list[str] = []
 
 
 class SlotPlanReport(Report, kw_only=True):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from jobset_restart import claim
 from jobset_restart.commands import jsr
 from jobset_restart.creation import reason
 from jobset_restart.objects import Job, Pod
-from jobset_restart.owners import is_child
 from jobset_restart.places import at_once, wanted
 from jobset_restart.plan import Plan
 from jobset_restart.report import (
@@ -35,7 +34,7 @@ from jobset_restart.snapshot import (
     is_native,
     statuses,
 )
-from jobset_restart.workloads.jobset import JobSetWorkload
+from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.workload import Workload
 
 
@@ -63,26 +62,39 @@ def _count(report: JobSetReport, snapshot: Snapshot) -> None:
     report.state = state_of(report, snapshot.workload, snapshot, report.not_ready)
 
 
-def line_report(workload: JobSetWorkload, jobs: Iterable[Job], now: float) -> JobSetReport:
-    """One JobSet of a list, from the counters of its Jobs: no Pod is read as long as all are Ready."""
-    report, jobset = _base(workload, now), workload.jobset
-    by_name: dict[str, list[Job]] = defaultdict(list)
+def line_report(workload: Workload, jobs: Iterable[Job], now: float) -> JobSetReport:
+    """One workload of a list, from the counters of its Jobs: no Pod is read as long as all are Ready. One that is not
+    made of Jobs has only its size yet: its Pods tell the rest."""
+    report = _base(workload, now)
+    if not workload.made_of_jobs:
+        sizes = Counter(slot.group for slot in workload.fill((), ()).slots)
+        report.replicated_jobs = [ReplicatedJobReport(name=g, ready=0, expected=n) for g, n in sizes.items()]
+        return _stated(report, workload, now)
+    by_group: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        if is_child(job, jobset):
-            by_name[job.metadata.labels.replicated_job_name].append(job)
-    for replicated_job in jobset.spec.replicated_jobs:
-        own = by_name[replicated_job.name]
-        succeeded = sum(job.status.succeeded for job in own)
-        missing = max(0, replicated_job.replicas - len(own)) * at_once(replicated_job.template.spec)
+        if workload.owns(job):
+            by_group[workload.unit_of(job)[0]].append(job)
+    templates = (
+        {each.name: each.template.spec for each in workload.jobset.spec.replicated_jobs} if workload.jobset else {}
+    )
+    for group in workload.groups:
+        own = by_group[group]
+        replicas = workload.jobs_wanted.get(group, len(own))
+        missing = max(0, replicas - len(own)) * at_once(templates[group]) if group in templates else 0
         row = ReplicatedJobReport(
-            name=replicated_job.name,
+            name=group,
             ready=sum(job.status.ready for job in own),
             expected=missing + sum(wanted(job, job.status.succeeded, job.status.active) for job in own),
             jobs=len(own),
-            expected_jobs=replicated_job.replicas,
-            succeeded=succeeded,
+            expected_jobs=replicas,
+            succeeded=sum(job.status.succeeded for job in own),
         )
         report.replicated_jobs.append(row)
+    return _stated(report, workload, now)
+
+
+def _stated(report: JobSetReport, workload: Workload, now: float) -> JobSetReport:
+    """The line with what its groups come to."""
     report.ready = sum(r.ready for r in report.replicated_jobs)
     report.expected = sum(r.expected for r in report.replicated_jobs)
     found = claim.lock(workload)
@@ -97,10 +109,12 @@ def refine(report: JobSetReport, snapshot: Snapshot) -> None:
     report.container_restarts = sum(r.container_restarts for r in report.replicated_jobs)
 
 
-def unreadable(name: str, namespace: str, error: str) -> JobSetReport:
-    """The line of a JobSet that cannot be read."""
+def unreadable(name: str, namespace: str, error: str, kind: WorkloadKind = JOBSET) -> JobSetReport:
+    """The line of a workload that cannot be read."""
     return JobSetReport(
         name=name,
+        workload_kind=kind.kind,
+        workload_group=kind.group,
         namespace=namespace,
         state="Unreadable",
         ready=0,

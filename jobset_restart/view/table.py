@@ -25,7 +25,7 @@ from jobset_restart.report import (
 )
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
-from jobset_restart.workloads.kinds import reference
+from jobset_restart.workloads.kinds import JOBSET, reference, title
 
 SHOWN = 20
 SHOWN_ACTIONS = 3
@@ -49,37 +49,47 @@ def show_status(console: Console, report: Report, *, wide: bool = False, namespa
 def _show_list(console: Console, report: JobSetReportList, *, wide: bool, namespaces: bool) -> None:
     where = f"namespace {report.namespace}" if report.namespace else "all namespaces"
     say(console, Text(plain(f"context {report.context}, {where}" if report.context else where), "dim"))
+    for note in report.notes:
+        say(console, note)
     if not report.items:
-        say(console, "no JobSets found")
+        say(console, "no workloads found")
         return
-    header = ["NAME", "READY", "STATE", "RESTARTS", "IN-PLACE", "AGE", "LAST RESTART"]
-    header = (["NAMESPACE"] if namespaces else []) + header + (["STRATEGY", "REPLICATED JOBS"] if wide else [])
+    kinds = len({(item.workload_kind, item.workload_group) for item in report.items}) > 1
+    first = (["NAMESPACE"] if namespaces else []) + (["KIND"] if kinds else [])
+    header = [*first, "NAME", "READY", "STATE", "RESTARTS", "IN-PLACE", "AGE", "LAST RESTART"]
+    header += ["STRATEGY", "GROUPS" if kinds else "REPLICATED JOBS"] if wide else []
     lines = []
     for item in report.items:
-        if item.state == "Unreadable":
-            lines.append(_unreadable(item, len(header), namespaces=namespaces))
-            continue
-        line = [item.namespace] if namespaces else []
-        line += [
-            item.name,
-            f"{item.ready:,}/{item.expected:,}",
-            item.state,
-            f"{item.restarts_towards_max}/{item.max_restarts}",
-            "-" if item.current_in_place_attempt is None else str(item.current_in_place_attempt),
-            duration(item.age),
-            _short_operation(item.operation),
-        ]
-        if wide:
-            jobs = ", ".join(f"{r.name} {r.ready:,}/{r.expected:,}" for r in item.replicated_jobs)
-            line += [item.restart_strategy or "-", jobs]
-        lines.append(line)
+        line = (
+            ([item.namespace] if namespaces else [])
+            + ([title(item.workload_kind, item.workload_group)] if kinds else [])
+            + [item.name]
+        )
+        lines.append(line + _line(item, wide=wide, columns=len(header) - len(line)))
     rows(console, header, lines, optional=[] if wide else ["IN-PLACE", "LAST RESTART"])
 
 
-def _unreadable(item: JobSetReport, columns: int, *, namespaces: bool) -> list[str]:
-    """A row of dashes that ends in what is wrong."""
-    line = [*([item.namespace] if namespaces else []), item.name, "-", item.state]
-    return [*line, *["-"] * (columns - len(line) - 1), "; ".join(item.notes)]
+def _line(item: JobSetReport, *, wide: bool, columns: int) -> list[str]:
+    """What follows the name. What cannot be read is a row of dashes that ends in what is wrong."""
+    if item.state == "Unreadable":
+        return ["-", item.state, *["-"] * (columns - 3), "; ".join(item.notes)]
+    line = [
+        f"{item.ready:,}/{item.expected:,}",
+        item.state,
+        f"{item.restarts_towards_max}/{item.max_restarts}" if counted_by_jobset(item) else "-",
+        "-" if item.current_in_place_attempt is None else str(item.current_in_place_attempt),
+        duration(item.age),
+        _short_operation(item.operation),
+    ]
+    if wide:
+        groups = ", ".join(f"{r.name} {r.ready:,}/{r.expected:,}" for r in item.replicated_jobs)
+        line += [item.restart_strategy or "-", groups]
+    return line
+
+
+def counted_by_jobset(report: JobSetReport) -> bool:
+    """Whether there is a JobSet that counts restarts."""
+    return report.workload_kind == JOBSET.kind or report.max_restarts > 0
 
 
 def _short_operation(operation: OperationReport | None) -> str:
@@ -99,27 +109,26 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
         say(console, f"  {note}")
     _show_operation(console, report.operation)
     console.print()
-    rows(
-        console,
-        ["REPLICATED JOB", "READY", "JOBS", "COMPLETE", "CONTAINER RESTARTS", "NODES"],
-        [
-            [
-                r.name,
-                f"{r.ready:,}/{r.expected:,}",
-                f"{r.jobs:,}/{r.expected_jobs:,}",
-                f"{r.succeeded:,}",
-                f"{r.container_restarts:,}",
-                f"{r.nodes:,}",
-            ]
-            for r in report.replicated_jobs
-        ],
-    )
+    _show_groups(console, report)
     console.print()
     _show_restarts(console, report)
     _show_not_ready(console, report.not_ready, wide=wide)
     _show_budgets(console, report, wide=wide)
     if report.advice:
         _show_advice(console, report.advice)
+
+
+def _show_groups(console: Console, report: JobSetReport) -> None:
+    """Jobs are counted where Jobs are between the workload and its Pods."""
+    header = ["REPLICATED JOB" if report.workload_kind == JOBSET.kind else "GROUP", "READY"]
+    jobs = any(r.expected_jobs or r.jobs for r in report.replicated_jobs)
+    header += ["JOBS", "COMPLETE"] if jobs else []
+    lines = []
+    for r in report.replicated_jobs:
+        line = [r.name, f"{r.ready:,}/{r.expected:,}"]
+        line += [f"{r.jobs:,}/{r.expected_jobs:,}", f"{r.succeeded:,}"] if jobs else []
+        lines.append([*line, f"{r.container_restarts:,}", f"{r.nodes:,}"])
+    rows(console, [*header, "CONTAINER RESTARTS", "NODES"], lines)
 
 
 def _headed(report: JobSetReport | PlanReport | ResultReport, name: str) -> Text:
@@ -130,6 +139,9 @@ def _headed(report: JobSetReport | PlanReport | ResultReport, name: str) -> Text
 
 
 def _show_restarts(console: Console, report: JobSetReport) -> None:
+    if not counted_by_jobset(report):
+        say(console, f"Restarts: containers {report.container_restarts:,}")
+        return
     text = f"Restarts: JobSet {report.restarts} ({report.restarts_towards_max} of {report.max_restarts} towards max)"
     if report.current_in_place_attempt is not None:
         previous = "none" if report.previous_in_place_attempt is None else report.previous_in_place_attempt

@@ -135,6 +135,12 @@ def reference(kind: str, group: str, name: str) -> str:
     return name if found is JOBSET else f"{found.word}/{name}"
 
 
+def title(kind: str, group: str) -> str:
+    """How lists call a kind: with its group where a kind before it is called the same, "Job.batch.volcano.sh"."""
+    first = next((each for each in WORKLOAD_KINDS if each.kind == kind), None)
+    return f"{kind}.{group}" if first is not None and first.group != group and group else kind
+
+
 def kind_called(name: str) -> WorkloadKind | None:
     """The kind that people call so, None where there is none."""
     return next((kind for kind in WORKLOAD_KINDS if kind.called(name)), None)

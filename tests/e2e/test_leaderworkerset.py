@@ -12,7 +12,7 @@ import pytest
 from jobset_restart.claim import LEASE_SECONDS
 from tests.e2e.api import Answer, Object
 from tests.e2e.command import Jsr
-from tests.e2e.manifests import container
+from tests.e2e.manifests import container, jobset
 from tests.e2e.picture import OPERATION, ready
 from tests.e2e.place import Place
 
@@ -133,3 +133,23 @@ def until_record(place: Place, reached: Callable[[Object], bool]) -> Object:
 
 def heartbeat(record: Object) -> float:
     return datetime.fromisoformat(record["heartbeat"]).timestamp()
+
+
+@pytest.mark.parametrize("serving", ["None"], indirect=True)
+def test_it_is_named_and_listed_as_any_workload(place: Place, jsr: Jsr, serving: str) -> None:
+    place.create(jobset("train"))
+    place.settled("train")
+    _, header, *lines = jsr.run("status").exited(0).stdout.splitlines()
+    assert header.split()[:3] == ["KIND", "NAME", "READY"]
+    assert [line.split()[:4] for line in lines] == [
+        ["LeaderWorkerSet", "serving", "6/6", "Running"],
+        ["JobSet", "train", "2/2", "Running"],
+    ]
+    for kind in ("lws", "LeaderWorkerSets.leaderworkerset.x-k8s.io"):
+        (alone,) = jsr.run("status", kind, "-o", "json").exited(0).document["items"]
+        assert (alone["name"], alone["workloadKind"]) == ("serving", "LeaderWorkerSet")
+    for words in (("lws/serving",), ("leaderworkerset", "serving")):
+        waited = jsr.run("wait", *words, "-o", "json").exited(0).document
+        assert (waited["workloadKind"], waited["ready"]) == ("LeaderWorkerSet", 6)
+    assert "hint: there is a LeaderWorkerSet serving: write" in jsr.run("status", "serving").exited(1).stderr
+    assert "hint: there is a JobSet train: write jobset/train" in jsr.run("wait", "lws/train").exited(1).stderr

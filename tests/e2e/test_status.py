@@ -51,7 +51,7 @@ def test_of_a_namespace(place: Place, jsr: Jsr) -> None:
 
 
 def test_of_an_empty_namespace(place: Place, jsr: Jsr) -> None:
-    assert "no JobSets found" in jsr.run("status").exited(0).stdout
+    assert "no workloads found" in jsr.run("status").exited(0).stdout
     assert jsr.run("status", "-o", "json").exited(0).document["items"] == []
 
 

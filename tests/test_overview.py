@@ -1,0 +1,220 @@
+"""Every workload of a namespace, a line each, over HTTP: only what the server serves, and only at the top."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from msgspec import structs
+
+from jobset_restart import status
+from jobset_restart.cluster import connect
+from jobset_restart.errors import Forbidden, NotFound
+from jobset_restart.overview import Overview
+from jobset_restart.report import JobSetReportList
+from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, WorkloadKind
+from jobset_restart.workloads.registry import READERS
+from tests import build_lws
+from tests.apiserver import Answer, ApiServer, failing, json_answer, kubeconfig, serving
+from tests.test_looking import job, jobset
+
+NAMESPACE = "ns"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets"
+EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
+LWS = LEADER_WORKER_SET.collection(NAMESPACE)
+FORBIDDEN = failing(403, "Forbidden", "you may not")
+
+
+def listed(*objects: Any) -> Answer:
+    plain = [each if isinstance(each, dict) else msgspec.to_builtins(each) for each in objects]
+    return json_answer({"metadata": {}, "items": plain})
+
+
+def groups(*kinds: WorkloadKind, **others: str) -> Answer:
+    """GET /apis where these kinds are served, and other groups in some version."""
+    served = {kind.group: kind.version for kind in kinds} | others
+    items = [{"name": name, "versions": [{"version": version}]} for name, version in served.items()]
+    return json_answer({"groups": items})
+
+
+def look(
+    folder: pathlib.Path, answers: dict[str, Answer], only: WorkloadKind | None = None, times: int = 1
+) -> tuple[JobSetReportList, ApiServer]:
+    """What is found, and the server that was asked. Lists that are not among the answers are empty."""
+
+    async def main() -> tuple[JobSetReportList, ApiServer]:
+        async with serving() as server:
+            for reader in READERS.values():
+                server.on("GET", reader.kind.collection(NAMESPACE), listed())
+            for path in (JOB.collection(NAMESPACE), PODS, SETS, EVENTS):
+                server.on("GET", path, listed())
+            for path, answer in answers.items():
+                server.on("GET", path, answer)
+            async with await connect(kubeconfig(folder / "config", server.url)) as cluster:
+                overview = Overview(cluster, NAMESPACE, only)
+                for _ in range(times):
+                    found = await overview.look()
+                return found, server
+
+    return asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def pods_of_lws() -> list[Any]:
+    return [build_lws.pod(group, worker) for group in (0, 1) for worker in (0, 1, 2)]
+
+
+def with_lws(*jobsets: Any, pods: Answer | None = None) -> dict[str, Answer]:
+    return {
+        "/apis": groups(JOBSET, LEADER_WORKER_SET),
+        JOBSET.collection(NAMESPACE): listed(*jobsets),
+        JOB.collection(NAMESPACE): listed(*(job(each["metadata"]["name"]) for each in jobsets)),
+        LWS: listed(build_lws.lws()),
+        SETS: listed(*build_lws.sets()),
+        PODS: pods or listed(*pods_of_lws()),
+    }
+
+
+def lines(found: JobSetReportList) -> list[tuple[str, str, str, str]]:
+    return [(row.workload_kind, row.name, f"{row.ready}/{row.expected}", row.state) for row in found.items]
+
+
+def test_each_workload_has_a_line_of_its_own_kind(tmp_path: pathlib.Path) -> None:
+    found, _ = look(tmp_path, with_lws(jobset("a")))
+    assert lines(found) == [("JobSet", "a", "1/1", "Running"), ("LeaderWorkerSet", "serving", "6/6", "Running")]
+    assert found.items[1].workload_group == "leaderworkerset.x-k8s.io"
+    assert found.notes == []
+
+
+def test_one_kind_alone(tmp_path: pathlib.Path) -> None:
+    found, server = look(tmp_path, with_lws(jobset("a")), LEADER_WORKER_SET)
+    assert [row.name for row in found.items] == ["serving"]
+    assert not server.seen("GET", JOBSET.collection(NAMESPACE))
+
+
+def test_what_a_workload_that_is_shown_manages_is_not_shown_beside_it(tmp_path: pathlib.Path) -> None:
+    inner = jobset("inner")
+    inner["metadata"]["ownerReferences"] = build_lws.owned("LeaderWorkerSet", "lws-uid")
+    found, _ = look(tmp_path, with_lws(jobset("a"), inner))
+    assert [row.name for row in found.items] == ["a", "serving"]
+    found, _ = look(tmp_path, with_lws(jobset("a"), inner), JOBSET)  # asked for by kind they are all there
+    assert [row.name for row in found.items] == ["a", "inner"]
+    hidden = {**with_lws(jobset("a"), inner), LWS: FORBIDDEN}
+    assert [row.name for row in look(tmp_path, hidden)[0].items] == ["a", "inner"]
+
+
+def test_of_very_many_some_are_looked_at_and_the_others_counted(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobset_restart.overview.MOST_LOOKS", 1)
+    other = build_lws.lws()
+    other = structs.replace(other, metadata=structs.replace(other.metadata, name="other", uid="other"))
+    found, _ = look(tmp_path, {**with_lws(), LWS: listed(build_lws.lws(), other)})
+    assert [(row.name, row.state) for row in found.items] == [("other", "NotReady"), ("serving", "Running")]
+    assert found.notes == ["1 more were not looked at: `jsr status KIND/NAME` looks at one"]
+
+
+def test_watching_shows_what_changes_in_any_kind(tmp_path: pathlib.Path) -> None:
+    """The LeaderWorkerSets change, the JobSets do not, and RayClusters are not served."""
+    more = msgspec.json.encode({"type": "MODIFIED", "object": msgspec.to_builtins(build_lws.lws())}) + b"\n"
+
+    async def main() -> list[list[str]]:
+        async with serving() as server:
+            for path, answer in {EVENTS: listed(), **with_lws(jobset("a"))}.items():
+                server.on("GET", path, answer)
+            server.on("GET", JOBSET.collection(NAMESPACE), when_watched(listed(jobset("a")), b""))
+            server.on("GET", LWS, when_watched(listed(build_lws.lws()), more))
+            async with await connect(kubeconfig(tmp_path / "config", server.url)) as cluster:
+                looks = []
+                async with contextlib.aclosing(status.each_change(cluster, NAMESPACE)) as reports:
+                    async for report in reports:
+                        assert isinstance(report, JobSetReportList)
+                        looks.append([row.name for row in report.items])
+                        if len(looks) == 2:
+                            return looks
+                return looks
+
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == [["a", "serving"]] * 2
+
+
+def when_watched(otherwise: Answer, line: bytes) -> Answer:
+    """The list, and to a watch this line, after which nothing more happens."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return await otherwise(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(line)
+        await asyncio.sleep(30)
+        return response
+
+    return answer
+
+
+def test_only_what_is_served_is_asked_for_and_that_is_asked_once(tmp_path: pathlib.Path) -> None:
+    answers = {"/apis": groups(JOBSET), JOBSET.collection(NAMESPACE): listed(jobset("a"))}
+    found, server = look(tmp_path, answers, times=3)
+    assert [row.name for row in found.items] == ["a"]
+    assert not server.seen("GET", LWS)
+    assert len(server.seen("GET", "/apis")) == 1
+
+
+def test_a_server_that_does_not_tell_is_asked_for_everything(tmp_path: pathlib.Path) -> None:
+    for apis in (FORBIDDEN, failing(404, "NotFound")):
+        found, _ = look(tmp_path, {**with_lws(jobset("a")), "/apis": apis})
+        assert [row.name for row in found.items] == ["a", "serving"]
+
+
+def test_what_may_not_be_listed_is_named(tmp_path: pathlib.Path) -> None:
+    found, _ = look(tmp_path, {**with_lws(jobset("a")), LWS: FORBIDDEN})
+    assert [row.name for row in found.items] == ["a"]
+    (note,) = found.notes
+    assert "permission" in note
+    assert LEADER_WORKER_SET.resource in note
+    for only in (None, LEADER_WORKER_SET):
+        with pytest.raises(Forbidden):
+            look(tmp_path, {**with_lws(), LWS: FORBIDDEN, JOBSET.collection(NAMESPACE): FORBIDDEN}, only)
+
+
+def test_pods_that_may_not_be_read_leave_their_workload_undecided(tmp_path: pathlib.Path) -> None:
+    found, _ = look(tmp_path, with_lws(jobset("a"), pods=FORBIDDEN))
+    assert lines(found) == [("JobSet", "a", "1/1", "Running"), ("LeaderWorkerSet", "serving", "0/6", "NotReady")]
+
+
+def test_a_workload_that_cannot_be_read_has_a_line_of_its_kind(tmp_path: pathlib.Path) -> None:
+    bad = {"metadata": {"name": "bad", "namespace": "ns"}, "spec": {"replicas": "many"}}
+    found, _ = look(tmp_path, {**with_lws(), LWS: listed(build_lws.lws(), bad)})
+    assert lines(found) == [
+        ("LeaderWorkerSet", "bad", "0/0", "Unreadable"),
+        ("LeaderWorkerSet", "serving", "6/6", "Running"),
+    ]
+
+
+def test_a_missing_api_is_named_where_it_was_asked_for(tmp_path: pathlib.Path) -> None:
+    nothing = failing(404, "NotFound")
+    with pytest.raises(NotFound, match="has no LeaderWorkerSet API") as raised:
+        look(tmp_path, {"/apis": groups(JOBSET), LWS: nothing}, LEADER_WORKER_SET)
+    assert raised.value.hint.startswith("install it: kubectl apply")
+
+
+def test_another_version_of_an_api_is_told_apart_from_none(tmp_path: pathlib.Path) -> None:
+    answers = {"/apis": groups(JOBSET, **{"leaderworkerset.x-k8s.io": "v1alpha1"}), LWS: failing(404, "NotFound")}
+    with pytest.raises(NotFound, match=r"serves leaderworkerset.x-k8s.io as v1alpha1 only; jsr knows .*/v1"):
+        look(tmp_path, answers, LEADER_WORKER_SET)
+
+
+def test_without_jobsets_the_others_are_there(tmp_path: pathlib.Path) -> None:
+    found, _ = look(tmp_path, {**with_lws(), "/apis": groups(LEADER_WORKER_SET)})
+    assert [row.name for row in found.items] == ["serving"]
+
+
+def test_where_there_is_nothing_at_all_jobsets_api_is_missed(tmp_path: pathlib.Path) -> None:
+    nothing = failing(404, "NotFound")
+    with pytest.raises(NotFound, match="has no JobSet API"):
+        look(tmp_path, {"/apis": nothing, **{r.kind.collection(NAMESPACE): nothing for r in READERS.values()}})
