@@ -64,10 +64,8 @@ def carry_on(
         raise ValueError(f"operation {record.id} names the unknown trigger {record.trigger!r}")
     if why := unusable(snapshot.workload, record, snapshot.time):
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
-    used = {pod.spec.node_name for pod in snapshot.pods()}
-    down = (node for node in node_down if node in used or node not in record.request.node_down)
-    asked = {"allow": tuple(allow), "node_down": tuple(down), "fallback": fallback and trigger.in_place}
-    request = structs.replace(record.request, **asked, selection=Selection())
+    asked = {"allow": tuple(allow), "fallback": fallback and trigger.in_place, "selection": Selection()}
+    request = structs.replace(record.request, node_down=_down(snapshot, record, node_down), **asked)
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]
@@ -98,6 +96,12 @@ def carry_on(
         min_ready_seconds=min_ready_seconds(case),
         attempt=record.attempt or snapshot.workload.attempt + 1,
     )
+
+
+def _down(snapshot: Snapshot, record: Record, declared: Iterable[str]) -> tuple[str, ...]:
+    """The machines declared down, without those that the operation has freed of Pods already."""
+    used = {pod.spec.node_name for pod in snapshot.pods()}
+    return tuple(node for node in declared if node in used or node not in record.request.node_down)
 
 
 def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger, evidence: Evidence) -> Case:

@@ -13,10 +13,11 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from jobset_restart.containers import containers_in_scope, fresh
+from jobset_restart.containers import containers_in_scope, fresh, keep_unready
 from jobset_restart.members import ANOTHER, Members
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
+from jobset_restart.plan import Plan, SlotPlan
 from jobset_restart.rules import ended_at, ended_for_good
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Identity, condition, pod_ready, statuses, waits_for, why
@@ -61,6 +62,23 @@ class SlotTrack(Struct):
     def vacant(self) -> bool:
         """Whether no Pod fills the slot."""
         return all(ended(pod) for pod in self.pods.values())
+
+
+def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
+    """The slot as the plan found it, before anything is sent. `since` is seconds since the epoch."""
+    pods = {pod.metadata.uid: pod for pod in (planned.state.pod, *planned.state.leftovers) if pod is not None}
+    return SlotTrack(
+        planned.state.slot,
+        planned.before,
+        in_place=plan.strategy == "in-place" and not planned.lost,
+        lost=planned.lost,
+        pods=pods,
+        old=pods.keys() - planned.new,
+        since=since,
+        unattainable=keep_unready(planned.state.pod, plan.request.containers) if planned.state.pod else (),
+        pod=planned.pod,
+        node=planned.node,
+    )
 
 
 def in_place(track: SlotTrack, containers: Sequence[str]) -> Seen | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jobset_restart import seen
 from jobset_restart.barrier import Arrivals
-from jobset_restart.containers import fresh, keep_unready, mark_of
+from jobset_restart.containers import fresh, mark_of
 from jobset_restart.creation import last_seen
 from jobset_restart.events import Event, Failed, Noticed, Ready, Starting, Stopping, Triggered
 from jobset_restart.machines import Machines
@@ -17,7 +17,7 @@ from jobset_restart.members import members_of
 from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Pod
 from jobset_restart.places import ended
-from jobset_restart.plan import Plan, SlotPlan
+from jobset_restart.plan import Plan
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.snapshot import condition, identity, statuses
@@ -45,7 +45,7 @@ class Tracker:
         self.began = began
         self.min_ready_seconds = min_ready_seconds
         self._barrier = Arrivals.of(plan)
-        self.slots = {p.state.slot: self._track(p, plan) for p in plan.scope}
+        self.slots = {p.state.slot: seen.waiting(p, plan, began) for p in plan.scope}
         self.verdict: Verdict | None = None
         self.members = members_of(plan.snapshot)
         self.machines = machines or Machines()
@@ -72,26 +72,10 @@ class Tracker:
         self.resumed_by = ""
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
-        for planned in plan.scope:
-            track = self.slots[planned.state.slot]
-            pods = filter(None, (planned.state.pod, *planned.state.leftovers))
-            track.pods = {pod.metadata.uid: pod for pod in pods}
+        for track in self.slots.values():
             for pod in track.pods.values():
                 self.machines.saw(pod)
-            track.old = track.pods.keys() - planned.new
             self._places[track.slot.unit].append(track)
-
-    def _track(self, slot: SlotPlan, plan: Plan) -> SlotTrack:
-        return SlotTrack(
-            slot.state.slot,
-            slot.before,
-            in_place=plan.strategy == "in-place" and not slot.lost,
-            lost=slot.lost,
-            since=self.began,
-            unattainable=keep_unready(slot.state.pod, plan.request.containers) if slot.state.pod else (),
-            pod=slot.pod,
-            node=slot.node,
-        )
 
     # ------------------------------------------------------------ what was sent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.claim import PastRound, Record
+from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart import carry_on_command
 from jobset_restart.restart.escalate import Standing, next_request
@@ -271,5 +273,20 @@ def test_one_round_alone_is_told_as_ever() -> None:
     assert {row.round for row in report.slots} == {1}
 
 
-def test_what_came_of_a_round_keeps_no_pod() -> None:
-    assert all(not track.pods for track in refused_in_place(three()).tracks.values())
+def test_a_plan_that_was_given_away_takes_its_pods_along() -> None:
+    """However many rounds there were: of each Pod the version that was seen last is kept, and no other."""
+
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Pod) for thing in gc.get_objects())
+
+    before = alive()
+    rounds: list[Came] = []
+    for number in (1, 2):
+        plan = recreates(three())
+        tracker = all_back(plan)
+        rounds.append(over(plan, number, tracker, rounds))
+        del plan
+        assert alive() - before == 3
+        del tracker
+        assert alive() == before
