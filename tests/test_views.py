@@ -514,6 +514,12 @@ def test_a_result_says_how_many_it_does_not_name() -> None:
     assert "and 5 more, 4,975 that are back; -o wide shows all" in shown(screen)
 
 
+def test_lines_say_in_which_round_an_operation_is_carried_on() -> None:
+    slots = [PlannedSlot(slot="workers/0/0", trigger="suspend")]
+    opened = Planned(time=0, operation="op1", jobset="t", namespace="ns", trigger="suspend", round=2, slots=slots)
+    assert lines([opened])[0].endswith("by suspend, operation op1, carried on in round 2")
+
+
 def test_a_result_tells_of_every_round() -> None:
     first = RoundReport(
         round=1, strategy="in-place", trigger="image", seconds=0.5, outcomes={"failed": 2}, reason="2 slots never left"

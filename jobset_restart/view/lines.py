@@ -120,4 +120,5 @@ def _heading(event: Planned, slots: int) -> str:
     where = " in place" if event.strategy == "in-place" else ""
     context = f" (context {event.context})" if event.context else ""
     what = f"{how} {counted(slots, 'slot')} of {event.kind} {event.namespace}/{event.jobset}{context}{where}"
-    return f"{what} by {event.trigger}, operation {event.operation}"
+    turn = f", carried on in round {event.round}" if event.round > 1 else ""
+    return f"{what} by {event.trigger}, operation {event.operation}{turn}"
