@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any, Protocol
 
@@ -34,7 +35,9 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None, ours: type[Exc
     try:
         result = app(arguments, standalone_mode=False, prog_name=name)
     except typer.TyperException as error:
-        error.show()  # type: ignore[attr-defined]  # every one that leaves the parser has it
+        said = io.StringIO()  # it repeats the arguments, whatever they hold
+        error.show(said)  # type: ignore[attr-defined]  # every one that leaves the parser has it
+        print("\n".join(map(plain, said.getvalue().rstrip("\n").split("\n"))), file=sys.stderr)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return 130

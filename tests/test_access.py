@@ -156,6 +156,7 @@ HOSTILE = {
         + CLUSTER
         + USER
     ),
+    "half a character": 'clusters: "\\ud800"\n',
     "aliases that lead back": "a: &a [*a]\nclusters: &c [*c]\n",
     "aliases that grow without end": BOMB + ENTRIES + CLUSTER + USER,
     "nesting without end": "[" * 100_000,

@@ -54,6 +54,16 @@ def test_an_empty_value_never_means_none(option: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
+    "words", [["explain", "JSR201"], ["status", "train"], ["--via"], ["restart", "--via"]], ids=" ".join
+)
+def test_what_the_parser_refuses_is_repeated_as_text(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "\x1b[2J\u202e\x07"]) == 2
+    said = capsys.readouterr().err
+    assert "Usage: jsr" in said
+    assert not any(char in said for char in "\x1b\u202e\x07")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["-n", "a", "status", "-n", "b"],

@@ -25,6 +25,7 @@ from jobset_restart.errors import (
     Unauthorized,
     Unreachable,
 )
+from jobset_restart.harmless import REPLACEMENT
 from jobset_restart.objects import Status
 
 TRANSPORT_ERRORS = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError)
@@ -46,11 +47,11 @@ def api_error(status: int, body: bytes, request: str, retry_after: str = "") -> 
     try:
         said = msgspec.json.decode(body, type=Status)
     except UNREADABLE:
-        said = Status(message=body[:200].decode(errors="replace").strip())
+        said = Status()
     wait = _seconds(retry_after)
     if wait is None and said.details and said.details.retry_after_seconds > 0:
         wait = float(said.details.retry_after_seconds)
-    message = said.message[: limits.MESSAGE_CHARACTERS] or f"the API server answered {status} to {request}"
+    message = said.message[: limits.MESSAGE_CHARACTERS] or _bare(status, body, request)
     kind, hint = BY_STATUS.get(status, ApiError), ""
     if kind is Unauthorized:
         message = f"the API server refused the credentials ({message})"
@@ -62,6 +63,13 @@ def api_error(status: int, body: bytes, request: str, retry_after: str = "") -> 
         hint = "is the server URL of the kubeconfig right, or does a proxy want a login?"
     wait = None if wait is None else min(wait, limits.RETRY_AFTER_SECONDS)
     return kind(message, hint, status=status, reason=said.reason, retry_after=wait)
+
+
+def _bare(status: int, body: bytes, request: str) -> str:
+    """What to say of an answer that is no Status: a proxy's page, say."""
+    words = " ".join(body[:200].decode(errors="replace").split())
+    said = f": {words}" if words and not words.startswith(("{", "[")) and REPLACEMENT not in words else ""
+    return f"the API server answered {status} to {request}{said}"
 
 
 def _seconds(retry_after: str) -> float | None:
@@ -114,6 +122,8 @@ def _broken(error: BaseException) -> str:
         return "it ended in the middle of an answer"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it was closed without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
 
 

@@ -253,7 +253,7 @@ def _plain(data: bytes, path: str) -> Any:
         return loader.construct_document(node)
     except AccessError:
         raise
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise AccessError(f"kubeconfig {path} cannot be read: it is not UTF-8 text") from None
     except RecursionError:
         raise AccessError(f"kubeconfig {path} cannot be read: it is nested too deeply") from None
@@ -265,7 +265,8 @@ def _plain(data: bytes, path: str) -> Any:
 
 
 def _grown(node: Any, known: dict[int, int]) -> int:
-    """How many nodes this one is when every alias is replaced by what it stands for."""
+    """How many nodes this one is when every alias is replaced by what it stands for. Raises UnicodeError for text that
+    no UTF-8 stands for: YAML's escapes can write half a character."""
     if id(node) in known:
         if known[id(node)] == 0:
             raise ValueError("an alias leads back to itself")
@@ -276,6 +277,8 @@ def _grown(node: Any, known: dict[int, int]) -> int:
         for child in node.value:
             pair = child if isinstance(child, tuple) else (child,)
             count += sum(_grown(each, known) for each in pair)
+    else:
+        node.value.encode()
     known[id(node)] = count
     return count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import types
@@ -35,7 +36,12 @@ class Field(NamedTuple):
 
 def fields_of(resource: str) -> list[Field]:
     """The fields of a resource, those that hold others included."""
-    return [Field(resource, *found) for found in _walk(KINDS[resource], ()) if found[0]]
+    return fields_in(KINDS[resource], resource)
+
+
+def fields_in(kind: type[Struct], name: str = "") -> list[Field]:
+    """The fields of any type."""
+    return [Field(name, *found) for found in _walk(kind, ()) if found[0]]
 
 
 def every_field() -> list[Field]:
@@ -57,7 +63,7 @@ def _walk(
     elif origin in (types.UnionType, typing.Union):
         inner = next(each for each in arguments if each is not types.NoneType)
         yield from _walk(inner, path)
-    elif origin is list:
+    elif origin in (list, tuple):
         yield path, "list", True
         yield from _walk(arguments[0], (*path, EACH))
     else:
@@ -76,7 +82,8 @@ def _hints(kind: type[Struct]) -> dict[str, Any]:
 
 
 def put(obj: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Sets the field in a JSON object; what leads to it is made where it is missing."""
+    """Sets the field in a JSON object, to a copy of the value; what leads to it is made where it is missing."""
+    value = copy.deepcopy(value) if isinstance(value, list | dict) else value
     here: Any = obj
     for key, following in itertools.pairwise(path):
         empty: Any = [] if isinstance(following, int) else {}

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import functools
 import io
+import os
 import random
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -64,7 +65,11 @@ class _Terminal(io.StringIO):
 
 
 def run(
-    cluster: VirtualCluster, *argv: str, death: Death | None = None, skew: float = 0.0, terminal: bool = False
+    cluster: VirtualCluster,
+    *argv: str,
+    death: Death | None = None,
+    skew: float = 0.0,
+    terminal: bool = False,
 ) -> Ended:
     """Runs one `jsr` command line against the cluster. `skew` is how many seconds its clock is ahead; `terminal` says
     whether stderr is one."""
@@ -75,9 +80,10 @@ def run(
     out, err = io.StringIO(), _Terminal() if terminal else io.StringIO()
     process = _Process(cluster, death, out, err)
     began, code, crash = cluster.now(), None, None
-    with process.alive(skew), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    named = mock.patch.dict(os.environ, KUBECONFIG=cluster.kubeconfig)
+    with process.alive(skew), named, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = cli.run([*argv, "--kubeconfig", cluster.kubeconfig])
+            code = cli.run([*argv])
         except _Killed:
             pass
         except KeyboardInterrupt:

@@ -110,6 +110,25 @@ def test_pods_of_an_indexed_job() -> None:
     assert world.counts() == {"active": 3, "ready": 3}
 
 
+def test_pods_that_merely_name_the_job_are_not_its_own() -> None:
+    """Seen on a real cluster: no controller, no Pod of the Job; a controller without the Job's labels is taken away."""
+    world = Jobs()
+    like = world.at(0)
+    owner = like["metadata"]["ownerReferences"][0]
+    annotations = like["metadata"]["annotations"]
+    for name, controller in (("helper", False), ("impostor", True)):
+        meta = {"name": name, "namespace": "default", "annotations": annotations}
+        meta |= {"ownerReferences": [{**owner, "controller": controller}]}
+        spec = {"containers": [{"name": "main", "image": "busybox"}]}
+        world.store.create("pods", {"metadata": meta, "spec": spec}, world.now)
+    world.run(2)
+    left = {name: world.store.get("pods", "default", name) for name in ("helper", "impostor")}
+    assert left["helper"]["metadata"]["ownerReferences"] == [{**owner, "controller": False}]
+    assert not left["impostor"]["metadata"].get("ownerReferences")
+    assert world.counts() == {"active": 3, "ready": 3}
+    assert "deletionTimestamp" not in like["metadata"]
+
+
 def test_generated_names_are_cut_so_that_they_stay_labels() -> None:
     world = Jobs()
     name = "x" * 60

@@ -94,7 +94,7 @@ class JobController:
             self._forget(key)
             _release_orphans(store, key, "", now)
             return None
-        pods = store.by_owner(job["metadata"]["uid"])
+        pods = _own(store, job, now)
         if len(store.by_label("pods", JOB_NAME, key[1])) > len(pods):
             _release_orphans(store, key, job["metadata"]["uid"], now)
         if condition(job["status"], "Complete", "Failed"):
@@ -335,6 +335,23 @@ def _valid_index(job: Obj, pod: Obj) -> bool:
 def _removal_rank(pod: Obj) -> tuple[bool, bool, bool, int]:
     """``ActivePods``: unassigned first, then pending, then not ready, then the newest: the highest index."""
     return bool(pod["spec"].get("nodeName")), phase(pod) == "Running", is_ready(pod), -index_of(pod)
+
+
+def _own(store: Store, job: Obj, now: float) -> list[Obj]:
+    """The Pods whose controller the Job is. One that its selector does not match loses its owner, whoever wrote that
+    (``PodControllerRefManager.ClaimPods``)."""
+    uid, wanted = job["metadata"]["uid"], ((job["spec"].get("selector") or {}).get("matchLabels") or {}).items()
+    own = []
+    for pod in store.by_owner(uid):
+        meta, owner = pod["metadata"], controller_of(pod)
+        if owner is None or owner["uid"] != uid:
+            continue
+        if wanted <= (meta.get("labels") or {}).items():
+            own.append(pod)
+        else:
+            owners = [each for each in meta["ownerReferences"] if each["uid"] != uid]
+            store.update("pods", {**pod, "metadata": {**meta, "ownerReferences": owners}}, now)
+    return own
 
 
 def _release_orphans(store: Store, key: Key, uid: str, now: float) -> None:
