@@ -11,6 +11,7 @@ JsrError                    1    anything below that has no code of its own
 │   ├── Conflict            1    409, a precondition (UID, resourceVersion) did not hold
 │   ├── Gone                1    410, the resourceVersion is too old
 │   ├── Invalid             1    400 and 422, the object was refused by validation or admission
+│   ├── Malformed           1    an answer that is none of the Kubernetes API's: not its JSON, or not its types
 │   └── Overloaded          1    429, 500, 502, 503, 504 after the last retry
 ├── TooLarge                1    the cluster holds more than any sound JobSet has; nothing was changed
 ├── ExecFailed              1    the command could not be run in the container
@@ -113,6 +114,10 @@ class Gone(ApiError):
 
 
 class Invalid(ApiError):
+    pass
+
+
+class Malformed(ApiError):
     pass
 
 

@@ -54,7 +54,7 @@ def test_an_empty_value_never_means_none(option: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    "words", [["explain", "JSR201"], ["status", "train"], ["--via"], ["restart", "--via"]], ids=" ".join
+    "words", [["explain", "JSR201"], ["status", "a", "b"], ["--via"], ["restart", "--via"]], ids=" ".join
 )
 def test_what_the_parser_refuses_is_repeated_as_text(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*words, "\x1b[2J\u202e\x07"]) == 2

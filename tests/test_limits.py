@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from jobset_restart.cluster import HttpCluster, connect, limits
 from jobset_restart.cluster.answers import BY_STATUS, api_error, clock_offset
 from jobset_restart.cluster.exec import Channels
+from jobset_restart.cluster.lists import each_readable
 from jobset_restart.cluster.sending import SendsAll
 from jobset_restart.cluster.watch import Expired, Stream, StreamFailed
 from jobset_restart.errors import ApiError, ExecFailed, JsrError
@@ -87,6 +88,45 @@ def test_an_answer_without_end_is_not_read_for_ever(play: Callable[[Scenario], N
         await refused(cluster.get(POD, Pod), POD, "larger than 16 MiB")
         server.on("PATCH", POD, endless(b" " * limits.MIB))
         await refused(cluster.send(Write(verb="patch", path=POD)), POD, "larger than 16 MiB")
+
+    play(scenario)
+
+
+def test_of_several_lists_without_end_one_is_held_at_a_time(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIST_BYTES", 64 * limits.MIB)
+    lists = [f"/api/v1/namespaces/ns{n}/pods" for n in range(4)]
+
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
+        for path in lists:
+            server.on("GET", path, endless(b" " * limits.MIB))
+        tracemalloc.start()
+        calls = (refused(each_readable(cluster, path, Pod), path, "larger than 64 MiB") for path in lists)
+        await asyncio.gather(*calls)
+        assert tracemalloc.get_traced_memory()[1] < (64 + 4 * 16 + 40) * limits.MIB
+        tracemalloc.stop()
+        assert len(server.requests) == len(lists), "what is too large is not read again, object by object"
+
+    play(scenario)
+
+
+def test_a_list_in_pages_is_no_larger_than_one_in_one_piece(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIST_BYTES", 5 * limits.MIB)
+    pages = 0
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        nonlocal pages
+        pages += 1
+        body = {"metadata": {"continue": f"page {pages}"}, "items": [], "padding": "x" * limits.MIB}
+        return await json_answer(body)(request)
+
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
+        server.on("GET", PODS, page)
+        await refused(cluster.list(PODS, Pod), PODS, "larger than 5 MiB")
+        assert pages < 7
 
     play(scenario)
 

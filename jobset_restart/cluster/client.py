@@ -74,11 +74,14 @@ class HttpCluster(SendsAll, Session):
     async def _pages(self, path: str, item: type[T], params: Mapping[str, str], most: int) -> Listing[T]:
         decoder = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]
         items: list[T] = []
-        page, tokens = dict(params), {""}
+        page, tokens, size = dict(params), {""}, 0
         for _ in range(limits.PAGES):
             url = self._url(path, page)
             body = await self._retried(lambda url=url: self._once("GET", url, most=most), f"list {path}")  # type: ignore[misc]
             assert body is not None
+            size += len(body)
+            if size > limits.LIST_BYTES:
+                raise ApiError(f"the list of {path} is larger than {limits.LIST_BYTES // limits.MIB} MiB")
             found = decode(decoder, body, path)
             items += found.items
             token = found.metadata.continue_

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from jobset_restart.errors import ApiError
+from jobset_restart.errors import Malformed
 from jobset_restart.objects import NAME, ObjectList
 from jobset_restart.workloads.kinds import JOBSET_NAME
 
@@ -34,13 +34,13 @@ class _Loose(Struct):
     metadata: _LooseMeta = _LooseMeta()
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes, path: str) -> T:
-    """The object in the answer to `path`. Raises ApiError, which names the object of a list and the field at fault."""
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | bytearray, path: str) -> T:
+    """The object in the answer to `path`. Raises Malformed, which names the object of a list and the field at fault."""
     try:
         return decoder.decode(body)
     except UNREADABLE as error:
         words = _of_list(decoder.type, body) or in_words(error)
-        raise ApiError(f"the answer to {path} is not what the Kubernetes API sends: {words}") from None
+        raise Malformed(f"the answer to {path} is not what the Kubernetes API sends: {words}") from None
 
 
 def in_words(error: Exception) -> str:
@@ -75,7 +75,7 @@ def _name(value: Any) -> str:
     return value if isinstance(value, str) and re.match(NAME, value) else ""
 
 
-def _of_list(kind: Any, body: bytes) -> str:
+def _of_list(kind: Any, body: bytes | bytearray) -> str:
     """What is wrong with the first object of a list that cannot be read; "" where this is no list, or all can."""
     if typing.get_origin(kind) is not ObjectList:
         return ""

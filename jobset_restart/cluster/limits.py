@@ -14,8 +14,11 @@ much."""
 PAGE_BYTES = 64 * MIB
 """A page of a list, 500 objects. A Pod is about 10 KB."""
 
-LIST_BYTES = 256 * MIB
-"""A list from the watch cache, which comes in one piece: 20,000 Pods are 190 MB."""
+LIST_BYTES = 208 * MIB
+"""A whole list; from the watch cache it comes in one piece. 20,000 Pods are 190 MB."""
+
+AT_ONCE_BYTES = OBJECT_BYTES
+"""Of answers that are larger, one is read at a time: memory holds one list, however many are asked for."""
 
 ERROR_BYTES = 64 * KIB
 """The body of an error. A Status is 1 KB; a proxy's page of HTML is of no use."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from jobset_restart.cluster.decoding import UNREADABLE, called, in_words
-from jobset_restart.errors import ApiError
+from jobset_restart.errors import Malformed
 
 if TYPE_CHECKING:
     from jobset_restart.cluster.protocol import Cluster
@@ -33,9 +33,8 @@ async def each_readable(
     raises, but for single objects that cannot be decoded."""
     try:
         return (await cluster.list(path, kind, label_selector=label_selector, consistent=False)).items, []
-    except ApiError as error:
-        if error.status:
-            raise
+    except Malformed:
+        pass
     found = await cluster.list(path, msgspec.Raw, label_selector=label_selector, consistent=False)
     good: list[T] = []
     bad: list[Unreadable] = []

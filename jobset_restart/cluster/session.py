@@ -85,6 +85,8 @@ class Session:
         self._access = access
         self._connections: list[Connection] = []
         self._reading = asyncio.Lock()
+        self._large = asyncio.Lock()
+        """Held while a large answer is read."""
         self._not_again_before = 0.0
         self._unreadable = ""
         self._reached = self._accepted = False
@@ -211,7 +213,7 @@ class Session:
         data: bytes | None = None,
         kind: str = "application/json",
         most: int = limits.OBJECT_BYTES,
-    ) -> bytes:
+    ) -> bytes | bytearray:
         """One request and its answer's body, at most `most` bytes. Raises ApiError or Unreachable."""
         request = f"{method.lower()} {url.path}"
 
@@ -223,7 +225,7 @@ class Session:
 
         try:
             async with self._answered(open_, lambda response: self._check(response, request)) as response:
-                return await _body(response, most, request)
+                return await _body(response, most, request, self._large)
         except TRANSPORT_ERRORS as error:
             raise transport_error(error, self.server, self._access.proxy) from None
 
@@ -263,17 +265,24 @@ class Session:
         )
 
 
-async def _body(response: aiohttp.ClientResponse, most: int, request: str) -> bytes:
-    """The whole body after inflation. Raises ApiError where it is larger than `most` bytes."""
-    pieces: list[bytes] = []
-    size = 0
-    async for data in response.content.iter_any():
-        size += len(data)
-        if size > most:
-            response.close()
-            raise ApiError(f"the answer to {request} is larger than {most // limits.MIB} MiB: it was not read further")
-        pieces.append(data)
-    return b"".join(pieces)
+async def _body(response: aiohttp.ClientResponse, most: int, request: str, large: asyncio.Lock) -> bytes | bytearray:
+    """The whole body after inflation; one that is large is read while no other is. Raises ApiError where it is larger
+    than `most` bytes."""
+    body = bytearray()
+    async with contextlib.AsyncExitStack() as alone:
+        waits = True
+        async for data in response.content.iter_any():
+            if len(body) + len(data) > most:
+                response.close()
+                body.clear()  # the traceback keeps this frame
+                raise ApiError(
+                    f"the answer to {request} is larger than {most // limits.MIB} MiB: it was not read further"
+                )
+            body += data
+            if waits and len(body) > limits.AT_ONCE_BYTES:
+                waits = False
+                await alone.enter_async_context(large)
+    return body
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
