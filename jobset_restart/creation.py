@@ -19,6 +19,8 @@ JOB_REFUSED = "involvedObject.kind=JobSet,reason=JobCreationFailed"
 """Field selector of the Events about Jobs that a JobSet could not create (JobSet,
 constants.JobCreationFailedReason)."""
 
+REASONS = frozenset({"FailedCreate", "JobCreationFailed", "FailedToCreateHeadPod", "FailedToCreateWorkerPod"})
+"""What the controllers call it: the Job and StatefulSet controllers, JobSet, and KubeRay for head and workers."""
 MOST_REASONS = 3
 
 _NAMES = re.compile(
@@ -35,7 +37,7 @@ def refusals(events: Iterable[Event]) -> dict[str, Event]:
     newest: dict[str, Event] = {}
     for event in events:
         uid = event.involved_object.uid
-        if event.reason not in ("FailedCreate", "JobCreationFailed") or not uid:
+        if event.reason not in REASONS or not uid:
             continue
         if uid not in newest or last_seen(event) >= last_seen(newest[uid]):
             newest[uid] = event

@@ -74,6 +74,8 @@ class Labels(Struct, omit_defaults=True):
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
     group_index: str = field(name="leaderworkerset.sigs.k8s.io/group-index", default="")
     worker_index: str = field(name="leaderworkerset.sigs.k8s.io/worker-index", default="")
+    ray_node_type: str = field(name="ray.io/node-type", default="")
+    ray_group: str = field(name="ray.io/group", default="")
     queue_name: str = field(name="kueue.x-k8s.io/queue-name", default="")
 
 
@@ -84,6 +86,8 @@ class Annotations(Struct, omit_defaults=True):
     in_place_restart_attempt: str = field(name="jobset.sigs.k8s.io/in-place-restart-attempt", default="")
     disable_in_place_restart: str | None = field(name="jobset.sigs.k8s.io/disable-in-place-restart", default=None)
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
+    ray_ft_enabled: str = field(name="ray.io/ft-enabled", default="")
+    ray_head_is_not_replaced: str = field(name="ray.io/disable-provisioned-head-restart", default="")
     index_failure_count: str = field(name="batch.kubernetes.io/job-index-failure-count", default="")
     index_ignored_failure_count: str = field(name="batch.kubernetes.io/job-index-ignored-failure-count", default="")
 

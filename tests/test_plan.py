@@ -16,7 +16,7 @@ from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.writes import Permission, Write
-from tests import build, build_lws
+from tests import build, build_lws, build_ray
 
 TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
 native_snapshot = build.native
@@ -407,6 +407,21 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         build.snapshot(),
         Request(via="image"),
         Evidence(denied={"image": [Permission("patch", "", "pods")]}),
+        "blocker",
+    ),
+    "JSR701": (
+        build_ray.snapshot(),
+        Request(selection=Selection(replicated_jobs=("head",))),
+        Evidence(),
+        "warning",
+    ),
+    "JSR702": (build_ray.snapshot(job=build_ray.job()), Request(), Evidence(), "warning"),
+    "JSR703": (
+        build_ray.snapshot(
+            build_ray.cluster(metadata={"annotations": {"ray.io/disable-provisioned-head-restart": "true"}})
+        ),
+        Request(via="pods"),
+        Evidence(),
         "blocker",
     ),
 }

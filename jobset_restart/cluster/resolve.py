@@ -18,7 +18,7 @@ from jobset_restart.owners import controller
 from jobset_restart.snapshot import SlotState, Snapshot, take
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.registry import READERS, Reader
-from jobset_restart.workloads.workload import Several, Sources, Workload
+from jobset_restart.workloads.workload import Several, Single, Sources, Workload
 from jobset_restart.writes import CORE
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def read(
     singles = sources.parts if found is not None else (sources.itself, *sources.parts)
     lists = (*sources.children, sources.pods)
     answers = await asyncio.gather(
-        *(cluster.get(single.path, single.type) for single in singles),
+        *(_part(cluster, single, optional=single is not sources.itself) for single in singles),
         *(_list(cluster, several, consistent) for several in lists),
     )
     objects, listings = answers[: len(singles)], answers[len(singles) :]
@@ -86,6 +86,16 @@ def _came_between(sources: Sources, children: Iterable[Listing[Any]], pods: List
     known = {child.metadata.uid for listing in children for child in listing.items}
     owners = (controller(pod.metadata) for pod in pods.items)
     return any(owner and owner.kind in kinds and owner.uid not in known for owner in owners)
+
+
+async def _part(cluster: Cluster, single: Single, *, optional: bool) -> Any:
+    """The object; None for a part that is not there: it may be suspended, or on its way."""
+    try:
+        return await cluster.get(single.path, single.type)
+    except NotFound:
+        if optional:
+            return None
+        raise
 
 
 async def _list(cluster: Cluster, several: Several, consistent: bool) -> Listing[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobset_restart.creation import REASONS
 from jobset_restart.report import JobSetReport, NotReadyReport
 from jobset_restart.snapshot import Snapshot, attempt, is_native
 from jobset_restart.workloads.workload import Workload
@@ -42,4 +43,4 @@ def _whatever_the_pods_do(report: JobSetReport, workload: Workload) -> str:
 
 def _on_its_way(row: NotReadyReport) -> bool:
     """Whether the slot comes without help, as far as can be seen: nobody was refused its Pod or Job."""
-    return row.state in ON_ITS_WAY and row.reason not in ("FailedCreate", "JobCreationFailed", "Unschedulable")
+    return row.state in ON_ITS_WAY and row.reason not in {*REASONS, "Unschedulable"}

@@ -74,13 +74,14 @@ class DirectWorkload(Workload, Protocol):
             slot_at(unit, index): [] for unit, number in wanted.items() for index in range(number)
         }
         slots = empty | filling
-        return Filling(slots={slot: self._state(slot, mine) for slot, mine in slots.items()}, strangers=strangers)
+        return Filling(slots={slot: _state(slot, mine, wanted) for slot, mine in slots.items()}, strangers=strangers)
 
-    def _state(self, slot: Slot, pods: list[Pod]) -> SlotState:
-        live = [pod for pod in pods if not ended(pod)]
-        in_order = best_first(live or pods)
-        surplus = slot.indexes[-1] >= self.wanted.get(slot.unit, 0)
-        return SlotState(slot, None, in_order[0] if in_order else None, leftovers=in_order[1:], surplus=surplus)
+
+def _state(slot: Slot, pods: list[Pod], wanted: dict[Unit, int]) -> SlotState:
+    live = [pod for pod in pods if not ended(pod)]
+    in_order = best_first(live or pods)
+    surplus = slot.indexes[-1] >= wanted.get(slot.unit, 0)
+    return SlotState(slot, None, in_order[0] if in_order else None, leftovers=in_order[1:], surplus=surplus)
 
 
 def _running_first(pod: Pod) -> tuple[bool, bool, str]:

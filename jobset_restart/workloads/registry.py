@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.objects import ClaimedJob, JobSet
-from jobset_restart.workloads import job, jobset, leaderworkerset
-from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, WorkloadKind
+from jobset_restart.workloads import job, jobset, leaderworkerset, ray
+from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, WorkloadKind
 from jobset_restart.workloads.workload import Sources, Workload
 
 
@@ -44,6 +44,18 @@ READERS: dict[str, Reader] = {
             leaderworkerset.LeaderWorkerSet,
             lambda namespace, name, _: leaderworkerset.sources(namespace, name),
             lambda found, _: leaderworkerset.LeaderWorkerSetWorkload(found),
+        ),
+        Reader(
+            RAY_CLUSTER,
+            ray.RayCluster,
+            lambda namespace, name, _: ray.sources(namespace, name),
+            lambda found, _: ray.RayClusterWorkload(found),
+        ),
+        Reader(
+            RAY_JOB,
+            ray.RayJob,
+            ray.sources_of_job,
+            lambda found, parts: ray.RayJobWorkload(found, parts[0] if parts else None),
         ),
     )
 }
