@@ -83,6 +83,9 @@ class SmallCluster:
     async def execute(self, exec_: Exec, *, timeout: float = 30.0) -> ExecResult:  # noqa: ASYNC109
         raise JsrError("there is nothing to run it in")
 
+    async def text(self, path: str, **_: Any) -> bytes:
+        raise NotFound(f"{path} not found")
+
     async def send(self, write: Write, *, type: type[Any] | None = None, **_: Any) -> Any:  # noqa: A002
         self.point(f"before {write.verb} {write.path}")
         await asyncio.sleep(0)

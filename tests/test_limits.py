@@ -187,7 +187,7 @@ def test_an_exec_that_sends_too_much_is_ended(play: Callable[[Scenario], None]) 
 
 def test_of_an_exec_s_output_the_beginning_is_kept() -> None:
     channels = Channels()
-    for _ in range(3):
+    for _ in range(6):
         channels.feed(b"\x01" + b"x" * 50_000)
     assert len(channels.result().stdout) == limits.EXEC_KEPT_BYTES
 

@@ -17,7 +17,7 @@ app = program(
     name="jsr",
     help="Restart a Kubernetes JobSet: in place in seconds, or by recreating its Pods. Exit codes: 0 all ready, "
     "1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, 5 the JobSet failed or "
-    "finished, 6 superseded, 124 deadline, 130 interrupted.",
+    "finished, 6 superseded, 7 and 8 it stands still (diagnose), 124 deadline, 130 interrupted.",
     no_args_is_help=True,
 )
 
@@ -83,9 +83,21 @@ def wait(workload: options.Workload, deadline: options.Deadline, shown: options.
     return looking.wait(workload.target(), where, timeout=deadline.seconds(), form=shown.output)
 
 
+@command(app, short_help="Find the Pod that holds the others up.")
+def diagnose(workload: options.Workload, looks: options.Looks, shown: options.Shown, where: options.Where) -> int:
+    """Find out whether it stands still, and which Pod the others wait for. Reads only. Exit codes: 0 healthy, 7 it
+    stands still and there are suspects, 8 it stands still and no Pod stands out."""
+    from jobset_restart.cli import diagnosing
+
+    return diagnosing.diagnose(workload.target(), looks, where, shown.output)
+
+
 @command(app, short_help="Print what a finding means and what to do about it.")
 def explain(
-    finding: Annotated[str | None, typer.Argument(metavar="ID", help="A finding such as JSR201; all without.")] = None,
+    finding: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="A finding such as JSR201, or a signal such as DX201; all without."),
+    ] = None,
 ) -> int:
     """Print what a finding means, where the rule comes from and what to do."""
     from jobset_restart.cli import looking

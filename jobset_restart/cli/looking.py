@@ -110,7 +110,8 @@ async def _wait(target: Target, where: Where, within: float, form: str) -> int:
 
 
 def explain(finding: str | None) -> int:
-    """Prints a finding's text, or the list of all. Raises UsageError for an id that does not exist."""
+    """Prints the text of a finding or a signal, or the list of all. Raises UsageError for an id that does not exist."""
+    from jobset_restart.diagnose.signals import SIGNALS
     from jobset_restart.findings import checks
     from jobset_restart.triggers.registry import TRIGGERS
 
@@ -118,10 +119,17 @@ def explain(finding: str | None) -> int:
     if finding is None:
         for each in known.values():
             print(f"{each.id}  {each.severity:<8} {each.title}")
+        for signal in SIGNALS.values():
+            print(f"{signal.id:<6}  {'signal':<8} {signal.title}")
+        return 0
+    if finding.upper() in SIGNALS:
+        signal = SIGNALS[finding.upper()]
+        alone = "makes a suspect by itself" if signal.enough else "supports other signals"
+        print(f"{signal.id}: {signal.title} (weight {signal.weight:g}, {alone})\n\n{signal.text}")
         return 0
     check = known.get(finding.upper())
     if check is None:
-        raise UsageError(f"no finding has the id {finding!r}", "`jsr explain` lists all")
+        raise UsageError(f"no finding and no signal has the id {finding!r}", "`jsr explain` lists all")
     print(f"{check.id}: {check.title} ({check.severity})\n\n{check.text}\n")
     if check.final:
         print("It cannot be let through with --allow.\n")

@@ -16,11 +16,14 @@ from jobset_restart.vocabulary import TriggerName
 
 if TYPE_CHECKING:
     from jobset_restart.cli.targets import Target
+    from jobset_restart.gathering import Options as Gathering
     from jobset_restart.plan import Request
     from jobset_restart.restart import Options
 
 MOST_SECONDS = 366 * 86400.0
 """A year: longer than any restart, and far from where the arithmetic of times ends."""
+MOST_PATTERN = 1000
+"""Characters of a --step-pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,62 @@ class Limits(Deadline):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Looks:
+    """How a diagnosis looks, and for how long."""
+
+    stacks: Annotated[
+        bool | None,
+        typer.Option("--stacks/--no-stacks", help="Look into containers. Default: where the logs stand still."),
+    ] = None
+    step_pattern: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="What a step looks like in the log; its first group is the number."),
+    ] = None
+    silent_after: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long a silent log means nothing. Default: from its own rhythm."),
+    ] = None
+    container: Annotated[
+        str | None,
+        typer.Option("-c", "--container", metavar="NAME", help="Look at this container. Default: the first."),
+    ] = None
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 30s or 2m.")] = "60s"
+    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")] = (
+        None
+    )
+
+    def seconds(self) -> float:
+        """The time-out in seconds. Raises UsageError."""
+        return timeout_seconds(self.timeout)
+
+    def options(self) -> Gathering:
+        """What to look at. Raises UsageError."""
+        from jobset_restart.gathering import Options
+
+        silence = None if self.silent_after is None else timeout_seconds(self.silent_after, "--silent-after")
+        return Options(
+            stacks=self.stacks,
+            concurrency=self.concurrency,
+            pattern=self._pattern(),
+            silent_after=silence,
+            container=self.container or "",
+        )
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        if self.step_pattern is None:
+            return None
+        if not self.step_pattern or len(self.step_pattern) > MOST_PATTERN:
+            raise UsageError(f"--step-pattern is empty or longer than {MOST_PATTERN:,} characters")
+        try:
+            return re.compile(self.step_pattern)
+        except re.error as error:
+            raise UsageError(
+                f"--step-pattern {self.step_pattern!r} is not a regular expression: {error}",
+                r"for example --step-pattern 'Iteration\s+(\d+)'",
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selected:
     """Which slots. Nothing given: all."""
 
@@ -285,8 +344,8 @@ class Course:
 # ---------------------------------------------------------------- values
 
 
-def timeout_seconds(text: str) -> float:
-    """Seconds of a --timeout, more than 0 and at most MOST_SECONDS. Raises UsageError."""
+def timeout_seconds(text: str, option: str = "--timeout") -> float:
+    """Seconds of a duration that `option` was given, more than 0 and at most MOST_SECONDS. Raises UsageError."""
     from jobset_restart.rules import go_duration
 
     write = "write 90s, 10m or 1h30m"
@@ -296,11 +355,11 @@ def timeout_seconds(text: str) -> float:
     elif re.fullmatch(r"([0-9]{1,12}(\.[0-9]{1,9})?[hms])+", text):
         value = go_duration(text)
     if value is None:
-        raise UsageError(f"--timeout {text!r} is not a duration", write)
+        raise UsageError(f"{option} {text!r} is not a duration", write)
     if value <= 0:
-        raise UsageError(f"--timeout {text!r} leaves no time at all", write)
+        raise UsageError(f"{option} {text!r} leaves no time at all", write)
     if value > MOST_SECONDS:
-        raise UsageError(f"--timeout {text!r} is more than a year", write)
+        raise UsageError(f"{option} {text!r} is more than a year", write)
     return value
 
 

@@ -24,7 +24,7 @@ from jobset_restart.cluster.exec import EXEC_SECONDS, Channels, ExecResult
 from jobset_restart.cluster.follow import Follower
 from jobset_restart.cluster.protocol import PAGE, Listing
 from jobset_restart.cluster.sending import SendsAll
-from jobset_restart.cluster.session import CONNECT_SECONDS, Connection, Session
+from jobset_restart.cluster.session import CONNECT_SECONDS, Connection, Session, beginning
 from jobset_restart.cluster.watch import SILENCE_SECONDS, TIMEOUT_SECONDS, WatchBatch
 from jobset_restart.errors import ApiError, Conflict, ExecFailed, Gone, JsrError, NotFound, Unreachable
 from jobset_restart.objects import ObjectList, SelfSubjectAccessReview
@@ -145,6 +145,31 @@ class HttpCluster(SendsAll, Session):
         }
         answer = await self.send(Write(verb="create", path=REVIEWS, body=body), type=SelfSubjectAccessReview)
         return answer is not None and answer.status.allowed
+
+    async def text(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        most: int,
+        timeout: float = EXEC_SECONDS,  # noqa: ASYNC109
+    ) -> bytes:
+        """The beginning of what is at `path`, at most `most` bytes and for at most `timeout` seconds."""
+        url = self._url(path, params or {})
+
+        def open_(connection: Connection, headers: Headers) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            headers["Accept"] = "text/plain, */*"
+            return connection.session.get(url, headers=headers, proxy=self._proxy_url, allow_redirects=False)
+
+        async def attempt() -> bytes:
+            async with self._answered(open_, lambda response: self._check(response, f"get {path}")) as response:
+                return await beginning(response, most)
+
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._retried(attempt, f"get {path}", self.now() + timeout) or b""
+        except TRANSPORT_ERRORS as error:
+            raise transport_error(error, self.server, self._access.proxy) from None
 
     # ------------------------------------------------------------ exec
 

@@ -39,10 +39,10 @@ FRAME_BYTES = 1 * MIB
 """One WebSocket frame of an exec. The kubelet sends at most 32 KiB at once."""
 
 EXEC_BYTES = 4 * MIB
-"""The whole output of one exec. Ours print a line."""
+"""The whole output of one exec. Ours print a line, or stacks."""
 
-EXEC_KEPT_BYTES = 64 * KIB
-"""What is kept of one channel of an exec: more than any of our commands prints."""
+EXEC_KEPT_BYTES = 256 * KIB
+"""What is kept of one channel of an exec. The stacks of ten processes with thirty threads each are 200 KB."""
 
 KUBECONFIG_BYTES = 8 * MIB
 """One kubeconfig file. A thousand clusters with their certificates are 5 MB."""

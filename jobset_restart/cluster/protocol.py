@@ -102,6 +102,17 @@ class Cluster(Protocol):
 
         Raises ExecFailed where it could not be run."""
 
+    async def text(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        most: int,
+        timeout: float = EXEC_SECONDS,  # noqa: ASYNC109
+    ) -> bytes:
+        """The beginning of what is at `path`, a log for example, at most `most` bytes and for at most `timeout`
+        seconds. Raises NotFound, Invalid (a container without a log), Forbidden."""
+
     def watch(
         self, path: str, item: type[T], *, resource_version: str, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[WatchBatch[T]]:

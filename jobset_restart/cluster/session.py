@@ -239,7 +239,7 @@ class Session:
             self._clock_offset = clock_offset(response.headers.get("Date", ""), time.time(), self.server)
             self._reached = True
         if response.status >= 300:
-            said = self._access.hide((await _beginning(response)).decode(errors="replace")).encode()
+            said = self._access.hide((await _said(response)).decode(errors="replace")).encode()
             raise api_error(response.status, said, request, response.headers.get("Retry-After", ""))
 
     def _url(self, path: str, params: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> URL:
@@ -285,16 +285,22 @@ async def _body(response: aiohttp.ClientResponse, most: int, request: str, large
     return body
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The first bytes of an error's body. One that is broken off says nothing."""
+async def beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The first `most` bytes of a body. The rest is not read, and the connection is not used again."""
     kept = b""
-    with contextlib.suppress(*TRANSPORT_ERRORS):
-        async for data in response.content.iter_any():
-            kept += data
-            if len(kept) > limits.ERROR_BYTES:
-                response.close()
-                return kept[: limits.ERROR_BYTES]
+    async for data in response.content.iter_any():
+        kept += data
+        if len(kept) > most:
+            response.close()
+            return kept[:most]
     return kept
+
+
+async def _said(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of an error's body. One that is broken off says nothing."""
+    with contextlib.suppress(*TRANSPORT_ERRORS):
+        return await beginning(response, limits.ERROR_BYTES)
+    return b""
 
 
 async def _refuse_redirect(

@@ -9,6 +9,9 @@ TAIL_LINES = 10
 TAIL_BYTES = 16 * 1024
 """Ten lines of a progress log are 1 KB. The API server counts from the first of them: an answer of this size has been
 cut off, and the newest line alone is asked for."""
+DEEP_LINES = 1000
+DEEP_BYTES = 256 * 1024
+"""The same where none of the last lines has a step."""
 SPY_SECONDS = 3
 """How long py-spy may take for one process; a dump takes 0.02 s."""
 
@@ -81,7 +84,9 @@ def look(namespace: str, pod: str, container: str) -> Exec:
     return Exec(path=pod_path(namespace, pod), container=container, command=("sh", "-c", LOOK))
 
 
-def log_request(namespace: str, pod: str, container: str, *, lines: int = TAIL_LINES) -> tuple[str, dict[str, str]]:
+def log_request(
+    namespace: str, pod: str, container: str, *, lines: int = TAIL_LINES, most: int = TAIL_BYTES
+) -> tuple[str, dict[str, str]]:
     """Path and query of the newest log lines of a container (core/v1 PodLogOptions)."""
-    query = {"container": container, "tailLines": str(lines), "limitBytes": str(TAIL_BYTES), "timestamps": "true"}
+    query = {"container": container, "tailLines": str(lines), "limitBytes": str(most), "timestamps": "true"}
     return f"{pod_path(namespace, pod)}/log", query

@@ -1,0 +1,200 @@
+"""The verdict: healthy, standing still with suspects, or standing still without."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from jobset_restart.diagnose.observation import Observation, Progress, Seen, progress
+from jobset_restart.diagnose.processes import Look, Stack
+from jobset_restart.diagnose.signals import SIGNALS, Sight, Whole, shown
+from jobset_restart.diagnose.stacks import FEW, Group, Standings, compare, place
+from jobset_restart.slots import Slot
+
+Verdict = Literal["Healthy", "Suspects", "NoSuspects"]
+MOST_COMMON = 3
+SHARED = 0.9
+ELSEWHERE = 0.1
+CAME_LATER = 20.0
+"""Seconds between the last step and a container's start from which on it has nothing to do with it."""
+SEEN = frozenset({"DX101", "DX201", "DX202", "DX303"})
+"""What was seen of a Pod itself; it comes before what could not be seen, however likely that is."""
+ONE_OF_A_KIND = ("kubernetes.io/hostname", "node.kubernetes.io/instance-id")
+
+
+class Reason(Struct, frozen=True):
+    """A signal that was found: its id, its weight, and what exactly was seen."""
+
+    id: str
+    weight: float
+    text: str
+
+
+class Suspect(Struct, kw_only=True):
+    """A slot, its reasons, the strongest first, and `score` (0 to 1), which they give together. `stack` is where its
+    process stands."""
+
+    slot: Slot
+    score: float
+    reasons: list[Reason]
+    stack: Stack = ()
+
+
+class Common(Struct, frozen=True, kw_only=True):
+    """What the suspects share and others do not: a node, or a label of their nodes. `suspects` and `others` count the
+    Pods that have it."""
+
+    key: str
+    value: str
+    suspects: int
+    others: int
+
+
+class Diagnosis(Struct, kw_only=True):
+    """What is told. `doubt` says why nobody is named, where that needs a word."""
+
+    verdict: Verdict
+    progress: Progress
+    suspects: list[Suspect] = []
+    common: list[Common] = []
+    groups: list[Group] = []
+    doubt: str = ""
+
+
+def judge(observation: Observation, silent_after: float | None = None) -> Diagnosis:
+    """The verdict on what was seen. A workload that advances has no suspects, but for Pods that stopped alone; more
+    than half of all Pods are never suspects: then what they share is at fault."""
+    going = progress(observation, silent_after)
+    looks = {slot: look for slot, seen in observation.slots.items() if (look := seen.again or seen.look)}
+    standings = compare(looks)
+    if going.advance == "unknown" and moves(observation.slots.values()):
+        return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
+    if going.advance == "advances":
+        return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
+    whole = Whole(observation, going, standings)
+    suspects = _suspects(whole)
+    doubt = _doubt(whole, suspects)
+    if suspects and len(suspects) > FEW * len(observation.slots):
+        suspects = []
+    if going.advance == "slower" and not suspects:
+        return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
+    return Diagnosis(
+        verdict="Suspects" if suspects else "NoSuspects",
+        progress=going,
+        suspects=suspects,
+        common=common(whole, [each.slot for each in suspects if _was_seen(each)] or [s.slot for s in suspects]),
+        groups=standings.groups,
+        doubt="" if suspects else doubt,
+    )
+
+
+def _suspects(whole: Whole) -> list[Suspect]:
+    found = []
+    for seen in whole.slots.values():
+        sight = Sight(whole, seen)
+        if _waits(sight) or _came_later(sight):
+            continue
+        hits = [(each, text) for each in SIGNALS.values() if (text := each.check(sight))]
+        if any(each.enough for each, _ in hits):
+            reasons = sorted((Reason(each.id, each.weight, text) for each, text in hits), key=lambda r: -r.weight)
+            process = sight.standing.shown
+            stack = (process.stack or (shown(process),)) if process else ()
+            found.append(Suspect(slot=seen.slot, score=_score(reasons), reasons=reasons, stack=stack))
+    return _clear(sorted(found, key=lambda each: (not _was_seen(each), -each.score, each.slot)))
+
+
+def _waits(sight: Sight) -> bool:
+    """Whether all its ranks are seen to wait for others: then it is not the one, whatever else is the matter."""
+    standing = sight.standing
+    return standing.known and bool(standing.waiting) and not (standing.behind or standing.missing or standing.odd)
+
+
+def _came_later(sight: Sight) -> bool:
+    """Whether its container started well after the standstill began: it cannot be the cause. One that started as it
+    began may well have crashed then."""
+    going, seen = sight.whole.progress, sight.seen
+    if going.advance != "stands" or going.since is None or seen.started is None:
+        return False
+    return seen.started - sight.whole.clocks.get(seen.node, 0.0) > going.since + CAME_LATER
+
+
+def _clear(suspects: list[Suspect]) -> list[Suspect]:
+    """Where some are named by where they stand, a step behind alone is not worth a name: a rank that waits may well be
+    one step behind."""
+    strong = [
+        each for each in suspects if any(reason.id != "DX102" and SIGNALS[reason.id].enough for reason in each.reasons)
+    ]
+    return strong or suspects
+
+
+def _was_seen(suspect: Suspect) -> bool:
+    return any(reason.id in SEEN for reason in suspect.reasons)
+
+
+def _score(reasons: Iterable[Reason]) -> float:
+    """How likely it is the Pod's fault, the reasons taken as independent."""
+    left = 1.0
+    for reason in reasons:
+        left *= 1.0 - reason.weight
+    return round(1.0 - left, 2)
+
+
+def moves(slots: Iterable[Seen]) -> bool:
+    """Whether most of the processes that were looked at twice stood elsewhere the second time."""
+    twice = [(seen.look, seen.again) for seen in slots if seen.look and seen.again]
+    moved = sum(1 for first, again in twice if _places(first) != _places(again))
+    return moved > FEW * len(twice) if twice else False
+
+
+def _places(look: Look) -> list[tuple[str, ...]]:
+    return [place(process) for process in look.processes]
+
+
+def _doubt(whole: Whole, suspects: list[Suspect]) -> str:
+    """Why nobody is named."""
+    standings, slots = whole.standings, whole.slots
+    if suspects:
+        return f"{len(suspects):,} of {len(slots):,} Pods stand out: what they share is at fault, and not one of them"
+    if not standings.of:
+        return "no process could be looked into, and the logs end at the same step"
+    if whole.behind > FEW or whole.odd > FEW:
+        return "more than half of the Pods are not where the others wait: what they share is at fault"
+    return _all_alike(standings) or "no Pod stands out"
+
+
+def _all_alike(standings: Standings) -> str:
+    if standings.all_wait:
+        return "every Pod waits in a collective operation and none is missing: look at the network between them"
+    largest = next(iter(standings.groups), None)
+    if largest and largest.pods >= 0.75 * len(standings.of):
+        return f"{largest.pods:,} of {len(standings.of):,} Pods stand at the same place: what they share is at fault"
+    return ""
+
+
+def common(whole: Whole, suspects: list[Slot]) -> list[Common]:
+    """What at least nine of ten suspects share and at most one of ten others: their node, and labels of their nodes
+    (rack, zone, NVLink domain). Nothing for a single suspect, whose node says it all."""
+    if len(suspects) < 2:
+        return []
+    chosen = frozenset(suspects)
+    mine, others = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for slot, seen in whole.slots.items():
+        (mine if slot in chosen else others).update(_traits(seen, whole.observation))
+    rest = max(1, len(whole.slots) - len(chosen))
+    found = [
+        Common(key=key, value=value, suspects=number, others=others[key, value])
+        for (key, value), number in mine.items()
+        if number >= SHARED * len(chosen) and others[key, value] <= ELSEWHERE * rest
+    ]
+    found.sort(key=lambda each: (each.others, -each.suspects, each.key != "node", each.key))
+    return found[:MOST_COMMON]
+
+
+def _traits(seen: Seen, observation: Observation) -> set[tuple[str, str]]:
+    machine = (observation.machines or {}).get(seen.node)
+    labels: Mapping[str, str] = machine.labels if machine else {}
+    own = {("node", seen.node)} if seen.node else set()
+    return own | {(key, value) for key, value in labels.items() if key not in ONE_OF_A_KIND}
