@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from jobset_restart.cluster.exec import refusal
 from jobset_restart.diagnose.commands import DEEP_BYTES, DEEP_LINES, TAIL_BYTES, TAIL_LINES, log_request, look
-from jobset_restart.diagnose.judge import Diagnosis, judge
+from jobset_restart.diagnose.judge import Diagnosis, judge, moves
 from jobset_restart.diagnose.logs import Tail, read_tail
 from jobset_restart.diagnose.nodes import LabelledNode, machine, warnings
 from jobset_restart.diagnose.observation import Observation, Progress, Seen, progress
@@ -37,6 +37,8 @@ SUSPECT_SECONDS = 3.0
 LOOK_AGAIN_SECONDS = 3.0
 """Between two looks at the logs."""
 DECIDE_SECONDS = 4.0
+AGAIN_SECONDS = (1.0, 3.0, 6.0)
+"""Pauses between looks into a container. Where no steps are seen, what is well may stand at one place for a while."""
 DEEP = 64
 """So many logs without a step are read farther back."""
 TWICE = 32
@@ -211,14 +213,15 @@ class Gathering:
         """A second look into those that are suspected, and into others where no log tells whether anything moves."""
         found = self.judged()
         slots = [suspect.slot for suspect in found.suspects]
-        if found.progress.advance == "unknown":
+        if found.progress.guessed:
             slots += list(self.observation.slots)
         chosen = [self.observation.slots[slot] for slot in dict.fromkeys(slots)]
         chosen = [seen for seen in chosen if seen.look is not None][:TWICE]
-        if not chosen:
-            return
-        await asyncio.sleep(1.0)
-        await self._each(chosen, EXECS_IN_FLIGHT, "stacks again", lambda seen: self._look(seen, again=True))
+        for pause in AGAIN_SECONDS[: None if found.progress.guessed else 1] if chosen else ():
+            await asyncio.sleep(pause)
+            await self._each(chosen, EXECS_IN_FLIGHT, "stacks again", lambda seen: self._look(seen, again=True))
+            if moves(chosen):
+                return
 
     # ------------------------------------------------------------ machines
 

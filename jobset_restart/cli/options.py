@@ -135,7 +135,14 @@ class Deadline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits(Deadline):
+class Parallel:
+    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Deadline, Parallel):
     """How long an operation may take, how long Pods have to stay Ready, and how much is sent at once."""
 
     min_ready_seconds: Annotated[
@@ -145,9 +152,6 @@ class Limits(Deadline):
         ),
     ] = None
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is back.")] = True
-    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")] = (
-        None
-    )
 
     def options(self) -> Options:
         """How to carry an operation out. Raises UsageError."""
@@ -161,7 +165,7 @@ class Limits(Deadline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class Looks(Deadline, Parallel):
     """How a diagnosis looks, and for how long."""
 
     stacks: Annotated[
@@ -180,14 +184,6 @@ class Looks:
         str | None,
         typer.Option("-c", "--container", metavar="NAME", help="Look at this container. Default: the first."),
     ] = None
-    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 30s or 2m.")] = "60s"
-    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many requests in flight.")] = (
-        None
-    )
-
-    def seconds(self) -> float:
-        """The time-out in seconds. Raises UsageError."""
-        return timeout_seconds(self.timeout)
 
     def options(self) -> Gathering:
         """What to look at. Raises UsageError."""

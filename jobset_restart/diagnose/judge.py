@@ -20,7 +20,7 @@ SHARED = 0.9
 ELSEWHERE = 0.1
 CAME_LATER = 20.0
 """Seconds between the last step and a container's start from which on it has nothing to do with it."""
-SEEN = frozenset({"DX101", "DX201", "DX202", "DX303"})
+SEEN = frozenset({"DX101", "DX104", "DX201", "DX202", "DX303"})
 """What was seen of a Pod itself; it comes before what could not be seen, however likely that is."""
 ONE_OF_A_KIND = ("kubernetes.io/hostname", "node.kubernetes.io/instance-id")
 
@@ -70,7 +70,7 @@ def judge(observation: Observation, silent_after: float | None = None) -> Diagno
     going = progress(observation, silent_after)
     looks = {slot: look for slot, seen in observation.slots.items() if (look := seen.again or seen.look)}
     standings = compare(looks)
-    if going.advance == "unknown" and moves(observation.slots.values()):
+    if going.guessed and moves(observation.slots.values()):
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     if going.advance == "advances":
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)

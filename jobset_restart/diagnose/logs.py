@@ -38,6 +38,12 @@ _STEP = re.compile(
 `12/1000 [`."""
 
 
+_COMPLAINT = re.compile(
+    r"^Traceback \(most recent call last\)|\b[A-Z]\w*(?:Error|Exception)\b|CUDA error|NCCL WARN|\bKilled\b"
+    r"|\bSIG(?:SEGV|KILL|ABRT)\b"
+    r"|Segmentation fault|[Oo]ut of memory|\bXid\b|ECC error",
+    re.ASCII,
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _LOSS = re.compile(r"\b(?:loss|epoch|perplexity)\b", re.IGNORECASE | re.ASCII)
 """What else a line tells that only advancing work prints, with a number that is no step: the line is the mark then."""
@@ -49,7 +55,7 @@ class Tail(Struct, frozen=True, kw_only=True):
     `newest` is when the newest of its `lines` was written, None where there is none; `gaps` are the seconds between
     them. Marks are lines that only advancing work prints: with a step, or a loss. `marks` counts those that differ,
     `mark_gaps` are the seconds between them, `mark` is the newest and `mark_at` its time; `step` is the newest step
-    where there is one. `error` says why there is nothing to read.
+    where there is one; `complaint` a line after it that tells of an error. `error` says why there is nothing to read.
     """
 
     newest: float | None = None
@@ -60,6 +66,7 @@ class Tail(Struct, frozen=True, kw_only=True):
     mark_at: float = 0.0
     mark_gaps: tuple[float, ...] = ()
     step: int | None = None
+    complaint: str = ""
     text: str = ""
     error: str = ""
 
@@ -83,12 +90,11 @@ class Tail(Struct, frozen=True, kw_only=True):
         """Seconds after `last` from which on the container counts as silent."""
         return (LEAST_SILENCE if self.steps else UNKNOWN_SILENCE) + RHYTHMS * self.rhythm
 
-    @property
-    def slowed(self) -> bool:
-        """Whether the newest distance is far above the earlier ones."""
+    def slowed(self, silent: float) -> bool:
+        """Whether the newest distance, or the silence since, is far above the earlier ones."""
         if len(self.mark_gaps) < 4:
             return False
-        return self.mark_gaps[-1] >= max(SLOW_SECONDS, SLOWER * median(self.mark_gaps[:-2]))
+        return max(silent, self.mark_gaps[-1]) >= max(SLOW_SECONDS, SLOWER * median(self.mark_gaps[:-2]))
 
 
 def step_pattern(text: str) -> re.Pattern[str]:
@@ -101,7 +107,7 @@ def read_tail(body: bytes, pattern: re.Pattern[str] | None = None) -> Tail:
     kubelet that has no log, the rest of a line that was cut) is no line."""
     times: list[float] = []
     marks: list[tuple[str, float]] = []
-    text, step = "", None
+    text, complaint, step = "", "", None
     for line in body.split(b"\n"):
         found = _STAMP.match(line)
         at = _time(found) if found else None
@@ -114,6 +120,9 @@ def read_tail(body: bytes, pattern: re.Pattern[str] | None = None) -> Tail:
         mark = str(number) if number is not None else text[:KEPT_TEXT] if _LOSS.search(text) else ""
         if mark and (not marks or marks[-1][0] != mark):
             marks.append((mark, at))
+            complaint = ""
+        elif _COMPLAINT.search(text):
+            complaint = text[-KEPT_TEXT:]
     if not times:
         return Tail(error=_words(body) or "its log is empty")
     mark, mark_at = marks[-1] if marks else ("", 0.0)
@@ -126,6 +135,7 @@ def read_tail(body: bytes, pattern: re.Pattern[str] | None = None) -> Tail:
         mark_at=mark_at,
         mark_gaps=_gaps([at for _, at in marks[-KEPT_TIMES:]]),
         step=step,
+        complaint=complaint,
         text=text[-KEPT_TEXT:],
     )
 

@@ -72,7 +72,7 @@ class Progress(Struct, kw_only=True):
     """Whether the workload advances. `silent` has the seconds since each slot last told of an advance, clock
     differences taken off; `since` is when the last of them did (API server's clock), `step` the newest step. `stopped`
     are the slots that tell of none while others do; `rhythm` is the longest usual distance; `wait` is how many seconds
-    to look on before it is decided."""
+    to look on before it is decided. `guessed` tells that no steps were seen, so that a silence may be nothing."""
 
     advance: Advance
     silent: dict[Slot, float] = field(default_factory=dict)
@@ -81,6 +81,7 @@ class Progress(Struct, kw_only=True):
     stopped: list[Slot] = field(default_factory=list)
     rhythm: float = 0.0
     wait: float = 0.0
+    guessed: bool = False
 
 
 def progress(observation: Observation, silent_after: float | None = None) -> Progress:
@@ -89,7 +90,7 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
     tells."""
     logs = {slot: seen for slot, seen in observation.slots.items() if seen.tail and seen.tail.newest is not None}
     if not logs:
-        return Progress(advance="unknown")
+        return Progress(advance="unknown", guessed=True)
     ahead, sure = clocks(observation), measured_clocks(observation)
     speaks = {
         slot: Voice(seen, ahead.get(seen.node, 0.0), seen.node in sure, silent_after) for slot, seen in logs.items()
@@ -100,6 +101,7 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
     stopped = [slot for slot, state in states.items() if state == "silent"]
     result = Progress(
         advance="advances",
+        guessed=not steppers,
         silent={slot: voice.silent for slot, voice in speaks.items()},
         since=max(speaks[slot].last for slot in speakers),
         step=max((v.tail.step for v in speaks.values() if v.tail.step is not None), default=None),
@@ -112,7 +114,7 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
         result.advance, result.stopped = "partly", stopped
     elif not steppers and "advanced" in states.values():
         result.wait = 0.0
-    elif steppers and sum(1 for s in steppers if speaks[s].tail.slowed) > MOST * len(steppers):
+    elif steppers and sum(1 for s in steppers if speaks[s].slowed) > MOST * len(steppers):
         result.advance = "slower"
     return result
 
@@ -150,6 +152,11 @@ class Voice:
         if self.left <= 0:
             return "silent"
         return "undecided" if tail.rhythm and self.silent > DECIDED * tail.rhythm + MOMENT else "calm"
+
+    @property
+    def slowed(self) -> bool:
+        """Whether it advances far more slowly than before."""
+        return self.tail.slowed(0.0 if self.state == "advanced" else self.silent)
 
     @property
     def left(self) -> float:

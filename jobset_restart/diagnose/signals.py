@@ -75,6 +75,7 @@ class Whole:
         for seen in self.slots.values():
             found["unlooked"] += unread(seen, self.standings)
             found["unreachable"] += seen.unreachable
+            found["complaint"] += bool(seen.tail and seen.tail.complaint)
             found["disk"] += bool(_disk(seen))
             found["looked"] += seen.look is not None
             found["zombie"] += bool(_in_state(seen, "Z"))
@@ -182,6 +183,15 @@ def first(sight: Sight) -> str:
     if sight.seen.look is None and not sight.whole.clocks and silent - usual < 6 * CLOCK_SLACK:
         return ""
     return f"its last line is {silent - usual:.0f} s older than the others'" if silent - usual >= CLOCK_SLACK else ""
+
+
+@signal("DX104", 0.5, "its log ends in an error", enough=True)
+def complains(sight: Sight) -> str:
+    """After its last step its log tells of an error (a traceback, CUDA or NCCL, a signal, want of memory), and those of
+    at least three quarters of the Pods do not. Where ranks that wait complain as well, of a time-out, nobody is named
+    for it."""
+    tail = sight.seen.tail
+    return f"its log ends in: {tail.complaint}" if tail and tail.complaint and sight.whole.few("complaint") else ""
 
 
 # ---------------------------------------------------------------- stacks

@@ -19,6 +19,8 @@ from jobset_restart.slots import Slot
 
 COMMON = 0.5
 """A place that at least this share of the Pods stands at is where one is expected to stand."""
+SHARED = 0.1
+"""A place that so many Pods share is no place of its own: stages of a pipeline stand at several."""
 FEW = 0.5
 """Those that others wait for can be up to half of them: a rack, a pipeline stage."""
 ODD = 0.25
@@ -35,14 +37,17 @@ _COLLECTIVE = re.compile(
     r"|monitored_barrier|store_based_barrier|_store_based_barrier|batch_isend_irecv|sync_global_devices"
     r"|nccl\w+|pncc\w+|(?:c10d::)?ProcessGroup\w*(?:::\w+)*|(?:c10d::)?Work\w*::(?:wait|synchronize)\w*"
     r"|gloo::\w+(?:::\w+)*|P?MPI_\w+|(?:Comm\.)?(?:I?[Aa]llreduce|I?[Bb]arrier|I?[Bb]cast|I?[Aa]llgatherv?|I?[Aa]lltoallv?)"
-    r"|hvd\.\w+|horovod\w*|wait_for_everyone|synchronize_ranks",
+    r"|block_until_ready|hvd\.\w+|horovod\w*|wait_for_everyone|synchronize_ranks",
     re.ASCII,
 )
 """Functions of torch.distributed, NCCL, Gloo, MPI, Horovod and JAX that end only when all ranks have come."""
-_WAITS_IN_FILE = re.compile(r"_?wait\w*|i?recv\w*|i?send\w*|poll|synchronize", re.ASCII)
 _FILE = re.compile(
-    r"(?:^|/)torch/(?:distributed/(?:distributed_c10d|_functional_collectives|rendezvous)\.py)|mpi4py/", re.ASCII
+    r"(?:^|/)(?:torch/distributed/(?:distributed_c10d|_functional_collectives)\.py|horovod/\w+/mpi_ops\.py|mpi4py/.*"
+    r"|jax/_src/array\.py)$",
+    re.ASCII,
 )
+"""Files whose functions wait for other ranks, but for those that prepare it."""
+_PREPARES = re.compile(r"init\w*|_?new_\w+|\w*rendezvous\w*|\w*store\w*|\w*rank\w*|__\w+__", re.ASCII)
 
 Place = tuple[str, ...]
 """Where a process stands, as it is compared."""
@@ -55,7 +60,7 @@ def is_collective(frame: str) -> bool:
     last = name.rpartition(".")[2] if not name.startswith("hvd.") else name
     if _COLLECTIVE.fullmatch(name) or _COLLECTIVE.fullmatch(last):
         return True
-    return bool(_FILE.search(file.rstrip(")")) and _WAITS_IN_FILE.fullmatch(last))
+    return bool(_FILE.search(file.rstrip(")")) and not _PREPARES.fullmatch(last))
 
 
 def within_collective(stack: Stack) -> int | None:
@@ -202,11 +207,12 @@ def _judge_behind(
 
 
 def _common(peers: Mapping[Slot, Sequence[Process]], where: Callable[[Process], Place]) -> set[Place]:
-    """The places that at least half of the Pods have a process at."""
+    """The places that a good part of the Pods have a process at: pipelines have several."""
     if len(peers) < LEAST_PEERS:
         return set()
     counts = Counter(each for some in peers.values() for each in {where(process) for process in some})
-    return {each for each, number in counts.items() if number >= COMMON * len(peers)}
+    least = max(min(LEAST_PEERS, COMMON * len(peers)), SHARED * len(peers))
+    return {each for each, number in counts.items() if number >= least}
 
 
 def _missing(seen: Mapping[Slot, list[Process]], looks: Mapping[Slot, Look], standings: dict[Slot, Standing]) -> None:
