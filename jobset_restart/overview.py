@@ -77,7 +77,7 @@ class Overview:
             return [self._only]
         if self._served is None:
             self._served = await served(self._cluster)
-        return [reader.kind for reader in READERS.values() if self._served.has(reader.kind)]
+        return [kind for kind in WORKLOAD_KINDS if kind.resource in READERS and self._served.has(kind)]
 
     async def look(self) -> JobSetReportList:
         """A line for each workload. Pods are read only of those that are not all Ready, or whose own status does not
@@ -176,8 +176,9 @@ async def _rows(cluster: Cluster, found: Found, only: WorkloadKind | None) -> tu
     for reader, each in shown:
         meta: ObjectMeta = each.metadata
         try:
-            if None in parts[meta.uid]:
-                raise ValueError("a part of it is not there, or may not be read")
+            for part in parts[meta.uid]:
+                if isinstance(part, JsrError):
+                    raise part
             workload = reader.workload(each, parts[meta.uid])
             owned = [workload.metadata.uid, *([workload.jobset.metadata.uid] if workload.jobset else [])]
             jobs = [job for uid in dict.fromkeys(owned) for job in by_owner[uid]]
@@ -195,7 +196,8 @@ async def _rows(cluster: Cluster, found: Found, only: WorkloadKind | None) -> tu
 
 
 async def _parts(cluster: Cluster, found: Found, shown: Sequence[tuple[Reader, Any]]) -> dict[str, list[Any]]:
-    """The parts of each workload, by its UID, as its reader wants them: from what was listed, else asked for."""
+    """The parts of each workload, by its UID, as its reader wants them: from what was listed, else asked for. None is
+    what is not there; what may not be read is the error that says so."""
     listed = {
         READERS[resource].kind.path(each.metadata.namespace, each.metadata.name): each
         for resource, objects in found.objects.items()
@@ -205,7 +207,7 @@ async def _parts(cluster: Cluster, found: Found, shown: Sequence[tuple[Reader, A
     for reader, each in shown:
         sources = reader.sources(each.metadata.namespace, each.metadata.name, each)
         wanted = sources.parts if sources else ()
-        parts[each.metadata.uid] = [listed.get(s.path) or await _or_none(cluster, s.path, s.type) for s in wanted]
+        parts[each.metadata.uid] = [listed.get(s.path) or await _part(cluster, s.path, s.type) for s in wanted]
     return parts
 
 
@@ -274,8 +276,10 @@ async def _one_by_one(cluster: Cluster, row: Row, now: float, looks: asyncio.Sem
             return None
 
 
-async def _or_none(cluster: Cluster, path: str, kind: type[Any]) -> Any:
+async def _part(cluster: Cluster, path: str, kind: type[Any]) -> Any:
     try:
         return await cluster.get(path, kind)
-    except (NotFound, Forbidden):
+    except NotFound:
         return None
+    except Forbidden as error:
+        return error

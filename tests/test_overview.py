@@ -157,6 +157,30 @@ def when_watched(otherwise: Answer, line: bytes) -> Answer:
     return answer
 
 
+def test_jobs_are_shown_but_for_those_that_a_workload_runs_its_pods_by(tmp_path: pathlib.Path) -> None:
+    def own(name: str, *owners: Any) -> dict[str, Any]:
+        meta = {"name": name, "namespace": NAMESPACE, "uid": f"uid-{name}", "ownerReferences": list(owners)}
+        return {"metadata": meta, "spec": {"parallelism": 2, "completions": 2}, "status": {"ready": 2, "active": 2}}
+
+    ray = {"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "r", "uid": "r", "controller": True}
+    cron = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": "c", "controller": True}
+    jobs = [job("a"), own("etl"), own("nightly", cron), own("submitter", ray)]
+    answers = {
+        "/apis": groups(JOB, JOBSET),
+        JOBSET.collection(NAMESPACE): listed(jobset("a")),
+        JOB.collection(NAMESPACE): listed(*jobs),
+    }
+    found, server = look(tmp_path, answers)
+    assert lines(found) == [
+        ("JobSet", "a", "1/1", "Running"),
+        ("Job", "etl", "2/2", "Running"),
+        ("Job", "nightly", "2/2", "Running"),
+    ]
+    assert len(server.seen("GET", JOB.collection(NAMESPACE))) == 1
+    assert not server.seen("GET", PODS)
+    assert [row.name for row in look(tmp_path, answers, JOB)[0].items] == ["etl", "nightly"]
+
+
 def test_only_what_is_served_is_asked_for_and_that_is_asked_once(tmp_path: pathlib.Path) -> None:
     answers = {"/apis": groups(JOBSET), JOBSET.collection(NAMESPACE): listed(jobset("a"))}
     found, server = look(tmp_path, answers, times=3)
