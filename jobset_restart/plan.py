@@ -60,14 +60,16 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return structs.replace(self, pods=named)
 
     def absent(self, snapshot: Snapshot) -> list[Absent]:
-        """The ReplicatedJobs, Jobs, Pods and Nodes named here of which this workload has none."""
+        """The groups (in a JobSet the ReplicatedJobs), indexes, Pods and Nodes named here of which this workload has
+        none."""
         states = snapshot.slots.values()
+        group, index = ("ReplicatedJob", "Job index") if snapshot.workload.jobset else ("group", "index")
         groups = {*snapshot.workload.groups, *(s.slot.group for s in states)}
         indexes = {index for s in states for index in s.slot.indexes[:1]}
         indexes |= {index for job in snapshot.jobs for index in snapshot.workload.unit_of(job)[1][:1]}
         return [
-            *absent("ReplicatedJob", self.replicated_jobs, groups),
-            *absent("Job index", (i for i in self.job_indexes if not snapshot.workload.has_index(i)), indexes),
+            *absent(group, self.replicated_jobs, groups),
+            *absent(index, (i for i in self.job_indexes if not snapshot.workload.has_index(i)), indexes),
             *absent("Pod", sorted(self.pods or ()), {s.pod.metadata.name for s in states if s.pod}),
             *absent("Node", self.nodes, {s.node_name for s in states} - {""}),
         ]

@@ -153,3 +153,9 @@ def test_every_option_is_declared_once() -> None:
 def test_every_trigger_can_be_asked_for() -> None:
     (literal, _) = get_args(types_of(options.How)["via"])
     assert get_args(literal) == tuple(trigger.name for trigger in TRIGGERS)
+
+
+@pytest.mark.parametrize(("option", "field"), [("--group", "replicated_jobs"), ("--index", "job_indexes")])
+def test_other_kinds_have_words_of_their_own_for_parts(option: str, field: str) -> None:
+    names = {name: get_args(hint)[1] for name, hint in get_type_hints(options.Selected, include_extras=True).items()}
+    assert option in (names[field].default, *names[field].param_decls)

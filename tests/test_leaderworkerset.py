@@ -126,3 +126,13 @@ def test_it_needs_no_permission_for_jobs() -> None:
     assert Permission("watch", "apps", "statefulsets") in needed
     assert Permission("patch", "leaderworkerset.x-k8s.io", "leaderworkersets") in needed
     assert not any(permission.resource in ("jobs", "jobsets") for permission in needed)
+
+
+def test_a_group_or_an_index_that_is_not_there_is_called_so() -> None:
+    for selection, words in (
+        (Selection(replicated_jobs=("severing",)), "group severing"),
+        (Selection(job_indexes=(0, 7)), "index 7"),
+    ):
+        (found,) = [f for f in plan(selection=selection).findings if f.id == "JSR106"]
+        assert found.objects == [words]
+        assert "did you mean serving?" in found.todo or "there are 0, 1" in found.todo

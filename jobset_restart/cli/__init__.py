@@ -15,9 +15,9 @@ from jobset_restart.program import program
 
 app = program(
     name="jsr",
-    help="Restart a Kubernetes JobSet: in place in seconds, or by recreating its Pods. Exit codes: 0 all ready, "
-    "1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, 5 the JobSet failed or "
-    "finished, 6 superseded, 7 and 8 it stands still (diagnose), 124 deadline, 130 interrupted.",
+    help="Restart a Kubernetes JobSet, or another workload: in place in seconds, or by recreating its Pods. Exit "
+    "codes: 0 all ready, 1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, "
+    "5 it failed or finished, 6 superseded, 7 and 8 it stands still (diagnose), 124 deadline, 130 interrupted.",
     no_args_is_help=True,
 )
 
@@ -52,13 +52,13 @@ def restart(
     telling: options.Telling,
     where: options.Where,
 ) -> int:
-    """Restart a JobSet. Without --in-place or --recreate the plan chooses; --dry-run=client shows what it would do."""
+    """Restart a workload. Without --in-place or --recreate the plan chooses; --dry-run=client shows its choice."""
     from jobset_restart.cli import restarting
 
     return restarting.restart(workload.target(selected.selector), how, selected, course, limits, telling, where)
 
 
-@command(app, short_help="Show JobSets: what runs, what does not, and why.")
+@command(app, short_help="Show workloads: what runs, what does not, and why.")
 def status(
     workload: options.Workloads,
     *,
@@ -67,7 +67,7 @@ def status(
     shown: options.Shown,
     where: options.Where,
 ) -> int:
-    """Show JobSets: what runs, what does not and why, and what a restart would do."""
+    """Show workloads: what runs, what does not and why, and what a restart would do."""
     from jobset_restart.cli import looking
 
     return looking.status(
@@ -77,7 +77,7 @@ def status(
 
 @command(app, short_help="Wait until every Pod is Ready and no restart runs.")
 def wait(workload: options.Workload, deadline: options.Deadline, shown: options.Shown, where: options.Where) -> int:
-    """Wait until every Pod is Ready and no restart is under way; 5 if the JobSet is over, 124 if it takes too long."""
+    """Wait until every Pod is Ready and no restart is under way; 5 if it is over, 124 if it takes too long."""
     from jobset_restart.cli import looking
 
     return looking.wait(workload.target(), where, timeout=deadline.seconds(), form=shown.output)

@@ -217,10 +217,16 @@ class Selected:
     """Which slots. Nothing given: all."""
 
     replicated_jobs: Annotated[
-        tuple[str, ...], typer.Option("--replicated-job", metavar="NAME", help="Only this ReplicatedJob (repeatable).")
+        tuple[str, ...],
+        typer.Option(
+            "--replicated-job", "--group", metavar="NAME", help="Only this ReplicatedJob, or other group (repeatable)."
+        ),
     ] = ()
     job_indexes: Annotated[
-        tuple[int, ...], typer.Option("--job-index", metavar="INDEX", help="Only Jobs of this index (repeatable).")
+        tuple[int, ...],
+        typer.Option(
+            "--job-index", "--index", metavar="INDEX", help="Only Jobs, or groups, of this index (repeatable)."
+        ),
     ] = ()
     pods: Annotated[tuple[str, ...], typer.Option("--pod", metavar="NAME", help="Only this Pod (repeatable).")] = ()
     nodes: Annotated[
