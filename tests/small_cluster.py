@@ -14,7 +14,7 @@ from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.cluster.protocol import ActionResult, Listing
 from jobset_restart.cluster.watch import WatchBatch
 from jobset_restart.errors import Conflict, JsrError, NotFound
-from jobset_restart.objects import Event, JobSet, Pod
+from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.snapshot import OPERATION, Snapshot, take
 from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Action, Exec, Permission, Write
@@ -67,6 +67,8 @@ class SmallCluster:
         name = path.rpartition("/")[2]
         if type is JobSet:
             return self.jobset
+        if type is Node:
+            return build.node(name)
         if name not in self.pods:
             raise NotFound(f"{path} not found")
         return self.pods[name]
@@ -74,7 +76,8 @@ class SmallCluster:
     async def list(self, path: str, item: type[Any], **_: Any) -> Listing[Any]:
         self.point(f"list {path}")
         await asyncio.sleep(0)
-        held: dict[type[Any], list[Any]] = {Pod: list(self.pods.values()), Event: self.events}
+        jobs = [build.job(self.jobset)]
+        held: dict[type[Any], list[Any]] = {Pod: list(self.pods.values()), Job: jobs, Event: self.events}
         return Listing(held.get(item, []), str(self._version))
 
     async def allowed(self, permission: Permission, namespace: str, name: str = "") -> bool:

@@ -30,7 +30,15 @@ def cluster_of(pods: int = 2, metadata: dict[str, Any] | None = None, **fields: 
 
 
 def plan_for(cluster: SmallCluster, via: str) -> Plan:
+    """By this trigger; "fallback": in place, which is refused, and then by recreating, which is allowed."""
+    if via == "fallback":
+        cluster.restarts = refuses
+        return make(cluster.snapshot(), Request(strategy="in-place", fallback=True), "op1")
     return make(cluster.snapshot(), Request(via=via), "op1")  # type: ignore[arg-type]
+
+
+def refuses(_: Write) -> None:
+    raise Invalid("admission webhook denied the request")
 
 
 class Run:
@@ -73,7 +81,7 @@ def fails_at(number: int, error: Exception) -> Callable[[str], None]:
     return point
 
 
-@pytest.mark.parametrize("via", ["suspend", "image"])
+@pytest.mark.parametrize("via", ["suspend", "image", "fallback"])
 def test_a_restart_without_faults_ends_with_every_slot_back(via: str) -> None:
     cluster = cluster_of()
     run = Run(cluster, plan_for(cluster, via)).go()
@@ -91,7 +99,7 @@ def points_of(via: str) -> int:
     return len(seen)
 
 
-@pytest.mark.parametrize("via", ["suspend", "image"])
+@pytest.mark.parametrize("via", ["suspend", "image", "fallback"])
 @pytest.mark.parametrize("error", [KeyError("x"), ExceptionGroup("unhandled", [RuntimeError("y")])])
 def test_a_fault_of_our_own_anywhere_leaves_nothing_suspended_and_is_told(via: str, error: Exception) -> None:
     """Raised at everything that is awaited of the cluster, before it took effect and after."""
@@ -202,10 +210,7 @@ def test_what_a_dry_run_shows_of_a_suspend_is_what_is_sent() -> None:
 def test_what_a_webhook_refuses_never_left() -> None:
     cluster = cluster_of()
 
-    def refuse(_: Write) -> None:
-        raise Invalid("admission webhook denied the request")
-
-    cluster.restarts = refuse
+    cluster.restarts = refuses
     run = Run(cluster, plan_for(cluster, "image")).go()
     assert run.result is not None
     assert run.result.exit_code == 4

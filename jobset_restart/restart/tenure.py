@@ -316,7 +316,8 @@ class Tenure:
         """What came out, and whether slots are left under way that can be carried on with."""
         tracker = self.round.tracker
         self.fault = error if isinstance(error, OwnFault) else None
-        if self.fault and tracker.done and self.round.sent_all and not self.suspension.on:
+        nothing_follows = next_request(self.round.standing()) is None
+        if self.fault and tracker.done and self.round.sent_all and nothing_follows and not self.suspension.on:
             self._notice(f"{self.fault.message}; {self.fault.hint}")  # it came too late to matter
             error = None
         came = self._came(error)
