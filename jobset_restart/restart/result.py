@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from jobset_restart import claim
 from jobset_restart.errors import JsrError, OwnFault
-from jobset_restart.events import Budget
+from jobset_restart.events import Budget, Finished
 from jobset_restart.findings.words import some
 from jobset_restart.objects import seconds
 from jobset_restart.report import ResultReport, RoundReport, SlotResultReport
@@ -260,6 +260,39 @@ def result_report(
         budgets=_budgets(rounds),
         rounds=[*told, _told(last)] if told else [],
         slots=slots,
+    )
+
+
+def bare_report(of: Outline, error: JsrError, *, seconds: float, writes: int) -> ResultReport:
+    """The document of an operation of whose slots nothing can be said, because of this error."""
+    return ResultReport(
+        jobset=of.jobset,
+        workload_kind=of.kind,
+        workload_group=of.group,
+        namespace=of.namespace,
+        context=of.context,
+        operation=of.operation,
+        strategy=of.strategy,
+        trigger=of.trigger,
+        exit_code=error.exit_code,
+        reason=f"{error.message}; what became of the slots is not known, see `jsr status`",
+        seconds=round(seconds, 3),
+        writes=writes,
+        budgets=list(of.budgets),
+    )
+
+
+def finished(report: ResultReport, now: float) -> Finished:
+    """The event that ends an operation with this result. `now` is seconds since the epoch."""
+    return Finished(
+        time=now,
+        operation=report.operation,
+        exit_code=report.exit_code,
+        outcomes=report.outcomes,
+        reason=report.reason,
+        seconds=report.seconds,
+        writes=report.writes,
+        budgets=report.budgets,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from jobset_restart import claim
 from jobset_restart.errors import JsrError, NotFound, OwnFault, told
-from jobset_restart.events import Claimed, Detached, Emit, Event, Finished, Noticed, Phase, Retried
+from jobset_restart.events import Claimed, Detached, Emit, Event, Noticed, Phase, Retried
 from jobset_restart.findings import Finding
 from jobset_restart.machines import Machines
 from jobset_restart.plan import Plan, Request
@@ -298,18 +298,7 @@ class Tenure:
             report.follow = detached.follow
             self._emit(detached)
         await self._leave_record(report, leaves)
-        self._emit(
-            Finished(
-                time=self.cluster.now(),
-                operation=report.operation,
-                exit_code=report.exit_code,
-                outcomes=report.outcomes,
-                reason=report.reason,
-                seconds=report.seconds,
-                writes=self.writes,
-                budgets=report.budgets,
-            )
-        )
+        self._emit(result.finished(report, self.cluster.now()))
         return report
 
     def _report(self, error: JsrError | None) -> tuple[ResultReport, bool]:
@@ -329,22 +318,8 @@ class Tenure:
     def _bare_report(self, error: JsrError) -> ResultReport:
         """What can be said without the tracker."""
         self.fault = error if isinstance(error, OwnFault) else None
-        of = self.round.outline
-        return ResultReport(
-            jobset=of.jobset,
-            workload_kind=of.kind,
-            workload_group=of.group,
-            namespace=of.namespace,
-            context=of.context,
-            operation=of.operation,
-            strategy=of.strategy,
-            trigger=of.trigger,
-            exit_code=error.exit_code,
-            reason=f"{error.message}; what became of the slots is not known, see `jsr status`",
-            seconds=round(self.cluster.now() - self.began, 3),
-            writes=self.writes,
-            budgets=list(of.budgets),
-        )
+        seconds = self.cluster.now() - self.began
+        return result.bare_report(self.round.outline, error, seconds=seconds, writes=self.writes)
 
     async def _leave_record(self, report: ResultReport, leaves: bool) -> None:
         if self.hold.lost:
