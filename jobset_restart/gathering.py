@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from jobset_restart.cluster.exec import refusal
+from jobset_restart.commands import jsr
 from jobset_restart.diagnose.commands import DEEP_BYTES, DEEP_LINES, TAIL_BYTES, TAIL_LINES, log_request, look
 from jobset_restart.diagnose.judge import Diagnosis, judge, moves
 from jobset_restart.diagnose.logs import Tail, read_tail
@@ -44,6 +45,12 @@ DEEP = 64
 TWICE = 32
 """So many Pods are looked into a second time."""
 NODES_ASKED_ONE_BY_ONE = 24
+
+STATUS_SECONDS = 2.0
+"""How long a status waits for the logs it samples."""
+OLD_SECONDS = 300.0
+"""A log is called old from here on, where its own rhythm does not allow more."""
+SAMPLES = 8
 
 Tell = Callable[[str, int, int], None]
 """Told what is done, how many of how many."""
@@ -94,7 +101,8 @@ class Gathering:
         else:
             await self._advance()
         self.decided = True
-        if self._options.stacks is None and self._progress().advance == "advances":
+        going = self._progress()
+        if self._options.stacks is None and going.advance == "advances" and not going.guessed:
             return
         await asyncio.gather(self._stacks(), self._machines(), self._events())
         await self._again()
@@ -122,8 +130,10 @@ class Gathering:
 
     async def _deeper(self) -> None:
         """Steps may stand behind other lines: some of the logs without any are read farther back."""
-        without = [s for s in self.pods if s.tail and s.tail.lines >= TAIL_LINES and not s.tail.steps]
-        some = without[:: max(1, len(without) // DEEP)][:DEEP]
+        without = [s for s in self.pods if s.tail and s.tail.lines >= TAIL_LINES and s.tail.marks < TAIL_LINES // 2]
+        some = [*without[-1:], *without[: -1 : max(1, len(without) // DEEP)]][
+            :DEEP
+        ]  # often only the first or last prints
         self._deep = {seen.slot for seen in some}
         await self._logs(some, "longer logs")
 
@@ -324,3 +334,34 @@ def _container(pod: Pod) -> str:
 
 def _say_nothing(what: str, done: int, total: int) -> None:
     pass
+
+
+async def silence(cluster: Cluster, snapshot: Snapshot) -> list[str]:
+    """What a few logs say of a workload that looks well: a note where the newest of all is old. Two of each group are
+    read, of 8 at most: often only the first or the last rank prints. Nothing where they cannot be read at once."""
+    by_group: dict[str, list[Seen]] = {}
+    for state in snapshot.slots.values():
+        seen = seen_of(state)
+        if state.expected and not seen.state:
+            by_group.setdefault(seen.slot.group, []).append(seen)
+    chosen = [each for some in by_group.values() for each in (some[:1] if len(some) == 1 else (some[0], some[-1]))]
+
+    async def tail(seen: Seen) -> Tail:
+        path, query = log_request(snapshot.namespace, seen.pod, seen.container)
+        return read_tail(await cluster.text(path, params=query, most=TAIL_BYTES, timeout=STATUS_SECONDS))
+
+    answers = await asyncio.gather(*(tail(seen) for seen in chosen[:SAMPLES]), return_exceptions=True)
+    tails = [each for each in answers if isinstance(each, Tail) and each.newest is not None]
+    if not tails:
+        return []
+    tail_ = max([each for each in tails if each.steps] or tails, key=lambda each: each.last)
+    old = cluster.now() - tail_.last
+    if old <= max(OLD_SECONDS, tail_.allowed_silence):
+        return []
+    what = (
+        f"step {tail_.step:,}, the newest that was found,"
+        if tail_.step is not None and tail_.steps
+        else "the newest log line that was found"
+    )
+    command = jsr("diagnose", snapshot.workload.reference, snapshot.namespace, snapshot.context)
+    return [f"{what} is {old / 60:.0f} minutes old: `{command}` says whether it stands still"]

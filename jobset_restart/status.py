@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jobset_restart import claim
 from jobset_restart.commands import jsr
 from jobset_restart.errors import DeadlineExceeded, Forbidden, JobSetOver, JsrError, NotFound, Superseded
+from jobset_restart.gathering import silence
 from jobset_restart.objects import Named
 from jobset_restart.overview import Overview
 from jobset_restart.plan import Request, make
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 
 
-async def one(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind = JOBSET) -> JobSetReport:
-    """The status of one workload, what a restart would do included. Raises NotFound and what the transport raises."""
+async def one(
+    cluster: Cluster, namespace: str, name: str, kind: WorkloadKind = JOBSET, *, logs: bool = False
+) -> JobSetReport:
+    """The status of one workload, what a restart would do included; with `logs`, whether these are old, by a sample.
+    Raises NotFound and what the transport raises."""
     from jobset_restart.cluster.resolve import resolve
 
     snapshot = await resolve(cluster, namespace, name, kind, consistent=False)
     dead = claim.left_suspended(snapshot.workload, snapshot.time)
+    sampled = asyncio.ensure_future(silence(cluster, snapshot)) if logs else None
+    await asyncio.sleep(0)  # the logs are on their way while the plan is made
     plan = make(snapshot, Request(), "not-started", finishes=dead.id if dead else "", draft=True)
-    return jobset_report(snapshot, plan)
+    report = jobset_report(snapshot, plan)
+    if sampled and report.state == "Running":
+        report.notes += await sampled
+    elif sampled:
+        sampled.cancel()
+    return report
 
 
 async def each_change(

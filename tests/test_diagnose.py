@@ -222,6 +222,14 @@ def test_a_container_that_was_restarted_a_minute_ago_and_waits_is_not_named() ->
     assert named(seen) == [5]
 
 
+def test_a_rank_that_came_back_is_named_after_who_cannot_be_looked_into() -> None:
+    rendezvous = look(process(), dump(1, ("_create_c10d_store (torch/distributed/rendezvous.py:1)", *LOADING[-2:])))
+    seen = observation(look_of=lambda n: {2: None, 3: None, 6: rendezvous}.get(n, waiting()), tail_of=lambda _: Tail())
+    assert seen.machines
+    seen.machines["node-1"].not_ready = "NodeStatusUnknown"
+    assert named(seen) == [2, 3, 6]
+
+
 def test_what_was_seen_comes_before_what_could_not_be_seen() -> None:
     """A node is away with a Pod that may well be waiting."""
     seen = observation(look_of=lambda n: {2: loading(), 6: None, 7: None}.get(n, waiting()))

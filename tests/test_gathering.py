@@ -20,7 +20,7 @@ from jobset_restart.diagnose.judge import Diagnosis
 from jobset_restart.diagnose.observation import Observation
 from jobset_restart.diagnose.processes import read_look
 from jobset_restart.errors import ExecFailed, Forbidden, JsrError, NotFound, Unreachable
-from jobset_restart.gathering import Gathering, Options, seen_of
+from jobset_restart.gathering import Gathering, Options, seen_of, silence
 from jobset_restart.writes import Exec, Permission
 from tests import build
 from tests.hanging import LOADING, LOCKED, WAITING, dump, log, process
@@ -182,6 +182,41 @@ def test_steps_behind_other_lines_are_looked_for() -> None:
     _, found, _ = looked(Talkative({CULPRIT: said(LOADING)}))
     assert found.progress.step == 19
     assert named(found) == ["workers/1/0"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "every", "said"),
+    [(1.0, 1.0, ""), (299.0, 1.0, ""), (301.0, 1.0, "step 9"), (600.0, 600.0, ""), (1300.0, 600.0, "step 9")],
+)
+def test_a_status_says_when_the_newest_step_is_old(ago: float, every: float, said: str) -> None:
+    class Aging(Training):
+        async def text(self, path: str, **_: Any) -> bytes:
+            return log(self.now() - ago, [f"step {n}" for n in range(10)], every)
+
+    training = Aging()
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        notes = runner.run(silence(training, training.seen))
+    assert [note[:6] for note in notes] == ([said] if said else [])
+    assert all("jsr diagnose train -n ns --context test" in note for note in notes)
+
+
+def test_a_status_says_nothing_of_logs_it_cannot_read() -> None:
+    training = Training(denied="log")
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(silence(training, training.seen)) == []
+
+
+def test_telemetry_without_a_step_does_not_hide_a_hang() -> None:
+    """The rank that prints steps was restarted, and with it went its log."""
+
+    class Talkative(Training):
+        async def text(self, path: str, **_: Any) -> bytes:
+            return log(self.now() // 15 * 15, [f"gpu {n} C" for n in range(10)], every=15.0)
+
+    _, found, _ = looked(Talkative({CULPRIT: said(LOADING)}))
+    assert named(found) == ["workers/1/0"]
+    _, found, _ = looked(Talkative())
+    assert found.verdict == "Healthy"
 
 
 def test_the_agent_is_not_the_container_that_is_looked_at() -> None:

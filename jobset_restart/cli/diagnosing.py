@@ -70,7 +70,7 @@ def _gathering(cluster: Cluster, snapshot: Snapshot, options: Options) -> Gather
     if not any(not seen.state for seen in found.pods):
         raise JsrError(
             f"{snapshot.name} has no running containers to look at; nothing was done",
-            f"`{jsr('status', snapshot.name, snapshot.namespace, snapshot.context)}` says why",
+            f"`{jsr('status', snapshot.workload.reference, snapshot.namespace, snapshot.context)}` says why",
         )
     return found
 
@@ -142,7 +142,9 @@ def commands(snapshot: Snapshot, found: Diagnosis, slot: Slot) -> list[str]:
     whole: list[tuple[Request, tuple[str, ...]]] = [(Request(), ()), (Request(strategy="recreate"), ("--recreate",))]
     allowed = [words for request, words in ways if _allowed(snapshot, request)]
     allowed = allowed or [words for request, words in whole if _allowed(snapshot, request)][:1]
-    return [jsr("restart", snapshot.name, snapshot.namespace, snapshot.context, *words) for words in allowed]
+    return [
+        jsr("restart", snapshot.workload.reference, snapshot.namespace, snapshot.context, *words) for words in allowed
+    ]
 
 
 def _allowed(snapshot: Snapshot, request: Request) -> bool:

@@ -40,7 +40,7 @@ async def _status(target: Target | None, where: Where, all_namespaces: bool, wat
         elif name and kind:
             assert namespace is not None
             loading = asyncio.to_thread(_shower, form)  # while the answer is awaited, the imports take no time
-            report, show = await asyncio.gather(looking.one(cluster, namespace, name, kind), loading)
+            report, show = await asyncio.gather(looking.one(cluster, namespace, name, kind, logs=True), loading)
             show(report)
         else:
             _shower(form, all_namespaces)(await Overview(cluster, namespace, kind).look())

@@ -11,7 +11,7 @@ from msgspec import Struct
 from jobset_restart.diagnose.observation import Observation, Progress, Seen, progress
 from jobset_restart.diagnose.processes import Look, Stack
 from jobset_restart.diagnose.signals import SIGNALS, Sight, Whole, shown
-from jobset_restart.diagnose.stacks import FEW, Group, Standings, compare, place
+from jobset_restart.diagnose.stacks import FEW, Group, Standings, compare, place, prepares
 from jobset_restart.slots import Slot
 
 Verdict = Literal["Healthy", "Suspects", "NoSuspects"]
@@ -65,21 +65,24 @@ class Diagnosis(Struct, kw_only=True):
 
 
 def judge(observation: Observation, silent_after: float | None = None) -> Diagnosis:
-    """The verdict on what was seen. A workload that advances has no suspects, but for Pods that stopped alone; more
-    than half of all Pods are never suspects: then what they share is at fault."""
+    """The verdict on what was seen. A workload whose steps advance has no suspects, but for Pods that stopped alone;
+    lines that tell of no step may go on while nothing moves. More than half of all Pods are never suspects: then what
+    they share is at fault."""
     going = progress(observation, silent_after)
     looks = {slot: look for slot, seen in observation.slots.items() if (look := seen.again or seen.look)}
     standings = compare(looks)
     if going.guessed and moves(observation.slots.values()):
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
-    if going.advance == "advances":
+    if going.advance == "advances" and not going.guessed:
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     whole = Whole(observation, going, standings)
     suspects = _suspects(whole)
+    if going.advance in ("advances", "slower"):
+        suspects = [each for each in suspects if _was_seen(each)]
     doubt = _doubt(whole, suspects)
     if suspects and len(suspects) > FEW * len(observation.slots):
         suspects = []
-    if going.advance == "slower" and not suspects:
+    if going.advance in ("advances", "slower") and not suspects:
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     return Diagnosis(
         verdict="Suspects" if suspects else "NoSuspects",
@@ -103,7 +106,7 @@ def _suspects(whole: Whole) -> list[Suspect]:
             process = sight.standing.shown
             stack = (process.stack or (shown(process),)) if process else ()
             found.append(Suspect(slot=seen.slot, score=_score(reasons), reasons=reasons, stack=stack))
-    return _clear(sorted(found, key=lambda each: (not _was_seen(each), -each.score, each.slot)))
+    return _clear(sorted(found, key=lambda each: (_prepares(each), not _was_seen(each), -each.score, each.slot)))
 
 
 def _waits(sight: Sight) -> bool:
@@ -128,6 +131,11 @@ def _clear(suspects: list[Suspect]) -> list[Suspect]:
         each for each in suspects if any(reason.id != "DX102" and SIGNALS[reason.id].enough for reason in each.reasons)
     ]
     return strong or suspects
+
+
+def _prepares(suspect: Suspect) -> bool:
+    """Whether it stands where ranks meet at their start: it came back, and may be waiting for whoever is to blame."""
+    return any(map(prepares, suspect.stack))
 
 
 def _was_seen(suspect: Suspect) -> bool:

@@ -47,6 +47,10 @@ _FILE = re.compile(
     re.ASCII,
 )
 """Files whose functions wait for other ranks, but for those that prepare it."""
+_MEETS = re.compile(
+    r"(?:init_process_group|_?\w*rendezvous\w*|_create_c10d_store) \(|init \(horovod/|initialize \(jax/", re.ASCII
+)
+"""Where ranks meet at their start."""
 _PREPARES = re.compile(r"init\w*|_?new_\w+|\w*rendezvous\w*|\w*store\w*|\w*rank\w*|__\w+__", re.ASCII)
 
 Place = tuple[str, ...]
@@ -61,6 +65,12 @@ def is_collective(frame: str) -> bool:
     if _COLLECTIVE.fullmatch(name) or _COLLECTIVE.fullmatch(last):
         return True
     return bool(_FILE.search(file.rstrip(")")) and not _PREPARES.fullmatch(last))
+
+
+@lru_cache(maxsize=16_384)
+def prepares(frame: str) -> bool:
+    """Whether this frame is a call by which ranks find one another at their start."""
+    return bool(_MEETS.match(frame))
 
 
 def within_collective(stack: Stack) -> int | None:

@@ -203,6 +203,8 @@ def _standing(going: Progress, silent: float | None) -> str:
         return "there is no log to tell since when, and nothing moves"
     if going.advance == "slower":
         return f"it advances more slowly than before{at}"
+    if going.advance == "advances":
+        return "its logs go on but tell of no step, and its processes do not move"
     if going.advance == "partly":
         return f"a part of it stands still{at}"
     return f"standing still for {silent or 0.0:.0f} s{at}"
