@@ -157,7 +157,8 @@ def _replicated_jobs(snapshot: Snapshot) -> list[ReplicatedJobReport]:
         jobs[snapshot.workload.unit_of(job)[0]].append(job)
     replicas = snapshot.workload.jobs_wanted
     return [
-        _replicated_job(group, replicas.get(group, 0), jobs[group], slots[group]) for group in snapshot.workload.groups
+        _replicated_job(group, replicas.get(group, len(jobs[group])), jobs[group], slots[group])
+        for group in snapshot.workload.groups
     ]
 
 
