@@ -105,6 +105,8 @@ class Gathering:
         if self._options.stacks is None and going.advance == "advances" and not going.guessed:
             return
         await asyncio.gather(self._stacks(), self._machines(), self._events())
+        if self._progress().wait:  # the clocks are known now, and a log may be younger than it looked
+            await self._settle(0.0)
         await self._again()
 
     def _progress(self) -> Progress:
@@ -119,7 +121,10 @@ class Gathering:
         await self._deeper()
         for seen in self.pods:
             seen.before, seen.before_at = seen.tail, seen.tail_at
-        rest = LOOK_AGAIN_SECONDS - (loop.time() - began)
+        await self._settle(LOOK_AGAIN_SECONDS - (loop.time() - began))
+
+    async def _settle(self, rest: float) -> None:
+        """Looks at the logs after so many seconds, and on until they say whether they go on."""
         while True:
             self.tell("waiting whether the logs go on", 0, 0)
             await asyncio.sleep(max(0.0, rest))

@@ -113,6 +113,17 @@ def test_a_clock_that_is_off_makes_no_healthy_job_stand_still() -> None:
     assert found.wait > 0
 
 
+def test_a_rhythm_with_a_pause_in_it_does_not_make_the_others_go_on() -> None:
+    """An earlier hang is in the logs of all but the one that was restarted then."""
+    late = log(NOW - 80, ["step 108", "step 109"])
+    paused = read_tail(log(NOW - 121, [f"step {n}" for n in range(100, 108)]) + late)
+    seen = observation(
+        tail_of=lambda n: read_tail(late) if n == 5 else paused, look_of=lambda _: look(process(), dump(1, COMPUTING))
+    )
+    assert progress(seen).advance == "stands"
+    assert named(seen) == []
+
+
 # ---------------------------------------------------------------- one Pod
 
 

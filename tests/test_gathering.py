@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from jobset_restart.advance import newest_step
 from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.diagnose.commands import LOOK
 from jobset_restart.diagnose.judge import Diagnosis
+from jobset_restart.diagnose.logs import step_pattern
 from jobset_restart.diagnose.observation import Observation
 from jobset_restart.diagnose.processes import read_look
 from jobset_restart.errors import ExecFailed, Forbidden, JsrError, NotFound, Unreachable
@@ -217,6 +219,38 @@ def test_telemetry_without_a_step_does_not_hide_a_hang() -> None:
     assert named(found) == ["workers/1/0"]
     _, found, _ = looked(Talkative())
     assert found.verdict == "Healthy"
+
+
+@pytest.mark.parametrize("behind", [0.0, 7.0])
+def test_a_young_hang_is_told_as_one_whatever_the_clock_says(behind: float) -> None:
+    """The clock of the node is behind, so the last line looks older than it is until the containers are asked."""
+
+    class Young(Training):
+        async def text(self, path: str, **_: Any) -> bytes:
+            return log(build.NOW - 2 - behind, [f"step {n}" for n in range(10)])
+
+        async def execute(self, exec_: Exec, **more: Any) -> ExecResult:
+            answer = await super().execute(exec_, **more)
+            clock = f"=jsr 1\nnow {int(self.now() - behind)}\n"
+            return ExecResult(0, answer.stdout.replace("=jsr 1\n", clock), "")
+
+    _, found, taken = looked(Young({CULPRIT: said(LOADING)}))
+    assert named(found) == ["workers/1/0"]
+    assert 20 < taken < 40
+
+
+def test_the_newest_step_of_all_is_found() -> None:
+    class Behind(Training):
+        async def text(self, path: str, **asked: Any) -> bytes:
+            last = 40 if CULPRIT in path else 39
+            lines = [*(f"step {n}" for n in range(last)), *(f"gpu {n} C" for n in range(40))]
+            return log(self.now(), lines[-int(asked["params"]["tailLines"]) :])
+
+    training = Behind()
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(newest_step(training, training.seen)) == 39
+        assert runner.run(newest_step(training, training.seen, step_pattern(r"gpu (\d+) C"))) == 39
+        assert runner.run(newest_step(Training(denied="log"), training.seen)) is None
 
 
 def test_the_agent_is_not_the_container_that_is_looked_at() -> None:

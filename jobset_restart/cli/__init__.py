@@ -49,13 +49,16 @@ def restart(
     selected: options.Selected,
     course: options.Course,
     limits: options.Limits,
+    progress: options.Progress,
     telling: options.Telling,
     where: options.Where,
 ) -> int:
     """Restart a workload. Without --in-place or --recreate the plan chooses; --dry-run=client shows its choice."""
     from jobset_restart.cli import restarting
 
-    return restarting.restart(workload.target(selected.selector), how, selected, course, limits, telling, where)
+    return restarting.restart(
+        workload.target(selected.selector), how, selected, course, limits, progress, telling, where
+    )
 
 
 @command(app, short_help="Show workloads: what runs, what does not, and why.")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from jobset_restart import claim
+from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, How, Limits, Selected, Telling, Where
+from jobset_restart.cli.options import Course, How, Limits, Progress, Selected, Telling, Where
 from jobset_restart.cli.showing import (
     give_up,
     print_document,
@@ -50,7 +51,14 @@ NOTHING_CHANGED = 3
 
 
 def restart(
-    target: Target, how: How, selected: Selected, course: Course, limits: Limits, telling: Telling, where: Where
+    target: Target,
+    how: How,
+    selected: Selected,
+    course: Course,
+    limits: Limits,
+    progress: Progress,
+    telling: Telling,
+    where: Where,
 ) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
     asked = Asked(
@@ -64,6 +72,7 @@ def restart(
     )
     options = limits.options()
     course.check()
+    progress.check(wait=limits.wait)
     if course.for_real and not course.yes and not sys.stdin.isatty():
         raise UsageError(
             "standard input is not a terminal, so nobody can be asked; nothing was changed",
@@ -73,12 +82,14 @@ def restart(
     if course.for_real:
         check_event_file(course.events, append=course.events_append)
     try:
-        return asyncio.run(_restart(asked, options, course, telling, where))
+        return asyncio.run(_restart(asked, options, course, progress, telling, where))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
 
-async def _restart(asked: Asked, options: Options, course: Course, telling: Telling, where: Where) -> int:
+async def _restart(
+    asked: Asked, options: Options, course: Course, progress: Progress, telling: Telling, where: Where
+) -> int:
     this = asyncio.current_task()
     assert this is not None
     on_leaving(this.cancel)
@@ -101,9 +112,13 @@ async def _restart(asked: Asked, options: Options, course: Course, telling: Tell
                 print("nothing was changed", file=sys.stderr)
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
+        step = await stood_at(cluster, plan.snapshot, progress)
         carrying_out = _carry_out(plan, cluster, options, course, telling)
         del plan, report  # thousands of Pods and actions, which nobody asks for any more
         result = await carrying_out
+        if step is not None and not result.exit_code:
+            left = options.timeout - result.seconds
+            result = await waited(cluster, asked, result, step, progress.pattern(), left)
     return show_result(result, telling)
 
 

@@ -14,9 +14,15 @@ from jobset_restart.slots import Slot
 
 DECIDED = 3.0
 """What was silent for so many of its longest distances may have stopped: it is looked at again."""
+WATCHED = 1.5
+"""The same for what was watched for so many of them and did not speak."""
+AT_ONCE = 10.0
+"""Seconds between two last lines that mean nothing."""
 OBSERVED = 2.0
 """For so many of them a silence has to be watched where the clock that dated it is not known."""
 MOMENT = 2.0
+MEASURED = 1.5
+"""Seconds of a difference of clocks that mean nothing: the time is told in whole seconds, and takes a while."""
 MOST = 0.5
 
 Advance = Literal["advances", "slower", "partly", "stands", "unknown"]
@@ -108,8 +114,8 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
         rhythm=max(speaks[slot].tail.rhythm for slot in speakers),
         wait=max((speaks[slot].left for slot, state in states.items() if state == "undecided"), default=0.0),
     )
-    if len(stopped) == len(speakers):
-        result.advance = "stands"
+    if stopped and not _go_on(stopped, states, result.silent):
+        result.advance, result.wait = "stands", 0.0
     elif steppers and stopped:
         result.advance, result.stopped = "partly", stopped
     elif not steppers and "advanced" in states.values():
@@ -117,6 +123,13 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
     elif steppers and sum(1 for s in steppers if speaks[s].slowed) > MOST * len(steppers):
         result.advance = "slower"
     return result
+
+
+def _go_on(stopped: list[Slot], states: Mapping[Slot, str], silent: Mapping[Slot, float]) -> bool:
+    """Whether somebody told of an advance when those that stopped did no more. What has been silent for as long as
+    they have stands as well: its own rhythm only allows for more."""
+    least = min(silent[slot] for slot in stopped) - AT_ONCE
+    return any(state == "advanced" or silent[slot] < least for slot, state in states.items() if state != "silent")
 
 
 def _largest(observation: Observation, speaks: Mapping[Slot, Voice]) -> list[Slot]:
@@ -151,7 +164,11 @@ class Voice:
                 return "advanced"
         if self.left <= 0:
             return "silent"
-        return "undecided" if tail.rhythm and self.silent > DECIDED * tail.rhythm + MOMENT else "calm"
+        overdue = (
+            self.silent > DECIDED * tail.rhythm + MOMENT
+            or min(self._watched, self.silent) > WATCHED * tail.rhythm + MOMENT / 2
+        )
+        return "undecided" if tail.rhythm and overdue else "calm"
 
     @property
     def slowed(self) -> bool:
@@ -176,7 +193,8 @@ def clocks(observation: Observation) -> dict[str, float]:
     future = {
         node: most for node, most in _most(newest).items() if most > 0
     }  # a line of the future: it is that, at least
-    return {**future, **by_steps, **measured_clocks(observation)}
+    found = {**future, **by_steps, **measured_clocks(observation)}
+    return {node: value if abs(value) > MEASURED else 0.0 for node, value in found.items()}
 
 
 def measured_clocks(observation: Observation) -> dict[str, float]:

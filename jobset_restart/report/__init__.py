@@ -227,7 +227,8 @@ class RoundReport(Report, kw_only=True):
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
     what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
-    more than one."""
+    more than one. With --until-progress, `step_before` is the step it stood at, `step_after` the first that was seen
+    beyond it, `progress_seconds` how long after the beginning that was."""
 
     api_version: str = APIVERSION
     kind: str = "RestartResult"
@@ -246,3 +247,6 @@ class ResultReport(AboutWorkload, kw_only=True):
     budgets: list[Budget] = []
     rounds: list[RoundReport] = []
     slots: list[SlotResultReport] = []
+    step_before: int | None = None
+    step_after: int | None = None
+    progress_seconds: float | None = None
