@@ -29,6 +29,8 @@ SIMULATOR = [sys.executable, "-m", "jobset_restart.simulator"]
 JSR = [sys.executable, "-m", "jobset_restart"]
 HANDLED = "trap 'exit 143' TERM; while :; do sleep 1 & wait $!; done"
 UNHANDLED = "while :; do sleep 1; done"
+HEALTHY_SECONDS, STILL_SECONDS = 40.0, 40.0
+"""How long the training of the diagnosis goes on, and how long it stands still before somebody looks."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -72,6 +74,12 @@ def measure(pods: int) -> None:
             if command == HANDLED:
                 _watching(cluster)
                 _restart(cluster, "plain", "signal, exec", "--via", "signal", "--signal", "TERM")
+    with (
+        _training(pods) as file,
+        _faults() as faults,
+        _cluster(pods, ["--jobset", file, "--faults", faults]) as cluster,
+    ):
+        _diagnosing(cluster)
 
 
 @contextmanager
@@ -102,6 +110,47 @@ def _manifest(pods: int, script: str) -> Iterator[str]:
         yaml.safe_dump({**meta, "spec": {"replicatedJobs": jobs}}, file)
         file.flush()
         yield file.name
+
+
+@contextmanager
+def _training(pods: int) -> Iterator[str]:
+    """A JobSet `train` whose Pods step together once a second, with PyTorch and NCCL as far as can be seen."""
+    text = json.dumps({"ranks": pods, "framework": "torch-nccl", "log": "tagged"})
+    container = {"name": "worker", "image": "docker.io/library/trainer:1", "command": ["python3", "/app/train.py"]}
+    meta = {"annotations": {"simulator.jobset-restart.io/training": text}}
+    template = {"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    job = {"parallelism": pods, "completions": pods, "completionMode": "Indexed", "backoffLimit": 0}
+    jobs = [{"name": "workers", "replicas": 1, "template": {"spec": {**job, "template": template}}}]
+    manifest = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": "train"}}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({**manifest, "spec": {"replicatedJobs": jobs}}, file)
+        file.flush()
+        yield file.name
+
+
+@contextmanager
+def _faults() -> Iterator[str]:
+    """One rank hangs, half a minute after the cluster serves."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(
+            [{"kind": "rank-hang", "at": HEALTHY_SECONDS, "lasts": 1e6, "target": "default/train-workers-0-17-*"}], file
+        )
+        file.flush()
+        yield file.name
+
+
+def _diagnosing(cluster: Running) -> None:
+    """While it trains, and once it has stood still for a while."""
+    began = time.monotonic()
+    for name, wait in (("healthy", 0.0), ("one rank hangs", HEALTHY_SECONDS + STILL_SECONDS)):
+        time.sleep(max(0.0, wait - (time.monotonic() - began)))
+        before = cluster.cpu()
+        cost = _run([*JSR, "diagnose", "train", "-o", "json", "--timeout", "5m", "--kubeconfig", cluster.kubeconfig])
+        found: dict[str, Any] = {}
+        with suppress(ValueError):
+            found = json.loads(cost.output)
+        first = next((each["pod"] for each in found.get("suspects", ())), "nobody")
+        _say(f"jsr diagnose, {name}", cost, cluster.cpu() - before, f"{found.get('verdict')}: {first}, ")
 
 
 def _looking(cluster: Running) -> None:

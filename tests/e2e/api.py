@@ -20,6 +20,7 @@ GROUPS = {
     "events": "/api/v1",
     "resourcequotas": "/api/v1",
     "serviceaccounts": "/api/v1",
+    "configmaps": "/api/v1",
     "jobs": "/apis/batch/v1",
     "jobsets": "/apis/jobset.x-k8s.io/v1alpha2",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
@@ -79,6 +80,14 @@ class Api:
 
     def _url(self, where: str, params: Mapping[str, str] | None) -> str:
         return self._server + quote(where) + ("?" + urlencode(params) if params else "")
+
+    def log(self, namespace: str, pod: str, **params: str) -> str:
+        """What a Pod printed, as the parameters of pods/log ask for it. Raises Answer."""
+        url = self._url(path("pods", namespace, pod, "log"), params)
+        response = self._pool.request("GET", url, headers=self._headers, timeout=30.0)
+        if response.status >= 400:
+            raise Answer(response.status, response.data.decode(errors="replace"))
+        return str(response.data.decode(errors="replace"))
 
     def get(self, resource: str, namespace: str, name: str) -> Object:
         return self.request("GET", path(resource, namespace, name))

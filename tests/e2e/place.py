@@ -19,6 +19,7 @@ KINDS = {
     "RoleBinding": "rolebindings",
     "Pod": "pods",
     "Job": "jobs",
+    "ConfigMap": "configmaps",
 }
 
 

@@ -22,6 +22,7 @@ from jobset_restart.simulator.training.lines import FORMATS, printed
 from jobset_restart.simulator.training.processes import processes
 from jobset_restart.simulator.training.spec import Training, read
 from jobset_restart.simulator.training.view import View
+from tests.e2e.manifests import replicated_job
 from tests.simulator.trainings import START, Played, manifest
 
 SHELLS = [words for words in (["busybox", "sh"], ["dash"], ["bash"]) if shutil.which(words[0])]
@@ -37,7 +38,7 @@ SHELLS = [words for words in (["busybox", "sh"], ["dash"], ["bash"]) if shutil.w
 def test_ranks_step_together_and_never_back(ranks: int, step: float, happens: list[tuple[float, int, str]]) -> None:
     gang = Gang(Training(ranks=ranks, step=step))
     for rank in range(ranks):
-        gang.joins(str(rank), rank, START)
+        gang.joins(str(rank), (0, rank), START)
     for at, rank, what in sorted(happens):
         name = str(rank % ranks)
         if what == "stop":
@@ -45,7 +46,7 @@ def test_ranks_step_together_and_never_back(ranks: int, step: float, happens: li
         elif what == "on":
             gang.go_on(name, START + at)
         else:
-            gang.joins(name, int(name), START + at)
+            gang.joins(name, (0, int(name)), START + at)
     counts = [gang.steps(START + at) for at in range(0, 600, 7)]
     assert counts == sorted(counts)
     last = [printed(gang, str(rank), START, START + 600, 1)[0][1] for rank in range(ranks)]
@@ -60,7 +61,7 @@ def test_ranks_step_together_and_never_back(ranks: int, step: float, happens: li
 def test_time_on_the_cpu_only_grows(framework: str) -> None:
     gang = Gang(Training(ranks=2, framework=framework))
     for rank in range(2):
-        gang.joins(str(rank), rank, START)
+        gang.joins(str(rank), (0, rank), START)
     gang.stop("1", Stop("hang", 0.4), START + 50.3)
     for name in "01":
         used = [
@@ -209,7 +210,7 @@ def test_what_is_answered_is_what_a_real_shell_prints(
     for framework, kind in (("threads", "hang"), ("torch-nccl", "hang"), ("torch-gloo", "exit"), ("mpi", "storage")):
         gang = Gang(Training(ranks=2, framework=framework, pyspy=pyspy))
         for rank in range(2):
-            gang.joins(str(rank), rank, START)
+            gang.joins(str(rank), (0, rank), START)
         gang.stop("0", Stop(kind, 0.3), START + 10)  # type: ignore[arg-type]
         for cgroup in (1, 2):
             found = processes(
@@ -306,6 +307,15 @@ def test_not_every_rank_prints_its_steps() -> None:
     assert [len(Played(who="first").at(30).logs(name, 1000)) for name in Played().names] == [30, 3, 3, 3]
     assert [len(Played(who="none").at(30).logs(name, 1000)) for name in Played().names] == [0] * 4
     assert all("telemetry" in Played(who="none", chatter=5).at(30).logs(name)[-1][1] for name in Played().names)
+
+
+def test_ranks_are_counted_past_jobs_that_do_not_train() -> None:
+    made = manifest(jobs=2, pods=2, who="last", log="tagged")
+    made["spec"]["replicatedJobs"].insert(1, replicated_job("driver", pods=1))
+    play = Played(made=made).at(30)
+    steps = [name for name in play.names if "step=" in play.logs(name)[-1][1]] if play.logs(play.names[-1]) else []
+    assert steps == [max(name for name in play.names if "-workers-" in name)]
+    assert "[rank3]" in play.logs(steps[0])[-1][1]
 
 
 def test_a_manifest_with_a_training_is_like_any_other() -> None:

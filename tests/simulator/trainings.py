@@ -29,9 +29,9 @@ def manifest(jobs: int = 2, pods: int = 2, command: list[str] | None = None, **t
 class Played:
     """`at` is seconds since the training was created."""
 
-    def __init__(self, nodes: int = 2, seed: int = 0, **more: Any) -> None:
+    def __init__(self, nodes: int = 2, seed: int = 0, made: Obj | None = None, **more: Any) -> None:
         self.world = World(nodes=nodes, profile=INSTANT, seed=seed, start=START)
-        self.world.load([manifest(**more)])
+        self.world.load([made or manifest(**more)])
         self.at(0.5)
 
     def at(self, seconds: float) -> Played:

@@ -20,6 +20,8 @@ COMPUTES = 0.7
 STARTING = 2.0
 """Seconds a rank takes from its start to the rendezvous."""
 
+Place = tuple[int, int]
+"""The index of a Job among all of the JobSet, and that of a Pod in it."""
 What = Literal["starting", "meeting", "computing", "waiting", "stopped", "slow"]
 Kind = Literal["hang", "storage", "exit", "collective", "slow"]
 
@@ -61,9 +63,9 @@ class Stretch(NamedTuple):
 
 @dataclass
 class Member:
-    """A rank: the Pod it lives in by key, when its process started, and whether it still runs."""
+    """A rank's process: its Job's index and its own in it, when it started, and whether it still runs."""
 
-    rank: int
+    place: Place
     started: float
     ended: float = inf
 
@@ -79,13 +81,15 @@ class Gang:
     stopped: dict[str, float] = field(default_factory=dict)
     """Since when ranks are stopped, or slow."""
     _present: int = 0
+    _ranks: dict[Place, int] = field(default_factory=dict)
 
     # What happens
 
-    def joins(self, name: str, rank: int, now: float) -> None:
+    def joins(self, name: str, place: Place, now: float) -> None:
         """A rank's process has started."""
         self.leaves(name, now)
-        self.members[name] = Member(rank, now)
+        self.members[name] = Member(place, now)
+        self._ranks.clear()
         self._present += 1
         self._begin(now + STARTING)
 
@@ -139,6 +143,13 @@ class Gang:
 
     # What there is to see
 
+    def rank(self, name: str) -> int:
+        """Ranks are counted through all Jobs, as far as their Pods train."""
+        if not self._ranks:
+            places = sorted({each.place for each in self.members.values()})
+            self._ranks.update((place, number) for number, place in enumerate(places))
+        return self._ranks[self.members[name].place]
+
     def steps(self, now: float) -> int:
         """The step after the last that was ever over at ``now``."""
         stretch = self._at(now)
@@ -157,7 +168,7 @@ class Gang:
         done = stretch.done(now)
         begun, step = stretch.begins + done * stretch.pace, stretch.first + done
         slow = stop if stop is not None and name in stretch.slow and now < stretch.ends else None
-        computes = self.computes(member.rank, step) + (slow.seconds if slow else 0.0)
+        computes = self.computes(self.rank(name), step) + (slow.seconds if slow else 0.0)
         if now < begun + computes:
             return Doing("slow" if slow else "computing", begun, step, (now - begun) / computes, slow)
         return Doing("waiting", begun + computes, step)

@@ -72,7 +72,7 @@ def printed(gang: Gang, name: str, started: float, ended: float, limit: int) -> 
 
 
 def _beginning(gang: Gang, name: str, started: float, ended: float) -> Iterator[Line]:
-    training, rank = gang.training, gang.members[name].rank
+    training, rank = gang.training, gang.rank(name)
     if training.who == "none" or training.framework == "threads":
         return
     for number in range(len(_BEGINNING) - 1, -1, -1):
@@ -82,7 +82,7 @@ def _beginning(gang: Gang, name: str, started: float, ended: float) -> Iterator[
 
 
 def _steps(gang: Gang, name: str, started: float, ended: float) -> Iterator[Line]:
-    training, rank = gang.training, gang.members[name].rank
+    training, rank = gang.training, gang.rank(name)
     prints = {"all": True, "first": rank == 0, "last": rank == training.ranks - 1, "none": False}[training.who]
     if not prints:
         return
@@ -111,6 +111,6 @@ def _chatter(gang: Gang, started: float, ended: float) -> Iterator[Line]:
 def _stopped(gang: Gang, name: str, ended: float) -> Iterator[Line]:
     """Last words of a process that came to its end, if it has any."""
     stop, since = gang.stops.get(name), gang.stopped.get(name, ended)
-    if stop is not None and stop.kind == "exit" and stop.variant < 0.5 and since < ended:
+    if stop is not None and stop.kind == "exit" and stop.variant < 0.8 and since < ended:
         for number in range(len(_END) - 1, -1, -1):
             yield since + number * 1e-6, _END[number]

@@ -59,7 +59,7 @@ def processes(gang: Gang, name: str, words: tuple[str, ...], child: bool, now: f
     """All processes in the container, PID 1 first. ``words`` is its command; ``child`` says that PID 1 is a shell or a
     launcher which waits for the training."""
     training, doing = gang.training, gang.doing(name, now)
-    framework, rank = FRAMEWORKS[training.framework], gang.members[name].rank
+    framework, rank = FRAMEWORKS[training.framework], gang.rank(name)
     seen = where(training, rank, doing)
     cpu = _cpu(gang, name, framework, doing, seen, now)
     python = _VERSIONS[training.seed % len(_VERSIONS)] if framework.python else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jobset_restart.simulator.faults import Fault, Faults, Scheduled
-from jobset_restart.simulator.training.gang import Gang, Stop
+from jobset_restart.simulator.training.gang import Gang, Place, Stop
 from jobset_restart.simulator.training.lines import Line, printed
 from jobset_restart.simulator.training.processes import processes
 from jobset_restart.simulator.training.spec import ANNOTATION, Training, read
@@ -57,7 +57,7 @@ class Trainings:
         group = next((labels[each] for each in _GROUP if labels.get(each)), meta["uid"])
         gang = self._gangs.setdefault((meta["namespace"], group), Gang(training))
         self._parts[identity] = Part(gang, meta["name"], words)
-        gang.joins(meta["name"], rank_of(labels, training.ranks), now)
+        gang.joins(meta["name"], place_of(labels), now)
         node = self.labels.get(pod["spec"].get("nodeName", ""), {})
         for scheduled in self._faults.trainings(meta["namespace"], meta["name"], node, now):
             if scheduled.fault.kind not in _CURED:
@@ -134,9 +134,8 @@ def training_of(pod: Mapping[str, Any]) -> Training | None:
     return None if text is None else read(text)
 
 
-def rank_of(labels: Mapping[str, str], ranks: int) -> int:
-    """Ranks are counted through all Jobs of a JobSet, in the order of their global index."""
-    index = int(labels.get("batch.kubernetes.io/job-completion-index", 0))
-    job = int(labels.get("jobset.sigs.k8s.io/job-global-index", 0))
-    jobs = int(labels.get("jobset.sigs.k8s.io/global-replicas", 1))
-    return job * (ranks // max(1, jobs)) + index
+def place_of(labels: Mapping[str, str]) -> Place:
+    """Where a Pod stands in its JobSet, or in its Job."""
+    names = ("jobset.sigs.k8s.io/job-global-index", "batch.kubernetes.io/job-completion-index")
+    job, index = (int(labels.get(name, 0)) for name in names)
+    return job, index

@@ -122,6 +122,11 @@ def _from_field(name: str, field: str) -> Manifest:
 
 def access(name: str) -> list[Manifest]:
     """A ServiceAccount, a Role and their RoleBinding, from the file of that name beside this one."""
+    return documents(name)
+
+
+def documents(name: str) -> list[Manifest]:
+    """The objects of the file of that name beside this one."""
     text = (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
     return list(yaml.safe_load_all(text))
 
