@@ -25,7 +25,8 @@ def _play(task: Task) -> Judged:
 def _shown(each: Judged) -> str:
     healthy = each.scenario.kind == "healthy"
     seed = f"{'healthy ' if healthy else ''}{each.scenario.seed}"
-    truth = f"of {len(each.culprits)}: {', '.join(sorted(each.culprits)[:3])}" if each.culprits else "nobody"
+    hidden = " (hidden)" if each.hidden else ""
+    truth = f"of {len(each.culprits)}: {', '.join(sorted(each.culprits)[:3])}{hidden}" if each.culprits else "nobody"
     said = [f"{each.verdict} {each.top}".strip(), f"{each.named} named", truth, *each.reasons[:3], *each.shared[:2]]
     return f"{'right' if each.right else 'WRONG'} {seed}: {each.scenario.title()}\n      " + "; ".join(said)
 
@@ -75,9 +76,8 @@ def main() -> int:
     found = score(judged)
     print(*_table(judged), sep="\n")
     pods = [each.scenario.ranks for each in judged]
-    print(
-        f"precision {found.precision:.3f}, recall {found.recall:.3f} of the first that is named, {len(judged)} trainings"
-    )
+    print(f"precision {found.precision:.3f}, recall {found.recall:.3f} of the first that is named")
+    print(f"hidden: in {found.hidden} more hangs the one to blame looks as the others do, and nobody could name it")
     print(f"false alarms: {found.false_alarms} in {found.healthy} healthy runs")
     longest = max((each.virtual for each in judged), default=0.0)
     print(f"{min(pods)} to {max(pods)} Pods; the longest diagnosis took {longest:.0f} s of the cluster's time")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-from jobset_restart.diagnose.judge import Diagnosis
-from jobset_restart.gathering import Gathering, Options
 from msgspec import Struct
 
 from jobset_restart.cluster import Cluster
 from jobset_restart.cluster.resolve import resolve
+from jobset_restart.diagnose.judge import Diagnosis
+from jobset_restart.gathering import Gathering, Options
 from tests.diagnosis.near import NearCluster
 from tests.diagnosis.play import Stage, prepare
 from tests.diagnosis.scenario import Scenario
@@ -27,10 +27,11 @@ EXIT = {"Healthy": 0, "Suspects": 7, "NoSuspects": 8}
 
 class Judged(Struct, kw_only=True):
     """What was said of a scenario. `top` is the Pod named first, "" where none is; `named` how many are; `virtual` is
-    the seconds the diagnosis took on the cluster's clock, `seconds` those of this machine."""
+    the seconds the diagnosis took on the cluster's clock, `seconds` those of this machine. `hidden`: see Stage."""
 
     scenario: Scenario
     culprits: frozenset[str]
+    hidden: bool = False
     verdict: str
     top: str = ""
     named: int = 0
@@ -43,12 +44,13 @@ class Judged(Struct, kw_only=True):
     def right(self) -> bool:
         """Whether the first that is named is to blame; where nobody is, that nobody is named and no alarm is false."""
         if self.culprits:
-            return self.top in self.culprits
+            return self.top in self.culprits or (self.hidden and not self.top)
         return self.verdict == ("Healthy" if self.scenario.kind == "healthy" else "NoSuspects")
 
 
 class Score(Struct):
-    """Of many. Precision is of those where somebody was named, recall of those where somebody is to blame."""
+    """Of many. Precision is of those where somebody was named, recall of those where somebody is to blame and something
+    shows it; those where nothing does are `hidden`."""
 
     named: int = 0
     named_right: int = 0
@@ -56,6 +58,7 @@ class Score(Struct):
     found: int = 0
     healthy: int = 0
     false_alarms: int = 0
+    hidden: int = 0
 
     @property
     def precision(self) -> float:
@@ -76,8 +79,10 @@ def score(all_judged: Iterable[Judged]) -> Score:
             continue
         result.named += bool(each.top)
         result.named_right += right
-        result.to_blame += bool(each.culprits)
-        result.found += right
+        result.hidden += each.hidden
+        if not each.hidden:
+            result.to_blame += bool(each.culprits)
+            result.found += right
     return result
 
 
@@ -103,6 +108,7 @@ def _near(stage: Stage, scenario: Scenario) -> Judged:
     return Judged(
         scenario=scenario,
         culprits=stage.culprits,
+        hidden=stage.hidden,
         verdict=found.verdict,
         top=pods[found.suspects[0].slot] if found.suspects else "",
         named=len(found.suspects),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
+from jobset_restart.diagnose.commands import LOOK
 from jobset_restart.simulator.faults import Fault
 from jobset_restart.simulator.profile import INSTANT
+from jobset_restart.simulator.store import StoreError
+from jobset_restart.simulator.training.frameworks import FRAMEWORKS
 from tests.diagnosis.scenario import LASTS, RACK, Scenario
 from tests.simulation.cluster import NAMESPACE, VirtualCluster
 from tests.simulation.virtual import VirtualLoop
@@ -16,10 +20,12 @@ WARM = 130.0
 
 
 class Stage(NamedTuple):
-    """The cluster at the moment of the diagnosis. `culprits` are the names of Pods."""
+    """The cluster at the moment of the diagnosis. `culprits` are the names of Pods; `hidden` tells that nothing which
+    can be seen of one of them differs from what is seen of others: nobody could name it."""
 
     cluster: VirtualCluster
     culprits: frozenset[str]
+    hidden: bool
 
 
 def prepare(scenario: Scenario, loop: VirtualLoop, folder: Path) -> Stage:
@@ -47,7 +53,8 @@ def prepare(scenario: Scenario, loop: VirtualLoop, folder: Path) -> Stage:
     for fault in _faults(cluster, scenario, hit):
         _at(cluster, end - scenario.hangs, fault)
     cluster.world.run_until(end)
-    return Stage(cluster, frozenset(hit if scenario.blames else ()))
+    culprits = frozenset(hit if scenario.blames else ())
+    return Stage(cluster, culprits, bool(culprits) and _is_hidden(cluster, scenario, culprits, others))
 
 
 def _machines(cluster: VirtualCluster, scenario: Scenario) -> None:
@@ -108,6 +115,30 @@ def _faults(cluster: VirtualCluster, scenario: Scenario, hit: list[str]) -> list
         case "collective":
             return [ranks("collective", "*")]
     return []
+
+
+def _is_hidden(cluster: VirtualCluster, scenario: Scenario, culprits: frozenset[str], others: list[str]) -> bool:
+    """Whether the first culprit looks as some other rank does, in its processes and at the end of its log."""
+    if scenario.kind == "dead node":
+        return False
+    sights = {name: _sight(cluster, name) for name in (min(culprits), *others)}
+    mine = sights.pop(min(culprits))
+    if mine is None:  # only that all others are seen to wait can tell
+        return scenario.trains["pyspy"] != "yes" or not FRAMEWORKS[scenario.trains["framework"]].python
+    return mine in sights.values()
+
+
+def _sight(cluster: VirtualCluster, name: str) -> tuple[str, ...] | None:
+    """What a look into a container shows, but for numbers; None where there is no looking."""
+    try:
+        out, _, _ = cluster.world.execute(NAMESPACE, name, "worker", ["sh", "-c", LOOK])
+        lines = cluster.world.logs(NAMESPACE, name, "worker", False, cluster.world.now, 3)
+    except StoreError:
+        return None
+    trouble = any("Error" in line for _, line in lines)
+    kept = ("Name:", "State:", "wchan", "thread", "    ", "=no py-spy")
+    shown = [re.sub(r"\d+", "", line) for line in out.decode().splitlines() if line.startswith(kept)]
+    return (*shown, str(trouble))
 
 
 def _at(cluster: VirtualCluster, when: float, fault: Fault) -> None:

@@ -73,8 +73,9 @@ class Training:
             assert time.monotonic() < end, f"{what} not within {within:.0f} s"
             time.sleep(0.5)
 
-    def diagnose(self, **environment: str) -> Ended:
-        return self._jsr.run("diagnose", NAME, "-o", "json", within=60, **environment)
+    def diagnose(self, kubeconfig: str = "") -> Ended:
+        kubeconfig = kubeconfig or self._jsr.kubeconfig
+        return self._jsr.run("diagnose", NAME, "-o", "json", within=60, KUBECONFIG=kubeconfig)
 
     def restart(self, pod: str) -> None:
         """Restarts one rank in place; it is back when it prints steps again."""
@@ -82,9 +83,9 @@ class Training:
         self._jsr.restart(NAME, "--pod", pod, "--in-place", "--via", "image").exited(0)
         self.until(lambda: self.newest(pod)[0] > before, "steps of the restarted rank")
 
-    def assert_blames(self, culprit: str, **environment: str) -> None:
+    def assert_blames(self, culprit: str, kubeconfig: str = "") -> None:
         """The diagnosis names this rank, nobody else, and where it is."""
-        found = self.diagnose(**environment).exited(7).document
+        found = self.diagnose(kubeconfig).exited(7).document
         assert found["verdict"] == "Suspects"
         first = found["suspects"][0]
         assert (first["pod"], first["node"]) == (culprit, self.node(culprit)), found
@@ -130,9 +131,9 @@ def test_clocks_of_nodes_may_differ(training: Training, cluster: Cluster, tmp_pa
     node = training.node(culprit)
     with Skew(cluster.kubeconfig, {pod for pod in training.pods if training.node(pod) == node}, seconds) as skew:
         seen_so = skew.write(tmp_path / "skewed")
-        assert training.diagnose(KUBECONFIG=seen_so).exited(0).document["verdict"] == "Healthy"
+        assert training.diagnose(seen_so).exited(0).document["verdict"] == "Healthy"
         training.hang(culprit)
-        training.assert_blames(culprit, KUBECONFIG=seen_so)
+        training.assert_blames(culprit, seen_so)
 
 
 def test_where_all_hang_alike_nobody_is_blamed(training: Training) -> None:
