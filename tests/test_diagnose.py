@@ -140,6 +140,28 @@ def test_it_is_named_without_py_spy_as_well(state: str) -> None:
     assert named(one_of(5, odd, without_py_spy(waiting()))) == [5]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "odd"),
+    [
+        ((57, 7), 7),  # the ranks of one node
+        ((48, 16), 16),  # a rack
+        ((32, 32, 30, 2), 2),  # stages of a pipeline, of which the last has lost two
+        ((40, 22, 2), 2),
+        ((32, 32), 0),
+        ((24, 22, 18), 0),
+        ((30, 5, 5, 5, 5, 5, 5, 4), 0),  # no majority: where anybody should be is not known
+    ],
+)
+def test_the_few_beside_large_groups_are_named_by_where_the_kernel_has_them(sizes: tuple[int, ...], odd: int) -> None:
+    places = [n for n, size in enumerate(sizes) for _ in range(size)]
+
+    def seen(n: int) -> Look:
+        return look(process(state="D" if places[n] % 2 else "S", kernel=(f"wchan_{places[n]}", "0")), spy=False)
+
+    pods = sum(sizes)
+    assert sorted(named(observation(pods, look_of=seen))) == list(range(pods - odd, pods))
+
+
 def test_a_pod_without_py_spy_that_waits_as_the_others_do_is_not_named() -> None:
     assert named(one_of(5, without_py_spy(waiting()), waiting())) == []
     seen = observation(look_of=lambda n: {2: loading(), 5: without_py_spy(waiting())}.get(n, waiting()))

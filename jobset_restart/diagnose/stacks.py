@@ -25,6 +25,8 @@ FEW = 0.5
 """Those that others wait for can be up to half of them: a rack, a pipeline stage."""
 ODD = 0.25
 """Where nobody is known to wait, only a small minority is odd."""
+ALIKE = 0.5
+"""How much smaller than the smallest of the large groups another of them may be."""
 PRESENT = 0.75
 """What so many Pods of a group run, every one of them should."""
 LEAST_PEERS = 3
@@ -217,12 +219,25 @@ def _judge_behind(
 
 
 def _common(peers: Mapping[Slot, Sequence[Process]], where: Callable[[Process], Place]) -> set[Place]:
-    """The places that a good part of the Pods have a process at: pipelines have several."""
+    """The places where most Pods have a process: the largest that together have all but a small minority, and any that
+    is not much smaller than those: in a pipeline each stage waits at a place of its own. None where there is no
+    majority."""
     if len(peers) < LEAST_PEERS:
         return set()
-    counts = Counter(each for some in peers.values() for each in {where(process) for process in some})
-    least = max(min(LEAST_PEERS, COMMON * len(peers)), SHARED * len(peers))
-    return {each for each, number in counts.items() if number >= least}
+    at: dict[Place, set[Slot]] = defaultdict(set)
+    for slot, some in peers.items():
+        for process in some:
+            at[where(process)].add(slot)
+    found, covered, smallest = set[Place](), set[Slot](), len(peers)
+    for each, slots in sorted(at.items(), key=lambda item: -len(item[1])):
+        least = max(min(LEAST_PEERS, COMMON * len(peers)), SHARED * len(peers))
+        enough = len(covered) >= (1 - ODD) * len(peers)
+        if len(slots) < least or (enough and len(slots) < ALIKE * smallest):
+            break
+        found.add(each)
+        covered |= slots
+        smallest = len(slots)
+    return found if len(covered) >= (1 - ODD) * len(peers) else set()
 
 
 def _missing(seen: Mapping[Slot, list[Process]], looks: Mapping[Slot, Look], standings: dict[Slot, Standing]) -> None:

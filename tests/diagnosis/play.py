@@ -10,7 +10,6 @@ from jobset_restart.diagnose.commands import LOOK
 from jobset_restart.simulator.faults import Fault
 from jobset_restart.simulator.profile import INSTANT
 from jobset_restart.simulator.store import StoreError
-from jobset_restart.simulator.training.frameworks import FRAMEWORKS
 from tests.diagnosis.scenario import LASTS, RACK, Scenario
 from tests.simulation.cluster import NAMESPACE, VirtualCluster
 from tests.simulation.virtual import VirtualLoop
@@ -123,9 +122,13 @@ def _is_hidden(cluster: VirtualCluster, scenario: Scenario, culprits: frozenset[
         return False
     sights = {name: _sight(cluster, name) for name in (min(culprits), *others)}
     mine = sights.pop(min(culprits))
-    if mine is None:  # only that all others are seen to wait can tell
-        return scenario.trains["pyspy"] != "yes" or not FRAMEWORKS[scenario.trains["framework"]].python
-    return mine in sights.values()
+    if mine is None:  # a group of its own into which nobody can look may be a driver
+        return True
+    seen = [each for each in sights.values() if each is not None]
+    if not any(line.startswith("    ") for line in mine):  # where others have a stack, the rest has to tell
+        seen = [tuple(line for line in each if not line.startswith("    ")) for each in seen]
+        mine = tuple(line for line in mine if line != "=no py-spy")
+    return mine in seen
 
 
 def _sight(cluster: VirtualCluster, name: str) -> tuple[str, ...] | None:

@@ -125,7 +125,8 @@ def from_seed(seed: int, *, healthy: bool = False, most: int = SIZES[-1]) -> Sce
         blind=draw.choices(["", "py-spy", "shell"], weights=(8, 2, 1))[0] if kind in ("rank", "exit") else "",
         clocks=_clocks(draw),
         restarted=draw.uniform(45, 75) if draw.random() < 0.2 else None,
-        unready=draw.random() < 0.07,
+        # Of two nodes that are away, nothing tells which is dead and which has lost its kubelet alone.
+        unready=draw.random() < 0.07 and kind != "dead node",
         hangs=hangs,
         seconds=seconds,
         pick=draw.randrange(1 << 30),
