@@ -35,6 +35,8 @@ HEARTBEAT_SECONDS = 10.0
 MOST_ATTEMPTS = 2**31 - 1
 """The in-place restart attempt is an int32 (JobSet API, status.currentInPlaceRestartAttempt)."""
 MOST_WORDS = 200
+OUT = ("suspending", "evicting")
+"""The phases in which a workload is to be suspended."""
 _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
@@ -246,9 +248,11 @@ def what_is_restarted(plan: Plan) -> dict[str, Any]:
     return {"slots": len(plan.scope), "request": request, **part}
 
 
-def found_suspended(plan: Plan) -> bool:
-    """Whether the workload was left suspended by an operation that the plan carries on or finishes."""
-    return plan.snapshot.workload.suspended and any(stage.name == "resume" for stage in plan.stages)
+def found_suspended(plan: Plan) -> Stage | None:
+    """The stage that brings back a workload which was left suspended by an operation that the plan carries on or
+    finishes. None where it was not."""
+    back = (stage for stage in plan.stages if stage.name in ("resume", "readmit"))
+    return next(back, None) if plan.snapshot.workload.suspended else None
 
 
 def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
@@ -258,7 +262,7 @@ def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
         owner=owner,
         strategy=plan.strategy,
         trigger=plan.trigger_name,
-        phase="suspending" if found_suspended(plan) else "triggering",
+        phase=_found_in(plan),
         started=timestamp(began),
         heartbeat=timestamp(began),
         deadline=timestamp(deadline),
@@ -267,6 +271,12 @@ def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
     )
     before = read(plan.snapshot.workload)
     return carried_on(record, before) if before and before.id == record.id else record
+
+
+def _found_in(plan: Plan) -> str:
+    """The phase that a run which carries out this plan begins in."""
+    back = found_suspended(plan)
+    return "triggering" if back is None else "evicting" if back.name == "readmit" else "suspending"
 
 
 def as_sent(plan: Plan, record: Record) -> Plan:
@@ -342,14 +352,15 @@ def left_suspended(workload: Workload, now: float) -> Lock | None:
     found = lock(workload)
     if found is None or not workload.suspended or found.state == "finished" or live(found, now):
         return None
-    return found if found.phase == "suspending" else None
+    return found if found.phase in OUT else None
 
 
 def contradicted(workload: Workload, operation: str) -> Literal["", "resumed", "suspended"]:
     """Whether somebody else set spec.suspend since this operation did. Its record is written together with
-    spec.suspend, so the phase it tells of and the field agree, unless another writer came between."""
+    spec.suspend, so the phase it tells of and the field agree, unless another writer came between. Where Kueue sets it,
+    asked by its own object, nothing is told by that."""
     found = lock(workload)
-    if found is None or found.id != operation:
+    if found is None or found.id != operation or found.phase in ("evicting", "readmitting"):
         return ""
     if found.phase == "suspending":
         return "" if workload.suspended else "resumed"

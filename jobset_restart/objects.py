@@ -77,6 +77,7 @@ class Labels(Struct, omit_defaults=True):
     ray_node_type: str = field(name="ray.io/node-type", default="")
     ray_group: str = field(name="ray.io/group", default="")
     queue_name: str = field(name="kueue.x-k8s.io/queue-name", default="")
+    prebuilt_workload_name: Name = field(name="kueue.x-k8s.io/prebuilt-workload-name", default="")
 
 
 class Annotations(Struct, omit_defaults=True):
@@ -376,6 +377,25 @@ class JobSet(ApiStruct):
     metadata: WorkloadMeta
     spec: JobSetSpec = field(default_factory=JobSetSpec)
     status: JobSetStatus = field(default_factory=JobSetStatus)
+
+
+# ---------------------------------------------------------------- Kueue
+
+
+class KueueWorkloadSpec(ApiStruct):
+    active: bool = True
+
+
+class KueueWorkloadStatus(ApiStruct):
+    conditions: list[Condition] = []
+
+
+class KueueWorkload(ApiStruct):
+    """kueue.x-k8s.io Workload: what Kueue queues, admits and evicts in place of a JobSet or Job."""
+
+    metadata: ObjectMeta
+    spec: KueueWorkloadSpec = field(default_factory=KueueWorkloadSpec)
+    status: KueueWorkloadStatus = field(default_factory=KueueWorkloadStatus)
 
 
 # ---------------------------------------------------------------- Events

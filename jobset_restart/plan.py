@@ -20,7 +20,9 @@ from jobset_restart.names import Absent, absent
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity
 from jobset_restart.stages import Stage, made
+from jobset_restart.suspension import queue
 from jobset_restart.triggers.registry import BY_NAME, offered
+from jobset_restart.triggers.requeue import REQUEUE
 from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
 from jobset_restart.triggers.suspend import SUSPEND
 from jobset_restart.vocabulary import Strategy, TriggerName
@@ -341,10 +343,11 @@ def _standing(found: list[Finding]) -> list[Finding]:
 
 def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: Evidence, finishes: str) -> Plan:
     """Resume a workload that a dead client left suspended, once its old Pods are gone. Everything comes back anew."""
+    trigger = REQUEUE if queue(snapshot.workload.metadata) else SUSPEND
     whole = Request(
-        strategy="recreate", via=SUSPEND.name, node_down=request.node_down, allow=(*request.allow, "JSR401")
+        strategy="recreate", via=trigger.name, node_down=request.node_down, allow=(*request.allow, "JSR401")
     )
-    case = case_for(snapshot, whole, SUSPEND, evidence)
+    case = case_for(snapshot, whole, trigger, evidence)
     case.finishes = finishes
     found = look(case, frozenset((*whole.allow, "JSR402", "JSR503")))
     reason = f"operation {finishes} ended between suspend and resume; {snapshot.workload.title} is resumed"
@@ -353,15 +356,17 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         operation=operation,
         snapshot=snapshot,
         request=whole,
-        strategy=SUSPEND.strategy,
-        trigger=SUSPEND,
+        strategy=trigger.strategy,
+        trigger=trigger,
         reason=reason,
         slots=[
-            SlotPlan(state=s, trigger=SUSPEND, reason=reason, lost=lost, **_before(s))
+            SlotPlan(state=s, trigger=trigger, reason=reason, lost=lost, **_before(s))
             for states, lost in ((case.scope, False), (case.lost, True))
             for s in states
         ],
-        stages=[] if refused else made(s for s in SUSPEND.stages(case, operation) if s.name != "suspend"),
+        stages=[]
+        if refused
+        else made(s for s in trigger.stages(case, operation) if s.name not in ("suspend", "evict")),
         findings=found,
         budgets=budgets(case),
         refused=refused,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from jobset_restart.case import Case, Evidence, Trigger
-from jobset_restart.claim import Record, lock, unusable
+from jobset_restart.claim import OUT, Record, lock, unusable
 from jobset_restart.commands import jsr
 from jobset_restart.earlier import Earlier, came_since, living, replaced
 from jobset_restart.errors import UsageError
@@ -139,7 +139,7 @@ def _findings(rest: Case, record: Record, slots: list[SlotPlan], allow: frozense
     """The findings for what is still to be sent; and, of what makes a wait hopeless, for every slot that is waited
     for."""
     snapshot, earlier = rest.snapshot, record.earlier()
-    suspended = rest.trigger.suspends and record.phase == "suspending" and snapshot.workload.suspended
+    suspended = rest.trigger.suspends and record.phase in OUT and snapshot.workload.suspended
     if suspended:
         # To leave it suspended would be worse than anything that speaks against a suspend.
         rest = structs.replace(rest, finishes=record.id)

@@ -28,6 +28,7 @@ from jobset_restart.pods import (
 )
 from jobset_restart.slots import Slot
 from jobset_restart.workloads.jobset import is_native, unit_of
+from jobset_restart.workloads.kueue import Admission
 from jobset_restart.workloads.workload import SlotState, Workload
 
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
@@ -42,7 +43,7 @@ class Snapshot(Struct, frozen=True):
     nothing. `ended` are the Pods that are over and that their Jobs keep, by Job UID. `strangers` names the objects that
     carry the workload's name but are not its own. `children` are the objects between it and its Pods where no Jobs run
     these. `refusals` has what stands in the way of Jobs and Pods that are missing, by UID of the object that could not
-    create them (jobset_restart.creation).
+    create them (jobset_restart.creation). `admission` is Kueue's Workload, where it is in a queue and that can be read.
     """
 
     workload: Workload
@@ -58,6 +59,7 @@ class Snapshot(Struct, frozen=True):
     ended: dict[str, list[Pod]] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
     children: list[Any] = []
+    admission: Admission | None = None
 
     @property
     def jobset(self) -> JobSet | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.owners import controller
+from jobset_restart.vocabulary import TriggerName
 
 SUSPENDING_OWNERS = frozenset({"TrainJob", "Workload", "JobSet"})
 """Kinds of owner that are known to set spec.suspend: Trainer's TrainJob (runtime framework, JobSet plugin), Kueue's
@@ -18,6 +19,11 @@ FIELD_MANAGER = "jsr"
 def queue(meta: WorkloadMeta) -> str:
     """The Kueue LocalQueue of the workload, "" where it has none."""
     return meta.labels.queue_name
+
+
+def queue_triggers(meta: WorkloadMeta) -> tuple[TriggerName, ...]:
+    """The triggers that a workload offers besides those of its kind, where it is in a queue of Kueue."""
+    return ("requeue",) if queue(meta) else ()
 
 
 def set_by_others(meta: WorkloadMeta) -> bool:

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from jobset_restart.objects import ClaimedJob, Event, Job, JobSet, Node, Pod
+from jobset_restart.objects import ClaimedJob, Event, Job, JobSet, KueueWorkload, Node, Pod
 from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.workloads.job import JobWorkload
 from jobset_restart.workloads.jobset import JobSetWorkload
+from jobset_restart.workloads.kueue import Admission
 
 DIGEST = "sha256:" + "d" * 64
 IMAGE = "docker.io/library/app:1"
@@ -283,6 +285,23 @@ def job_snapshot(
         pods = [job_pod(index, spec=spec) for index in range(of.spec.parallelism or 1)]
     by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
     return take(JobWorkload(of), [], pods, by_name, NOW, resource_version="7", context="test")
+
+
+def kueue_workload(uid: str = "jobset-uid", *, active: bool = True, **fields: Any) -> KueueWorkload:
+    """Kueue's Workload for the object with this UID."""
+    owner = {"kind": "JobSet", "name": "train", "uid": uid, "controller": True}
+    meta = {"name": "jobset-train-12345", "namespace": "ns", "uid": "kueue-uid", "ownerReferences": [owner]}
+    raw = {"metadata": {**meta, **fields.pop("metadata", {})}, "spec": {"active": active}, "status": fields}
+    return msgspec.convert(raw, KueueWorkload)
+
+
+WORKLOADS = "/apis/kueue.x-k8s.io/v1beta2/namespaces/ns/workloads"
+
+
+def queued(of: Snapshot, **fields: Any) -> Snapshot:
+    """The snapshot with what Kueue knows of the workload."""
+    found = kueue_workload(of.workload.metadata.uid, **fields)
+    return structs.replace(of, admission=Admission(f"{WORKLOADS}/{found.metadata.name}", found))
 
 
 def jobset_of(snapshot: Snapshot) -> JobSet:

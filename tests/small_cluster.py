@@ -14,7 +14,7 @@ from jobset_restart.cluster.exec import ExecResult
 from jobset_restart.cluster.protocol import ActionResult, Listing
 from jobset_restart.cluster.watch import WatchBatch
 from jobset_restart.errors import Conflict, JsrError, NotFound
-from jobset_restart.objects import Event, Job, JobSet, Node, Pod
+from jobset_restart.objects import Event, Job, JobSet, KueueWorkload, Node, Pod
 from jobset_restart.snapshot import OPERATION, Snapshot, take
 from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Action, Exec, Permission, Write
@@ -22,20 +22,22 @@ from tests import build
 
 
 class SmallCluster:
-    """`jobset` and `pods` are what it holds, `sent` what was sent to it. `point` is called before and after everything
-    that is awaited of it, and may raise. `on_suspend` is what its controllers do when somebody sets spec.suspend,
-    `restarts` what its kubelets do with a PATCH of a Pod. Its clock runs
-    `speed` times as fast as the one on the wall."""
+    """`jobset` and `pods` are what it holds, `kueue` the Workload of its queue, if it is in one, `sent` what was sent
+    to it. `point` is called before and after everything that is awaited of it, and may raise. `on_suspend` is what its
+    controllers do when somebody sets spec.suspend, `on_active` what Kueue does about its Workload, `restarts` what its
+    kubelets do with a PATCH of a Pod. Its clock runs `speed` times as fast as the one on the wall."""
 
     context = namespace = server = user = "small"
 
     def __init__(self, jobset: JobSet, pods: list[Pod]) -> None:
         self.jobset = jobset
         self.pods = {pod.metadata.name: pod for pod in pods}
+        self.kueue: KueueWorkload | None = None
         self.sent: list[Action] = []
         self.events: list[Event] = []
         self.point: Callable[[str], None] = lambda _: None
         self.on_suspend: Callable[[bool], None] = self._react
+        self.on_active: Callable[[bool], None] = self._admit
         self.restarts: Callable[[Write], None] = self._restart
         self.on_retry: Callable[[str, str, float], None] = lambda *_: None
         self.speed = 1.0
@@ -49,7 +51,7 @@ class SmallCluster:
     def snapshot(self) -> Snapshot:
         jobs = [build.job(self.jobset)]
         nodes = {"node-0": build.node()}
-        return take(
+        found = take(
             JobSetWorkload(self.jobset),
             jobs,
             self.pods.values(),
@@ -58,6 +60,7 @@ class SmallCluster:
             resource_version=str(self._version),
             children_versions=("0",),
         )
+        return build.queued(found, active=self.kueue.spec.active) if self.kueue else found
 
     # ------------------------------------------------------------ what it is asked
 
@@ -96,6 +99,8 @@ class SmallCluster:
         answer = None
         if write.verb == "patch" and "/jobsets/" in write.path:
             answer = self._patch_jobset(write)
+        elif write.verb == "patch" and "/workloads/" in write.path:
+            self._requeue(write.sent_body()["spec"]["active"])
         elif write.verb == "patch" and "/pods/" in write.path:
             self.restarts(write)
         self.point(f"after {write.verb} {write.path}")
@@ -161,6 +166,17 @@ class SmallCluster:
         if wanted != before:
             self.on_suspend(wanted)
         return answer
+
+    def _requeue(self, active: bool) -> None:
+        """Kueue: an inactive Workload is evicted, an active one admitted."""
+        assert self.kueue is not None
+        self.kueue = structs.replace(self.kueue, spec=structs.replace(self.kueue.spec, active=active))
+        self.on_active(active)
+
+    def _admit(self, active: bool) -> None:
+        if self.jobset.spec.suspend == active:
+            self.change_jobset(suspend=not active)
+            self.on_suspend(not active)
 
     def _react(self, suspended: bool) -> None:
         """The Job controller: no Pods while suspended, new ones after."""

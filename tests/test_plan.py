@@ -30,6 +30,10 @@ CRON_JOB = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid
 QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "q"}}
 
 
+def in_queue(**status: Any) -> Snapshot:
+    return build.queued(build.snapshot(build.jobset(metadata=QUEUED)), **status)
+
+
 def owned_by(kind: str, **fields: Any) -> JobSet:
     owner = {"kind": kind, "name": "t", "uid": "u", "controller": True}
     return build.jobset(metadata={"ownerReferences": [owner]}, **fields)
@@ -403,6 +407,9 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "blocker",
     ),
     "JSR512": (build.job_snapshot(build.plain_job(ownerReferences=[CRON_JOB])), Request(), Evidence(), "note"),
+    "JSR513": (in_queue(), Request(via="requeue"), Evidence(), "warning"),
+    "JSR514": (build.snapshot(build.jobset(metadata=QUEUED)), Request(via="requeue"), Evidence(), "blocker"),
+    "JSR515": (in_queue(conditions=[{"type": "PodsReady", "status": "True"}]), Request(), Evidence(), "note"),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from jobset_restart.cluster.missing import explained
 from jobset_restart.cluster.protocol import Listing
+from jobset_restart.cluster.queued import admission
 from jobset_restart.creation import refusals
 from jobset_restart.errors import Forbidden, NotFound
 from jobset_restart.objects import Event, Node, Pod
@@ -46,7 +47,10 @@ async def resolve(
         workload, children, pods = await read(cluster, reader, sources, found, consistent=consistent)
     except NotFound as error:
         raise await explained(cluster, namespace, name, kind, error) from None
-    nodes, notes = await _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent)
+    (nodes, notes), (queued, unseen) = await asyncio.gather(
+        _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent),
+        admission(cluster, workload),
+    )
     snapshot = take(
         workload,
         [child for listing in children for child in listing.items],
@@ -57,7 +61,9 @@ async def resolve(
         children_versions=tuple(listing.resource_version for listing in children),
         context=cluster.context,
     )
-    (known,) = await with_refusals(cluster, namespace, [structs.replace(snapshot, notes=notes)])
+    (known,) = await with_refusals(
+        cluster, namespace, [structs.replace(snapshot, notes=[*notes, *unseen], admission=queued)]
+    )
     return known
 
 

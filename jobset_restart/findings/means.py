@@ -9,6 +9,7 @@ from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Container, Pod
 from jobset_restart.rules import effect_of_exit, in_place_exit_code
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
+from jobset_restart.suspension import queue
 from jobset_restart.triggers.image import IMAGE, running_digest
 from jobset_restart.triggers.native import NATIVE
 from jobset_restart.triggers.signal import SIGNAL
@@ -238,6 +239,8 @@ def not_for_this_kind(case: Case) -> Occurrence | None:
     workload = case.snapshot.workload
     if case.trigger.name in workload.triggers:
         return None
+    if case.trigger.name == "requeue" and not queue(workload.metadata):
+        return Occurrence([workload.title], "it is in no queue of Kueue, which requeue is for", "leave --via away")
     *others, last = workload.triggers
     offered = f"{', '.join(others)} or {last}" if others else last
     return Occurrence(

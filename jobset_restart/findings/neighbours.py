@@ -8,31 +8,11 @@ from jobset_restart.findings.words import count, ways
 from jobset_restart.owners import controller
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
-from jobset_restart.suspension import SUSPENDING_OWNERS, queue
+from jobset_restart.suspension import SUSPENDING_OWNERS
 from jobset_restart.triggers.jobs import JOBS
+from jobset_restart.triggers.suspend import SUSPEND
 
 CRON_JOB = ("CronJob", "batch/v1")
-
-
-@finding(
-    "JSR501",
-    "blocker",
-    "Kueue owns spec.suspend of this workload",
-    source="Kueue, jobframework: label kueue.x-k8s.io/queue-name",
-    todo="recreate a JobSet with --via jobs, which keeps it admitted; or restart in place",
-    concerns=lambda trigger: trigger.suspends,
-)
-def kueue(case: Case) -> Occurrence | None:
-    """Kueue suspends and resumes the workloads of its queues to admit them. One that is suspended behind its back is
-    resumed 0.02 to 0.06 seconds later, with its old and new Pods side by side, or only some of them replaced; or it is
-    evicted, and then queues for its resources again."""
-    workload = case.snapshot.workload
-    name = queue(workload.metadata)
-    if not name:
-        return None
-    recreate = ways(case, "jobs", "pods")
-    todo = f"recreate with {recreate}: it stays admitted; or restart it in place" if recreate else ""
-    return Occurrence([workload.title], f"it is in queue {name}", todo)
 
 
 @finding(
@@ -41,7 +21,7 @@ def kueue(case: Case) -> Occurrence | None:
     "another object owns the workload",
     source="metadata.ownerReferences",
     todo="if the owner reverts the change, restart through it, or a JobSet with --via jobs",
-    concerns=lambda trigger: trigger.suspends,
+    concerns=only(SUSPEND),
 )
 def owned(case: Case) -> Occurrence | None:
     """An owner keeps the workload the way it wants it, spec.suspend included. A TrainJob resumes its JobSet 0.03

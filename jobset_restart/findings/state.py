@@ -58,6 +58,9 @@ def suspended(case: Case) -> Occurrence | None:
     if waits := queue(workload.metadata):
         look = f"`kubectl get workloads.kueue.x-k8s.io -n {case.snapshot.namespace}`"
         todo = f"wait until Kueue admits it; {look} shows its Workload"
+        admission = case.snapshot.admission
+        if admission is not None and not admission.active:
+            todo = f"its {admission.title} is deactivated: ask whoever did that, or set its spec.active to true"
         return Occurrence([name], f"it waits in Kueue's queue {waits}, or was evicted from it", todo=todo)
     owner = controller(workload.metadata)
     if owner is not None and owner.kind in SUSPENDING_OWNERS:

@@ -26,6 +26,7 @@ from jobset_restart.places import (
 )
 from jobset_restart.slots import Indexes, Slot, Unit
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.suspension import queue
 
 
 class JobMembers(Members):
@@ -156,7 +157,9 @@ class JobMembers(Members):
             refused = self._refusals.get(self.workload.metadata.uid)
             return refused or self.workload.held_back(slot.group) or "waiting for its Job"
         if job.spec.suspend:
-            return self.workload.held_back(slot.group) or "its Job is suspended"
+            queued = queue(self.workload.metadata)
+            waits = f"its Job is suspended: waiting in Kueue's queue {queued}" if queued else "its Job is suspended"
+            return self.workload.held_back(slot.group) or waits
         return self._refusals.get(job.metadata.uid) or ANOTHER
 
     def lost(self, slot: Slot) -> str:

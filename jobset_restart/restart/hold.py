@@ -37,7 +37,7 @@ class Hold:
     ) -> None:
         self.cluster, self.workload, self.record = cluster, workload, record
         self._on_lost, self._on_contradicted = on_lost, on_contradicted
-        self._suspended_before = workload.suspended and record.phase != "suspending"
+        self._suspended_before = workload.suspended and record.phase not in claim.OUT
         self.lost = False
         self.unusual = ""
         self._writing = asyncio.Lock()

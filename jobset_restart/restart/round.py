@@ -29,6 +29,8 @@ PHASES = {
     "release": "releasing Pods of lost machines",
     "suspend": "suspending",
     "resume": "resuming",
+    "evict": "evicting",
+    "readmit": "readmitting",
 }
 
 
@@ -87,9 +89,9 @@ class Round:
 
     async def _send(self, stage: Stage) -> None:
         self._ground.emit(Phase(time=self._ground.cluster.now(), phase=PHASES[stage.name], reason=stage.why))
-        if stage.name in ("suspend", "resume"):
-            await self._ground.suspension.set(stage.name == "suspend")
-            if stage.name == "suspend":
+        if stage.name in ("suspend", "resume", "evict", "readmit"):
+            await self._ground.suspension.carry_out(stage)
+            if stage.name in ("suspend", "evict"):
                 self.tell(self.tracker.sent_all(self._ground.cluster.now()))
             return
         await self._ground.cluster.send_all(

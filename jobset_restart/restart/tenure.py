@@ -22,7 +22,7 @@ from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.planning import planned_next
 from jobset_restart.restart.result import Came
 from jobset_restart.restart.round import Ground, Round
-from jobset_restart.restart.suspending import Suspension
+from jobset_restart.restart.suspending import BACK, Suspension
 from jobset_restart.restart.watching import Watching
 from jobset_restart.suspension import setter
 from jobset_restart.verdict import Verdict
@@ -106,7 +106,7 @@ class Tenure:
         self.cluster.on_retry = self._retried
         self._emit(self.round.planned())
         took_over = await self.hold.take(self.deadline)
-        self.suspension.on = self._found_suspended
+        self.suspension.found(self._found_suspended)
         error: JsrError | None = None
         try:
             error = await self._carry_out(took_over)
@@ -282,7 +282,8 @@ class Tenure:
 
     async def _never_leave_suspended(self) -> None:
         """Whatever ended the run: what this operation suspended is resumed before it leaves."""
-        gone = self.round.tracker.verdict is not None and not self.hold.workload.suspended
+        resumed = not self.hold.workload.suspended and not self.suspension.evicts
+        gone = self.round.tracker.verdict is not None and resumed
         if not self.suspension.on or self.hold.lost or gone:
             return
         self._emit(Phase(time=self.cluster.now(), phase="resuming", reason="before leaving"))
@@ -327,7 +328,7 @@ class Tenure:
         now = self.cluster.now()
         fields: dict[str, Any] = {"state": "detached", "reason": report.reason}
         if not self.suspension.on:
-            fields["phase"] = "resuming" if self.hold.record.phase == "suspending" else self.hold.record.phase
+            fields["phase"] = BACK.get(self.hold.record.phase, self.hold.record.phase)
         if not leaves and not self.suspension.on:
             fields |= {"state": "finished", "phase": "", "ended": claim.timestamp(now)}
             fields |= {"exit_code": report.exit_code, "outcomes": report.outcomes}

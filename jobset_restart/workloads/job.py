@@ -10,6 +10,7 @@ from jobset_restart.creation import POD_REFUSED
 from jobset_restart.objects import ClaimedJob, Job, LabelSelector, Pod, PodSpec, WorkloadMeta
 from jobset_restart.places import finished_with, indexed
 from jobset_restart.slots import Unit
+from jobset_restart.suspension import queue_triggers
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.kinds import JOB, WorkloadKind
 from jobset_restart.workloads.of_jobs import filled, refuse_too_many, running
@@ -68,7 +69,7 @@ class JobWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal", "suspend", "pods")
+        return ("image", "signal", "suspend", "pods", *queue_triggers(self.metadata))
 
     def over(self) -> Ending | None:
         for kind, state in _ENDINGS.items():

@@ -14,6 +14,7 @@ from jobset_restart.owners import is_child
 from jobset_restart.places import at_once
 from jobset_restart.pods import condition
 from jobset_restart.slots import Slot, Unit
+from jobset_restart.suspension import queue_triggers
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.kinds import JOB, JOBSET, JOBSET_NAME, WorkloadKind
 from jobset_restart.workloads.of_jobs import filled, refuse_too_many, running
@@ -90,7 +91,7 @@ class JobSetWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("native", "image", "signal", "suspend", "jobs", "pods")
+        return ("native", "image", "signal", "suspend", "jobs", "pods", *queue_triggers(self.metadata))
 
     def over(self) -> Ending | None:
         """A JobSet whose condition Completed or Failed is True never runs again (status.terminalState)."""

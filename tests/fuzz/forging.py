@@ -165,7 +165,7 @@ class ForgedCluster(VirtualCluster):
             grew=measured.grew,
             sent=list(self.sent),
             planned=planned,
-            suspended=bool((self.jobset() or {}).get("spec", {}).get("suspend")),
+            suspended=bool((self.workload() or {}).get("spec", {}).get("suspend")),
             terminal=terminal,
         )
 

@@ -123,7 +123,7 @@ def test_a_second_client_is_refused_and_changes_nothing(four: Stage) -> None:
 
 
 def test_a_claim_that_lapsed_is_taken_over(four: Stage) -> None:
-    jobset = four.cluster.jobset()
+    jobset = four.cluster.workload()
     assert jobset
     four.cluster.claim(jobset)
     with pytest.raises(Superseded):
@@ -234,7 +234,7 @@ def test_others_may_change_the_jobset_meanwhile_and_their_changes_stay(four: Sta
     for at in (0.02, 0.3, 0.8, 1.5):
         four.loop.call_later(at, four.cluster.somebody, "annotates")
     assert four.restart(SUSPEND).result.exit_code == 0
-    jobset = four.cluster.jobset()
+    jobset = four.cluster.workload()
     assert jobset
     assert "example.com/touched" in jobset["metadata"]["annotations"]
     assert four.record["state"] == "finished"

@@ -18,6 +18,7 @@ from tests.simulation.virtual import VirtualLoop
 
 START = 1_800_000_000.0
 NAME, NAMESPACE = "train", "default"
+RESOURCES = {"JobSet": "jobsets", "Job": "jobs"}
 OPERATION = "jobset-restart.io/operation"
 
 
@@ -71,25 +72,30 @@ class VirtualCluster:
         self.world = World(nodes=nodes, profile=profile, seed=seed, start=START)
         self.store = self.world.store
         self.requests: list[Request] = []
+        self.resource = ""
         self.kubeconfig = str(folder / "kubeconfig")
         self._rotations = 0
 
     def settle(self, manifests: list[Obj], age: float) -> None:
         """Creates the objects and plays on until the last Pod has been Ready for `age` seconds."""
+        self._manifest = manifests[0]
+        self.resource = RESOURCES[self._manifest["kind"]]
         self.world.load(manifests)
         for _ in range(600):
             self.world.run_until(self.world.now + 1.0)
             if self.pods() and all(map(is_ready, self.pods())) and self._all_there():
                 break
         else:
-            raise AssertionError("the JobSet never became Ready")
+            raise AssertionError("the workload never became Ready")
         self.world.run_until(self.world.now + age)
 
     def _all_there(self) -> bool:
-        jobset = self.jobset()
-        assert jobset is not None
-        wanted = {each["name"]: each.get("replicas", 1) for each in jobset["spec"]["replicatedJobs"]}
-        status = (jobset.get("status") or {}).get("replicatedJobsStatus") or ()
+        workload = self.workload()
+        assert workload is not None
+        if self.alone:
+            return bool((workload.get("status") or {}).get("ready") == workload["spec"]["parallelism"])
+        wanted = {each["name"]: each.get("replicas", 1) for each in workload["spec"]["replicatedJobs"]}
+        status = (workload.get("status") or {}).get("replicatedJobsStatus") or ()
         return {each["name"]: each.get("ready", 0) + each.get("succeeded", 0) for each in status} == wanted
 
     def serve(self) -> None:
@@ -130,62 +136,76 @@ class VirtualCluster:
 
     # What there is
 
-    def jobset(self) -> Obj | None:
-        return self.store.find("jobsets", NAMESPACE, NAME)
+    def workload(self) -> Obj | None:
+        """The JobSet or Job that is restarted."""
+        return self.store.find(self.resource, NAMESPACE, NAME)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a Job that nothing stands above."""
+        return self.resource == "jobs"
 
     def record(self) -> dict[str, Any] | None:
-        jobset = self.jobset()
-        text = (jobset["metadata"].get("annotations") or {}).get(OPERATION) if jobset else None
+        workload = self.workload()
+        text = (workload["metadata"].get("annotations") or {}).get(OPERATION) if workload else None
         found: dict[str, Any] | None = json.loads(text) if text else None
         return found
 
     def pods(self) -> list[Obj]:
-        return list(self.store.by_label("pods", "jobset.sigs.k8s.io/jobset-name", NAME))
+        label = "batch.kubernetes.io/job-name" if self.alone else "jobset.sigs.k8s.io/jobset-name"
+        return list(self.store.by_label("pods", label, NAME))
 
     def jobs(self) -> list[Obj]:
+        if self.alone:
+            return [job] if (job := self.workload()) else []
         return list(self.store.by_label("jobs", "jobset.sigs.k8s.io/jobset-name", NAME))
 
     # What others do
 
     def somebody(self, deed: str) -> None:
-        """Somebody else does something to the JobSet, if it is there. Each is one of DEEDS."""
-        jobset = self.jobset()
-        if jobset is None:
+        """Somebody else does something to the workload, if it is there. Each is one of DEEDS."""
+        workload = self.workload()
+        if workload is None:
             return
         try:
-            DEEDS[deed](self, jobset)
+            DEEDS[deed](self, workload)
         except StoreError as error:
             if error.code not in (404, 409, 422):
                 raise
         self.server.look()
 
-    def change(self, jobset: Obj, spec: Obj | None = None, annotations: dict[str, str] | None = None) -> None:
+    def change(self, workload: Obj, spec: Obj | None = None, annotations: dict[str, str] | None = None) -> None:
         meta = {
-            **jobset["metadata"],
-            "annotations": {**jobset["metadata"].get("annotations", {}), **(annotations or {})},
+            **workload["metadata"],
+            "annotations": {**workload["metadata"].get("annotations", {}), **(annotations or {})},
         }
-        new = {**jobset, "metadata": meta, "spec": {**jobset["spec"], **(spec or {})}}
-        self.store.update("jobsets", new, self.now())
+        new = {**workload, "metadata": meta, "spec": {**workload["spec"], **(spec or {})}}
+        self.store.update(self.resource, new, self.now())
 
-    def delete(self, jobset: Obj) -> None:
-        self.store.delete("jobsets", NAMESPACE, NAME, self.now(), propagation="Background")
+    def delete(self, workload: Obj) -> None:
+        self.store.delete(self.resource, NAMESPACE, NAME, self.now(), propagation="Background")
 
-    def recreate(self, jobset: Obj) -> None:
-        self.delete(jobset)
-        fresh = {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {**jobset["spec"], "suspend": False}}
+    def recreate(self, workload: Obj) -> None:
+        self.delete(workload)
+        fresh = {
+            "metadata": {"name": NAME, "namespace": NAMESPACE},
+            "spec": {**self._manifest["spec"], "suspend": False},
+        }
         self.loop.call_later(20.0, lambda: self._create(fresh))
 
     def _create(self, fresh: Obj) -> None:
-        if self.jobset() is None:
-            self.store.create("jobsets", fresh, self.now())
+        if self.workload() is None:
+            self.store.create(self.resource, fresh, self.now())
 
-    def claim(self, jobset: Obj) -> None:
-        """By somebody who takes a claim that lives for a dead one. Who finds the JobSet suspended would resume it."""
-        if jobset["spec"].get("suspend"):
+    def claim(self, workload: Obj) -> None:
+        """By somebody who takes a claim that lives for a dead one. Who finds it suspended would resume it."""
+        if workload["spec"].get("suspend"):
             return
         now = _timestamp(self.now())
         record = {"id": "0ther000", "owner": "somebody@else", "state": "running", "started": now, "heartbeat": now}
-        self.change(jobset, annotations={OPERATION: json.dumps({**record, "trigger": "image", "strategy": "in-place"})})
+        self.change(
+            workload, annotations={OPERATION: json.dumps({**record, "trigger": "image", "strategy": "in-place"})}
+        )
 
 
 def _timestamp(now: float) -> str:
@@ -201,9 +221,9 @@ def is_ready(pod: Obj) -> bool:
 
 
 DEEDS: dict[str, Callable[[VirtualCluster, Obj], None]] = {
-    "suspends": lambda c, jobset: c.change(jobset, {"suspend": True}),
-    "resumes": lambda c, jobset: c.change(jobset, {"suspend": False}),
-    "annotates": lambda c, jobset: c.change(jobset, annotations={"example.com/touched": str(c.now())}),
+    "suspends": lambda c, workload: c.change(workload, {"suspend": True}),
+    "resumes": lambda c, workload: c.change(workload, {"suspend": False}),
+    "annotates": lambda c, workload: c.change(workload, annotations={"example.com/touched": str(c.now())}),
     "deletes": VirtualCluster.delete,
     "recreates": VirtualCluster.recreate,
     "claims": VirtualCluster.claim,

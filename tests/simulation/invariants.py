@@ -181,7 +181,8 @@ def destroys_nothing(played: Played) -> Broken:
     yield from played.witness.failed
     before, deletes = played.witness.counters_before, _deletes_pods(played)
     for name, spent in played.witness.counters().items():
-        pods = sum(slot.startswith(f"{name.removeprefix(NAME + '-').rpartition('-')[0]}/") for slot in deletes)
+        group = name if played.cluster.alone else name.removeprefix(NAME + "-").rpartition("-")[0]
+        pods = sum(slot.startswith(f"{group}/") for slot in deletes)
         if spent - before.get(name, 0) > pods:
             yield f"{name} has {spent - before.get(name, 0)} failures more, and the plan deletes {pods} of its Pods"
 

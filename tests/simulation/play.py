@@ -1,4 +1,4 @@
-"""Plays a scenario: the JobSet comes up, the client runs and perhaps dies, another carries on."""
+"""Plays a scenario: the workload comes up, the client runs and perhaps dies, another carries on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from jobset_restart.simulator.profile import REALTIME
-from tests.simulation.cluster import NAME, NAMESPACE, VirtualCluster
+from tests.simulation.cluster import NAMESPACE, VirtualCluster
 from tests.simulation.program import Ended, run
 from tests.simulation.scenario import LASTS, TIMEOUT, Scenario
 from tests.simulation.virtual import VirtualLoop
@@ -83,12 +83,23 @@ def _play(scenario: Scenario, loop: VirtualLoop, folder: Path, log: _Log) -> Pla
 
 
 def _restart(cluster: VirtualCluster, scenario: Scenario, *options: str, first: bool = False) -> Ended:
-    command = ("restart", NAME, "-n", NAMESPACE, "--yes", "-o", "json", "--timeout", f"{TIMEOUT}s", *options)
+    command = (
+        "restart",
+        scenario.reference,
+        "-n",
+        NAMESPACE,
+        "--yes",
+        "-o",
+        "json",
+        "--timeout",
+        f"{TIMEOUT}s",
+        *options,
+    )
     return run(cluster, *command, death=scenario.death if first else None, skew=scenario.skew)
 
 
 def _unfinished(cluster: VirtualCluster, client: Ended) -> str:
-    """The id of the operation that a client left unfinished, as its record on the JobSet tells."""
+    """The id of the operation that a client left unfinished, as its record on the workload tells."""
     record = cluster.record()
     if record is None or record.get("state", "running") == "finished" or record["owner"].startswith("somebody"):
         return ""

@@ -101,7 +101,7 @@ def run(
         crash=crash,
         steps=process.steps,
         struck=process.struck,
-        left_suspended=bool((cluster.jobset() or {}).get("spec", {}).get("suspend")),
+        left_suspended=bool((cluster.workload() or {}).get("spec", {}).get("suspend")),
     )
 
 

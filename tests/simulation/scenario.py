@@ -4,6 +4,7 @@ comes after."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from msgspec import Struct, structs
@@ -76,6 +77,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
         """Whether Pods come and go by themselves."""
         return self.kind == "waves"
 
+    @property
+    def reference(self) -> str:
+        """What the command line names the workload by."""
+        return f"job/{NAME}" if self.manifest["kind"] == "Job" else NAME
+
     def title(self) -> str:
         faults = [f"{f.kind} {f.target} x{f.share:g} at {f.at:.1f}s for {f.lasts:.1f}s" for f in self.faults]
         deeds = [f"somebody {deed.what} it at {deed.at:.1f}s" for deed in self.deeds]
@@ -83,12 +89,13 @@ class Scenario(Struct, frozen=True, kw_only=True):
         more = [f"token rotated at {self.rotates:.1f}s"] if self.rotates is not None else []
         more += [f"clock {self.skew:+.0f}s"] if self.skew else []
         then = "then --resume" if self.resumes else "then again"
-        return f"{self.kind}, jsr restart {' '.join(self.options)}; {'; '.join([*faults, *deeds, *more, *end, then])}"
+        command = " ".join(["jsr restart", self.reference, *self.options])
+        return f"{self.kind}, {command}; {'; '.join([*faults, *deeds, *more, *end, then])}"
 
 
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
-    return _falling_back(_drawn(seed))
+    return _as_a_job(_falling_back(_drawn(seed)))
 
 
 def _falling_back(scenario: Scenario) -> Scenario:
@@ -103,6 +110,20 @@ def _falling_back(scenario: Scenario) -> Scenario:
     options = ("--in-place", *draw.choice([(), (), ("--replicated-job", "workers")]), "--fallback", "recreate")
     more = {"options": options, "faults": (*scenario.faults, refused), "death": death, "falls_back": True}
     return structs.replace(scenario, **more)
+
+
+def _as_a_job(scenario: Scenario) -> Scenario:
+    """One in four where there is one ReplicatedJob: its Job, with nothing above it."""
+    parts = scenario.manifest["spec"]["replicatedJobs"]
+    draw = random.Random(f"job {scenario.seed}")
+    if draw.random() > 0.25 or scenario.kind == "native" or len(parts) > 1:
+        return scenario
+    manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": NAME}, **parts[0]["template"]}
+    words = " ".join(scenario.options).replace("--via jobs", "--via pods")
+    part = "" if scenario.falls_back else "--job-index 0"  # a part can't be recreated where no failure is to spare
+    words = words.replace("--replicated-job workers", part)
+    faults = (replace(f, target=f.target.replace("jobsets", "jobs")) for f in scenario.faults)
+    return structs.replace(scenario, manifest=manifest, options=tuple(words.split()), faults=tuple(faults))
 
 
 def _drawn(seed: int) -> Scenario:

@@ -9,6 +9,7 @@ from jobset_restart.simulator.store import Obj
 from tests.simulation.cluster import NAME, VirtualCluster, is_ready
 
 LABEL = "jobset.sigs.k8s.io/"
+JOB_NAME = "batch.kubernetes.io/job-name"
 
 
 class Seen(NamedTuple):
@@ -22,6 +23,8 @@ class Seen(NamedTuple):
 def slot_of(pod: Obj) -> str:
     labels = pod["metadata"]["labels"]
     index = labels.get("batch.kubernetes.io/job-completion-index", pod["metadata"]["name"])
+    if LABEL + "replicatedjob-name" not in labels:
+        return f"{labels[JOB_NAME]}/{index}"
     return f"{labels[LABEL + 'replicatedjob-name']}/{labels[LABEL + 'job-index']}/{index}"
 
 
@@ -37,14 +40,14 @@ class Witness:
     def __init__(self, cluster: VirtualCluster) -> None:
         self._cluster = cluster
         self.before = self.now()
-        self.jobset_uid = self._uid()
+        self.workload_uid = self._uid()
         self.counters_before = self.counters()
         self.started: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Containers that came to run since, by Pod UID and name."""
         self.created: dict[str, list[str]] = defaultdict(list)
         """UIDs of the Pods that were created since, by slot."""
         self.failed: list[str] = []
-        """Conditions Failed of Jobs and JobSet."""
+        """Conditions Failed of Jobs and JobSets."""
         self.suspended: list[tuple[float, bool]] = []
         cluster.store.subscribe(self._changed)
         self._old = {container for pod in self.before.values() for container in pod.containers.values()}
@@ -57,28 +60,29 @@ class Witness:
     def counters(self) -> dict[str, int]:
         """What of the budgets is spent: failed Pods by Job, and the JobSet's restarts."""
         failed = {job["metadata"]["name"]: (job.get("status") or {}).get("failed", 0) for job in self._cluster.jobs()}
-        jobset = self._cluster.jobset()
-        return {**failed, "JobSet": ((jobset or {}).get("status") or {}).get("restarts", 0)}
+        workload = self._cluster.workload()
+        return {**failed, "JobSet": ((workload or {}).get("status") or {}).get("restarts", 0)}
 
     @property
     def is_suspended(self) -> bool:
-        jobset = self._cluster.jobset()
-        return bool(jobset and jobset["spec"].get("suspend"))
+        workload = self._cluster.workload()
+        return bool(workload and workload["spec"].get("suspend"))
 
     @property
-    def same_jobset(self) -> bool:
-        return self._uid() == self.jobset_uid
+    def same_workload(self) -> bool:
+        return self._uid() == self.workload_uid
 
     def starts(self, uid: str) -> dict[str, int]:
         """How often each container of a Pod was started since."""
         return {name: len(ids) for (pod, name), ids in self.started.items() if pod == uid}
 
     def _uid(self) -> str:
-        jobset = self._cluster.jobset()
-        return str(jobset["metadata"]["uid"]) if jobset else ""
+        workload = self._cluster.workload()
+        return str(workload["metadata"]["uid"]) if workload else ""
 
     def _changed(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
-        if resource == "pods" and obj["metadata"].get("labels", {}).get(LABEL + "jobset-name") == NAME:
+        labels = obj["metadata"].get("labels", {})
+        if resource == "pods" and NAME in (labels.get(LABEL + "jobset-name"), labels.get(JOB_NAME)):
             if change == "ADDED":
                 self.created[slot_of(obj)].append(obj["metadata"]["uid"])
             for each in (obj.get("status") or {}).get("containerStatuses") or ():
@@ -87,7 +91,8 @@ class Witness:
                     self.started[obj["metadata"]["uid"], each["name"]].add(container)
         elif resource in ("jobs", "jobsets"):
             self._conditions(obj, old)
-            if resource == "jobsets" and (old is None or _suspend(obj) != _suspend(old)):
+            mine = resource == self._cluster.resource and obj["metadata"]["name"] == NAME
+            if mine and (old is None or _suspend(obj) != _suspend(old)):
                 self.suspended.append((self._cluster.now(), _suspend(obj)))
 
     def _conditions(self, obj: Obj, old: Obj | None) -> None:
@@ -99,8 +104,8 @@ def _counts(pod: Obj) -> bool:
     return not pod["metadata"].get("deletionTimestamp") and pod["status"].get("phase") != "Failed"
 
 
-def _suspend(jobset: Obj) -> bool:
-    return bool(jobset["spec"].get("suspend"))
+def _suspend(workload: Obj) -> bool:
+    return bool(workload["spec"].get("suspend"))
 
 
 def _has_failed(obj: Obj) -> str:
