@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import types
 import typing
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 
 KINDS: dict[str, type[Struct]] = {"jobsets": JobSet, "jobs": Job, "pods": Pod, "nodes": Node, "events": Event}
 EACH = 0
-"""In a path: the first element of a list."""
+"""In a path: an element of a list."""
 Sort = Literal["text", "name", "time", "number", "flag", "list", "object", "any"]
 
 
@@ -81,21 +80,25 @@ def _hints(kind: type[Struct]) -> dict[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 
-def put(obj: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Sets the field in a JSON object, to a copy of the value; what leads to it is made where it is missing."""
-    value = copy.deepcopy(value) if isinstance(value, list | dict) else value
-    here: Any = obj
-    for key, following in itertools.pairwise(path):
-        empty: Any = [] if isinstance(following, int) else {}
+def put(obj: Any, path: tuple[str | int, ...], value: Any, *, every: bool = False) -> None:
+    """Sets the field in a JSON object, to a copy of the value; what leads to it is made where it is missing. Of a list
+    it is set in the first element, or in every one."""
+    key, rest = path[0], path[1:]
+    if not rest:
+        fresh = copy.deepcopy(value) if isinstance(value, list | dict) else value
         if isinstance(key, int):
-            if not here:
-                here.append(empty)
-            here = here[0]
+            obj[:1] = [fresh]
         else:
-            if not isinstance(here.get(key), type(empty)):
-                here[key] = empty
-            here = here[key]
-    if isinstance(path[-1], int):
-        here[:1] = [value]
-    else:
-        here[path[-1]] = value
+            obj[key] = fresh
+        return
+    empty: Any = [] if isinstance(rest[0], int) else {}
+    if isinstance(key, int):
+        if not obj:
+            obj.append(empty)
+        for each in obj if every else obj[:1]:
+            if isinstance(each, type(empty)):  # what was forged before may be anything
+                put(each, rest, value, every=every)
+        return
+    if not isinstance(obj.get(key), type(empty)):
+        obj[key] = empty
+    put(obj[key], rest, value, every=every)

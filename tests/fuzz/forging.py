@@ -33,8 +33,8 @@ before the request is carried out, with None for the answer, and after, with the
 
 
 class Forgery(Struct, frozen=True):
-    """A field and the value it has in every answer and event. `all_of` says whether in each object of the resource or
-    in one, `late` whether only once a restart has claimed the JobSet."""
+    """A field and the value it has in every answer and event. `all_of` says whether in each object of the resource
+    and each element of its lists, or in one, `late` whether only once a restart has claimed the JobSet."""
 
     field: Field
     value: Any
@@ -76,7 +76,7 @@ class Forging(Encoded):
             return encoded
         forged = json.loads(encoded)
         for each in mine:
-            put(forged, each.field.path, each.value)
+            put(forged, each.field.path, each.value, every=each.all_of)
         return msgspec.json.encode(forged)
 
     def _is_victim(self, forgery: Forgery, obj: Obj) -> bool:

@@ -26,13 +26,13 @@ WAYS: list[tuple[str, Obj]] = [
 AT_ONCE = 6
 
 
-def restarted(way: int, forgery: Forgery, *, terminal: bool) -> Ran:
+def restarted(way: int, *forgeries: Forgery, terminal: bool) -> Ran:
     """One restart, planned on what is true and carried out on what is forged."""
     via, manifest = WAYS[way % len(WAYS)]
     with forged_cluster(manifest) as cluster:
         planned = cluster.plan("--via", via)
         assert planned
-        cluster.forging.forge(forgery)
+        cluster.forging.forge(*forgeries)
         return cluster.command("restart", "--yes", "--via", via, planned=planned, terminal=terminal)
 
 
@@ -43,9 +43,9 @@ def test_any_field_of_any_object_during_a_restart(resource: str, part: int) -> N
     for number, field in enumerate(fields_of(resource)):
         if number % AT_ONCE != part:
             continue
-        for n, value in enumerate(some(values_for(field.sort), 1, f"during {field}")):
-            forgery = Forgery(field, value, all_of=bool(number & 2), late=True)
-            ran = restarted(number // AT_ONCE + n, forgery, terminal=bool(number & 1))
+        for n, value in enumerate(some(values_for(field.sort), 3 if field.sort == "time" else 1, str(field))):
+            forgery = Forgery(field, value, all_of=bool((number + n) & 1), late=True)
+            ran = restarted(number // AT_ONCE + n, forgery, terminal=bool(number & 2))
             wrong += [f"{' '.join(ran.argv)} with {forgery}: {each}" for each in broken(ran)]
     assert not wrong, "\n".join(wrong)
 
@@ -69,3 +69,15 @@ def test_a_time_that_is_none_during_a_restart_is_told_with_its_object_and_field(
     assert ran.code == 1
     assert "metadata.creationTimestamp: this is not a time" in ran.stderr
     assert "a fault in jsr itself" not in ran.stderr
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize("resource", ["pods", "nodes"])
+@pytest.mark.parametrize("way", range(3), ids=[via for via, _ in WAYS[:3]])
+def test_a_machine_that_seems_down_since_a_time_that_is_none(way: int, resource: str, time: str) -> None:
+    """Several fields together, as they are read together."""
+    fields = {each.path[-1]: each for each in fields_of(resource) if each.path[:2] == ("status", "conditions")}
+    values = {"type": "Ready", "status": "False", "lastTransitionTime": time}
+    forgeries = [Forgery(fields[name], value, all_of=True, late=True) for name, value in values.items()]
+    ran = restarted(way, *forgeries, terminal=False)
+    assert not broken(ran)
