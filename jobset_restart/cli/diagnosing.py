@@ -15,7 +15,7 @@ from jobset_restart.cli.showing import stdout_console
 from jobset_restart.commands import jsr
 from jobset_restart.diagnose.judge import Diagnosis
 from jobset_restart.diagnose.observation import clocks
-from jobset_restart.errors import DeadlineExceeded, JsrError
+from jobset_restart.errors import DeadlineExceeded, Interrupted, JsrError
 from jobset_restart.plan import Request, Selection, make
 from jobset_restart.report.diagnosis import DiagnosisReport, diagnosis_report
 from jobset_restart.slots import Slot
@@ -39,7 +39,10 @@ def diagnose(target: Target, looks: Looks, where: Where, form: str) -> int:
     within = looks.seconds()
     options = looks.options()
     where.check()
-    return asyncio.run(_diagnose(target, options, where, within, form))
+    try:
+        return asyncio.run(_diagnose(target, options, where, within, form))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise Interrupted("interrupted before anything was seen") from None
 
 
 async def _diagnose(target: Target, options: Options, where: Where, within: float, form: str) -> int:
@@ -47,6 +50,9 @@ async def _diagnose(target: Target, options: Options, where: Where, within: floa
 
     loop = asyncio.get_running_loop()
     began = loop.time()
+    this = asyncio.current_task()
+    assert this is not None
+    on_leaving(this.cancel)
     async with await opened(where) as cluster:
         namespace = where.namespace or cluster.namespace
         try:
@@ -109,7 +115,15 @@ def _report(gathering: Gathering, snapshot: Snapshot, now: float, seconds: float
         commands=lambda slot: commands(snapshot, found, slot) if slot in suspects else [],
         cut_short=cut_short,
     )
-    if cut_short and not gathering.decided:
+    kind = snapshot.workload.kind
+    report.workload_kind, report.workload_group = kind.kind, kind.group
+    return finished(report, cut_short, decided=gathering.decided)
+
+
+def finished(report: DiagnosisReport, cut_short: str, *, decided: bool) -> DiagnosisReport:
+    """The report with its exit code, where the look may have been cut short: before it was decided whether the workload
+    advances there is no verdict."""
+    if cut_short and not decided:
         report.verdict, report.reason = "Incomplete", "not enough was seen to tell whether it stands still"
         report.suspects, report.suspected = [], 0
     if cut_short == "interrupted":

@@ -11,7 +11,7 @@ from jobset_restart.diagnose.judge import Common, Diagnosis, Suspect
 from jobset_restart.diagnose.observation import Observation, Progress
 from jobset_restart.events import APIVERSION
 from jobset_restart.findings.words import count
-from jobset_restart.report import Report
+from jobset_restart.report import AboutWorkload, Report
 from jobset_restart.slots import Slot
 
 MOST_SUSPECTS = 64
@@ -64,7 +64,7 @@ class GroupReport(Report, kw_only=True):
     examples: list[str] = field(default_factory=list)
 
 
-class DiagnosisReport(Report, kw_only=True):
+class DiagnosisReport(AboutWorkload, kw_only=True):
     """`verdict` is Healthy, Suspects or NoSuspects. `logs_read` and `looked` are how many Pods' logs could be read and
     how many containers be looked into. `standing_since` is when the last line was written, `silent_seconds` how long
     ago that was, `step` the newest step in a log. `complete` is false where the look was cut short. `suspects` has the
