@@ -17,9 +17,9 @@ from jobset_restart.cluster import connect
 from jobset_restart.errors import Forbidden, NotFound
 from jobset_restart.overview import Overview
 from jobset_restart.report import JobSetReportList
-from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, WorkloadKind
+from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, WorkloadKind
 from jobset_restart.workloads.registry import READERS
-from tests import build_lws
+from tests import build_lws, build_ray
 from tests.apiserver import Answer, ApiServer, failing, json_answer, kubeconfig, serving
 from tests.test_looking import job, jobset
 
@@ -179,6 +179,27 @@ def test_jobs_are_shown_but_for_those_that_a_workload_runs_its_pods_by(tmp_path:
     assert len(server.seen("GET", JOB.collection(NAMESPACE))) == 1
     assert not server.seen("GET", PODS)
     assert [row.name for row in look(tmp_path, answers, JOB)[0].items] == ["etl", "nightly"]
+
+
+def test_a_workload_made_of_another_is_shown_with_its_pods_in_its_place(tmp_path: pathlib.Path) -> None:
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "train", "uid": "rayjob-uid", "controller": True}
+    inner = build_ray.cluster(metadata={"ownerReferences": [owner]})
+    gone = build_ray.job("Complete", "gone")
+    gone = structs.replace(gone, metadata=structs.replace(gone.metadata, name="gone", uid="gone"))
+    answers = {
+        "/apis": groups(JOBSET, RAY_CLUSTER),
+        RAY_CLUSTER.collection(NAMESPACE): listed(inner),
+        RAY_JOB.collection(NAMESPACE): listed(build_ray.job(), gone),
+        RAY_CLUSTER.path(NAMESPACE, "ray"): json_answer(msgspec.to_builtins(inner)),
+        PODS: listed(build_ray.HEAD, build_ray.FIRST, build_ray.SECOND),
+    }
+    found, _ = look(tmp_path, answers)
+    assert lines(found) == [("RayJob", "gone", "0/0", "Completed"), ("RayJob", "train", "3/3", "Running")]
+    only, _ = look(tmp_path, answers, RAY_CLUSTER)
+    assert lines(only) == [("RayCluster", "ray", "3/3", "Running")]
+    may_not = {**answers, RAY_CLUSTER.collection(NAMESPACE): FORBIDDEN, RAY_CLUSTER.path(NAMESPACE, "ray"): FORBIDDEN}
+    found, _ = look(tmp_path, may_not)
+    assert [(row.name, row.state) for row in found.items] == [("gone", "Completed"), ("train", "Unreadable")]
 
 
 def test_only_what_is_served_is_asked_for_and_that_is_asked_once(tmp_path: pathlib.Path) -> None:
