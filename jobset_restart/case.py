@@ -22,6 +22,7 @@ from jobset_restart.objects import Container, Job, Pod
 from jobset_restart.pid1 import Means, Probe
 from jobset_restart.pid1 import means as means_of
 from jobset_restart.places import ended as over
+from jobset_restart.pod_owners import Above
 from jobset_restart.rules import ExitEffect, effect_of_exit
 from jobset_restart.snapshot import Identity, SlotState, Snapshot
 from jobset_restart.stages import Stage, filled
@@ -33,11 +34,13 @@ Order = Literal["steps", "at once", "controller"]
 
 
 class Evidence(Struct, kw_only=True):
-    """What was asked of the cluster besides the snapshot: PID 1 by (ReplicatedJob, container), None before it was
-    looked at; and the permissions that the actions of a trigger need and this user lacks, by the trigger's name."""
+    """What was asked of the cluster besides the snapshot: PID 1 by (program, container), None before it was
+    looked at; the permissions that the actions of a trigger need and this user lacks, by the trigger's name; and what
+    stands above Pods that were chosen by their labels, None where that was not asked."""
 
     probes: dict[tuple[str, str], Probe] | None = None
     denied: dict[str, list[Permission]] = {}
+    above: list[Above] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,7 +188,7 @@ class Case(Struct, kw_only=True):
         return _by_job((*self.scope, *self.lost))
 
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
-        found = (self.evidence.probes or {}).get((slot.slot.group, container.name))
+        found = (self.evidence.probes or {}).get((self.snapshot.workload.program(slot), container.name))
         return means_of(found, self.signal) if found else None
 
     def exits(self) -> Iterable[tuple[SlotState, Pod, Container, int, ExitEffect]]:

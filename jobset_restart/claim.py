@@ -21,7 +21,7 @@ from msgspec import Struct, field, structs
 
 from jobset_restart.commands import jsr
 from jobset_restart.earlier import Earlier
-from jobset_restart.objects import seconds
+from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, folded
 from jobset_restart.snapshot import OPERATION
@@ -159,10 +159,15 @@ def timestamp(time: float) -> str:
 
 def lock(workload: Workload) -> Lock | None:
     """What the annotation on the workload says, whoever wrote it. None where there is none."""
-    text = workload.metadata.annotations.operation
+    return lock_on(workload.metadata)
+
+
+def lock_on(metadata: WorkloadMeta) -> Lock | None:
+    """What the annotation on the object with this metadata says."""
+    text = metadata.annotations.operation
     if not text:
         return None
-    entries = (e for e in workload.metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
+    entries = (e for e in metadata.managed_fields if e.fields_v1.metadata.annotations.operation is not None)
     written = max((seconds(entry.time) for entry in entries), default=0.0) or None
     try:
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -229,7 +234,7 @@ def unusable(workload: Workload, record: Record, now: float) -> str:
     if started > now + LEASE_SECONDS:
         return "it started in the future"
     if started < created - LEASE_SECONDS:
-        return f"it is older than the {workload.kind.kind}"
+        return f"it is older than the {workload.carrier.kind}"
     trigger = BY_NAME.get(record.trigger)
     if trigger is not None and trigger.name not in workload.triggers:
         return f"it restarts by {trigger}, which is not for a {workload.kind.kind}"
@@ -327,7 +332,7 @@ def lapses_in(found: Lock, now: float) -> float | None:
 def held(workload: Workload, found: Lock, now: float, context: str = "") -> tuple[str, str]:
     """What to tell somebody who wants a workload that another client holds: who has it, and how to follow it in this
     context of the kubeconfig."""
-    title, kind, namespace = workload.title, workload.kind, workload.namespace
+    title, namespace, carrier = workload.title, workload.namespace, workload.carrier
     follow, lapses = f"`{jsr('status', workload.reference, namespace, context, '--watch')}`", lapses_in(found, now)
     if found.record is not None and lapses is not None:
         record = found.record
@@ -338,7 +343,7 @@ def held(workload: Workload, found: Lock, now: float, context: str = "") -> tupl
         )
     by = f" by {found.owner}" if found.owner else ""
     what = f"{title} carries a record{by} that this version cannot read" + (f" ({found.flaw})" if found.flaw else "")
-    remove = f"kubectl annotate {kind.word} {workload.name} -n {namespace} {OPERATION}-"
+    remove = f"kubectl annotate {carrier.word} {workload.metadata.name} -n {namespace} {OPERATION}-"
     return (
         f"{what}: another version may be restarting it; nothing was changed",
         f"it counts as a claim for {lapses:.0f} s more; follow with {follow}"
@@ -378,10 +383,4 @@ def write(workload: Workload, record: Record, *, suspend: bool | None = None) ->
     body: dict[str, object] = {"metadata": {"annotations": written(record)}}
     if suspend is not None:
         body["spec"] = {"suspend": suspend}
-    return Write(
-        verb="patch",
-        path=workload.path,
-        body=body,
-        uid=workload.metadata.uid,
-        resource_version=workload.metadata.resource_version,
-    )
+    return workload.changed(body, resource_version=workload.metadata.resource_version)

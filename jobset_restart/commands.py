@@ -9,7 +9,7 @@ import shlex
 
 
 def jsr(verb: str, name: str, namespace: str, context: str, *more: str) -> str:
-    """`jsr VERB NAME` for this JobSet, with `more` after it. `context` is the kubeconfig's, "" or "in-cluster" where
-    there is none to choose."""
+    """`jsr VERB NAME` for this workload, with `more` after it. `name` is its reference, which is quoted already.
+    `context` is the kubeconfig's, "" or "in-cluster" where there is none to choose."""
     chosen = () if context in ("", "in-cluster") else ("--context", context)
-    return shlex.join(("jsr", verb, name, "-n", namespace, *chosen, *more))
+    return f"jsr {verb} {name} {shlex.join(('-n', namespace, *chosen, *more))}"

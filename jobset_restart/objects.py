@@ -81,9 +81,11 @@ class Labels(Struct, omit_defaults=True):
 
 
 class Annotations(Struct, omit_defaults=True):
-    """The annotations that are used. `operation` is our own: the record on a JobSet, the mark on a Pod."""
+    """The annotations that are used. `operation` is our own: the record on a workload, the mark on a Pod; `selector`
+    too: the labels of the Pods that a Lease is for."""
 
     operation: str = field(name="jobset-restart.io/operation", default="")
+    selector: str = field(name="jobset-restart.io/selector", default="")
     in_place_restart_attempt: str = field(name="jobset.sigs.k8s.io/in-place-restart-attempt", default="")
     disable_in_place_restart: str | None = field(name="jobset.sigs.k8s.io/disable-in-place-restart", default=None)
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")

@@ -21,7 +21,7 @@ from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity
 from jobset_restart.stages import Stage, made
 from jobset_restart.suspension import queue
-from jobset_restart.triggers.registry import BY_NAME, offered
+from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
 from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
 from jobset_restart.triggers.suspend import SUSPEND
@@ -92,11 +92,13 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     selection: Selection = field(default_factory=Selection)
 
     def candidates(self, snapshot: Snapshot) -> tuple[Trigger, ...]:
-        """The triggers to look at, best first."""
+        """The triggers to look at, best first. Where the workload offers none of the strategy asked for, one that it
+        does not offer, which is refused as such."""
         if self.via:
             return (BY_NAME[self.via],)
         wanted = "" if self.strategy == "in-place" and self.fallback else self.strategy
-        return tuple(trigger for trigger in offered(snapshot) if wanted in ("", trigger.strategy))
+        found = tuple(trigger for trigger in offered(snapshot) if wanted in ("", trigger.strategy))
+        return found or tuple(trigger for trigger in TRIGGERS if trigger.strategy == wanted)[:1]
 
     def absent(self, snapshot: Snapshot) -> list[Absent]:
         """What is named here and this workload does not have."""
@@ -380,8 +382,8 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
 def permissions(plan: Plan) -> list[Permission]:
     """Every permission the plan's actions use, those of the claim and the watch included."""
     workload = plan.snapshot.workload
-    claim = Write(verb="patch", path=workload.path)
-    needed = {permission(action) for action in (*plan.actions, claim)}
+    claims = (workload.changed({}), Write(verb="patch", path=workload.path))
+    needed = {permission(action) for action in (*plan.actions, *claims)}
     sources = workload.sources
     collections = [source.collection for source in (sources.pods, *sources.children)]
     collections += [source.collection for source in (sources.itself, *sources.parts)]

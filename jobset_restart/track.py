@@ -21,7 +21,7 @@ from jobset_restart.plan import Plan
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.snapshot import condition, identity, statuses
-from jobset_restart.verdict import Verdict, verdict_of
+from jobset_restart.verdict import Neighbours, Verdict, verdict_of
 from jobset_restart.workloads.workload import Workload
 
 Outcome = Literal["restarted", "recreated", "unchanged", "triggered", "failed", "timed out", "gone"]
@@ -51,6 +51,7 @@ class Tracker:
         self.machines = machines or Machines()
         self._marks = plan.operation if plan.trigger is not None and plan.trigger.marks else ""
         """What the write of this plan leaves on a Pod, where it leaves a mark."""
+        self._neighbours = Neighbours.of(plan)
         self._containers = plan.request.containers
         self._workload = plan.snapshot.workload
         self.kind = self._workload.kind.kind
@@ -162,6 +163,8 @@ class Tracker:
         else:
             track.pods[uid] = pod
             self.machines.saw(pod)
+            if self._neighbours:
+                self.verdict = self.verdict or self._neighbours.verdict(pod)
             if self._marks and not track.frozen:
                 self._freeze(track, pod, live)
             if self._barrier:

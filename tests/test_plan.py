@@ -16,7 +16,7 @@ from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.writes import Permission, Write
-from tests import build, build_lws, build_ray
+from tests import build, build_lws, build_pods, build_ray
 
 TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
 native_snapshot = build.native
@@ -43,6 +43,7 @@ def ids(found: Plan) -> set[str]:
     return {f.id for f in found.findings}
 
 
+ON_FAILURE = build_pods.pod("etl-0", build_pods.owner("Job", "etl", "batch/v1"), spec={"restartPolicy": "OnFailure"})
 RESTARTS_ALL = [{"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}]
 
 
@@ -410,6 +411,31 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR513": (in_queue(), Request(via="requeue"), Evidence(), "warning"),
     "JSR514": (build.snapshot(build.jobset(metadata=QUEUED)), Request(via="requeue"), Evidence(), "blocker"),
     "JSR515": (in_queue(conditions=[{"type": "PodsReady", "status": "True"}]), Request(), Evidence(), "note"),
+    "JSR521": (build_pods.snapshot(), Request(), build_pods.evidence(build_pods.mixed()), "warning"),
+    "JSR522": (
+        build_pods.snapshot(),
+        Request(),
+        build_pods.evidence(build_pods.mixed(), build_pods.read("Job", "etl", answers="it makes them anew")),
+        "blocker",
+    ),
+    "JSR523": (
+        build_pods.snapshot(),
+        Request(),
+        build_pods.evidence(build_pods.mixed(), build_pods.read("Job", "etl"), held="etl"),
+        "blocker",
+    ),
+    "JSR524": (
+        build_pods.snapshot([ON_FAILURE]),
+        Request(),
+        build_pods.evidence([ON_FAILURE], build_pods.read("Job", "etl", backoffLimit=6)),
+        "warning",
+    ),
+    "JSR525": (
+        build_pods.snapshot(),
+        Request(node_down=("node-0",)),
+        build_pods.evidence(build_pods.mixed()),
+        "blocker",
+    ),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),

@@ -54,7 +54,11 @@ def test_what_is_shown_may_be_everything_or_all_of_a_kind() -> None:
 
 
 def test_pods_are_meant_by_their_labels() -> None:
-    assert one("pods", None, "app=x") == one("po", None, "app=x") == Target(POD)
+    assert one("pods", None, "app=x") == one("po", None, "app=x") == Target(POD, "app=x")
+    assert any_of("pod", None, "app=x") == Target(POD, "app=x")
+    for word in (None, "train", "lws"):
+        with pytest.raises(UsageError, match="-l chooses Pods"):
+            any_of(word, None, "app=x")
     for words in (("pods",), ("pod/x",), ("pod", "x")):
         with pytest.raises(UsageError, match="add -l LABELS"):
             one(*words)

@@ -64,6 +64,7 @@ def restart(
 @command(app, short_help="Show workloads: what runs, what does not, and why.")
 def status(
     workload: options.Workloads,
+    of: options.OfPods,
     *,
     everywhere: options.Everywhere,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it again whenever it changes.")] = False,
@@ -74,16 +75,22 @@ def status(
     from jobset_restart.cli import looking
 
     return looking.status(
-        workload.target(), where, all_namespaces=everywhere.all_namespaces, watch=watch, form=shown.output
+        workload.target(of.selector), where, all_namespaces=everywhere.all_namespaces, watch=watch, form=shown.output
     )
 
 
 @command(app, short_help="Wait until every Pod is Ready and no restart runs.")
-def wait(workload: options.Workload, deadline: options.Deadline, shown: options.Shown, where: options.Where) -> int:
+def wait(
+    workload: options.Workload,
+    of: options.OfPods,
+    deadline: options.Deadline,
+    shown: options.Shown,
+    where: options.Where,
+) -> int:
     """Wait until every Pod is Ready and no restart is under way; 5 if it is over, 124 if it takes too long."""
     from jobset_restart.cli import looking
 
-    return looking.wait(workload.target(), where, timeout=deadline.seconds(), form=shown.output)
+    return looking.wait(workload.target(of.selector), where, timeout=deadline.seconds(), form=shown.output)
 
 
 @command(app, short_help="Find the Pod that holds the others up.")

@@ -59,6 +59,15 @@ NameOfKind = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfPods:
+    """Pods by their labels: with the word `pods` whatever Pods carry them."""
+
+    selector: Annotated[
+        str | None, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """One workload: NAME of a JobSet, KIND/NAME, or KIND NAME."""
 
@@ -93,11 +102,11 @@ class Workloads:
     ] = None
     name: NameOfKind = None
 
-    def target(self) -> Target | None:
-        """What is meant, None for all there are. Raises UsageError."""
+    def target(self, selector: str | None = None) -> Target | None:
+        """What is meant, Pods where `selector` says which; None for all there are. Raises UsageError."""
         from jobset_restart.cli.targets import any_of
 
-        return any_of(self.workload, self.name)
+        return any_of(self.workload, self.name, selector)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +246,7 @@ class Looks(Deadline, Parallel, Steps):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selected:
+class Selected(OfPods):
     """Which slots. Nothing given: all."""
 
     replicated_jobs: Annotated[
@@ -256,9 +265,6 @@ class Selected:
     nodes: Annotated[
         tuple[str, ...], typer.Option("--node", metavar="NODE", help="Only Pods on this node (repeatable).")
     ] = ()
-    selector: Annotated[
-        str | None, typer.Option("-l", "--selector", metavar="LABELS", help="Only Pods with these: a=b,c.")
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

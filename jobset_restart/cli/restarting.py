@@ -42,6 +42,7 @@ from jobset_restart.restart import (
     rehearse,
 )
 from jobset_restart.view.text import counted, doing
+from jobset_restart.workloads.kinds import POD
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster, HttpCluster
@@ -66,7 +67,7 @@ def restart(
         name=target.name,
         namespace=where.namespace or "",
         request=how.request(selected),
-        selector=selected.selector or "",
+        selector="" if target.kind is POD else selected.selector or "",
         resume=course.resume or "",
         rehearsal=not course.for_real,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jobset_restart.errors import UsageError
 from jobset_restart.names import suggestion
 from jobset_restart.workloads.kinds import JOBSET, POD, WORKLOAD_KINDS, WorkloadKind, kind_called
+from jobset_restart.workloads.pods import canonical
 from jobset_restart.workloads.registry import READERS
 
 WRITE = "write NAME for a JobSet, else KIND/NAME or KIND NAME, such as lws/serving"
@@ -17,8 +18,8 @@ HANDLED = frozenset(READERS)
 
 @dataclass(frozen=True)
 class Target:
-    """A workload, or all of a kind where `name` is empty. `typed` tells whether the kind was given: a NAME alone is
-    that of a JobSet."""
+    """A workload, or all of a kind where `name` is empty; of Pods `name` is their labels. `typed` tells whether the
+    kind was given: a NAME alone is that of a JobSet."""
 
     kind: WorkloadKind
     name: str = ""
@@ -29,13 +30,25 @@ def one(word: str, name: str | None = None, selector: str | None = None) -> Targ
     """The one workload that is meant: `word` is its name, KIND/NAME, or its kind, with `name` after it. Pods are meant
     by `selector`. Raises UsageError."""
     if name is None and POD.called(word) and selector is not None:
-        return _handled(Target(POD))
+        return pods(selector)
     return _handled(_named(word, name))
 
 
-def any_of(word: str | None, name: str | None = None) -> Target | None:
+def pods(selector: str) -> Target:
+    """The Pods with these labels. Raises UsageError where none are given: all Pods there are is never meant."""
+    labels = canonical(selector)
+    if not labels:
+        raise UsageError("-l names no labels", "write -l a=b,c!=d,e")
+    return Target(POD, labels)
+
+
+def any_of(word: str | None, name: str | None = None, selector: str | None = None) -> Target | None:
     """What is to be shown: one workload, all of a kind, or everything (None). A word alone that is a kind means all of
-    it. Raises UsageError."""
+    it; Pods are meant by `selector`. Raises UsageError."""
+    if selector is not None:
+        if word is None or name is not None or not POD.called(word):
+            raise UsageError("-l chooses Pods", f"write `pods -l {selector}`")
+        return pods(selector)
     if word is None:
         return None
     kind = kind_called(word) if name is None else None

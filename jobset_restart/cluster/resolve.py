@@ -13,7 +13,7 @@ from jobset_restart.cluster.missing import explained
 from jobset_restart.cluster.protocol import Listing
 from jobset_restart.cluster.queued import admission
 from jobset_restart.creation import refusals
-from jobset_restart.errors import Forbidden, NotFound
+from jobset_restart.errors import Forbidden, Invalid, NotFound, UsageError
 from jobset_restart.objects import Event, Node, Pod
 from jobset_restart.owners import controller
 from jobset_restart.snapshot import SlotState, Snapshot, take
@@ -34,7 +34,8 @@ async def resolve(
     """The workload of this kind and name as it stands, for a plan; `consistent=False` takes what the API server has in
     its cache, for a look.
 
-    Raises NotFound, with near names or how to install the API as the hint, TooLarge, and what the transport raises.
+    Raises NotFound, with near names or how to install the API as the hint, UsageError for labels that are none,
+    TooLarge, and what the transport raises.
     """
     reader = READERS[kind.resource]
     try:
@@ -47,6 +48,8 @@ async def resolve(
         workload, children, pods = await read(cluster, reader, sources, found, consistent=consistent)
     except NotFound as error:
         raise await explained(cluster, namespace, name, kind, error) from None
+    except Invalid as error:  # the labels of a selection alone are as they were typed
+        raise UsageError(f"{name!r} is not a label selector: {error}", "write a=b,c!=d,e") from None
     (nodes, notes), (queued, unseen) = await asyncio.gather(
         _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent),
         admission(cluster, workload),
@@ -95,12 +98,13 @@ def _came_between(sources: Sources, children: Iterable[Listing[Any]], pods: List
 
 
 async def _part(cluster: Cluster, single: Single, *, optional: bool) -> Any:
-    """The object; None for a part that is not there: it may be suspended, or on its way."""
+    """The object; None for a part that is not there: it may be suspended, or on its way. What is made when it is needed
+    may be missing as well."""
     try:
         return await cluster.get(single.path, single.type)
     except NotFound:
-        if optional:
-            return None
+        if optional or single.otherwise is not None:
+            return single.otherwise
         raise
 
 

@@ -91,7 +91,7 @@ def no_shell(case: Case) -> Occurrence | None:
     for state, _, container in case.targets():
         if case.evidence.probes is None:
             break
-        probe = case.evidence.probes.get((state.slot.group, container.name))
+        probe = case.evidence.probes.get((case.snapshot.workload.program(state), container.name))
         if probe is None or probe.error:
             bad.append((state, container.name, probe.error if probe else "it could not be looked into"))
     return Occurrence(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
@@ -114,7 +114,7 @@ def no_handler(case: Case) -> Occurrence | None:
     and prlimit for a PID 1 that computes. None was found here. With --signal only that signal's handler counts."""
     bad = []
     for state, pod, container in case.targets():
-        probe = (case.evidence.probes or {}).get((state.slot.group, container.name))
+        probe = (case.evidence.probes or {}).get((case.snapshot.workload.program(state), container.name))
         if pod.spec.share_process_namespace or pod.spec.host_pid:
             bad.append((state, container.name, "PID 1 is not the container's: its process namespace is shared"))
         elif probe and not probe.error and case.means_for(state, container) is None:

@@ -104,6 +104,9 @@ def no_pods(case: Case) -> Occurrence | None:
     slots = len(case.scope)
     summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
     workload = case.snapshot.workload
+    if workload.shares_its_pods:
+        todo = "see `kubectl get pods --show-labels` and the selection options: Pods that are over are left out"
+        return Occurrence([workload.title], summary, todo)
     look = f"`kubectl describe {workload.kind.word} {workload.name} -n {workload.namespace}`"
     todo = f"see {look} and the selection options: it may not have started, or all may be done"
     return Occurrence([workload.title], summary, todo)

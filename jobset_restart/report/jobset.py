@@ -133,7 +133,7 @@ def _base(workload: Workload, now: float) -> JobSetReport:
         state="",
         ready=0,
         expected=0,
-        age=age(workload.metadata.creation_timestamp, now),
+        age=None if workload.shares_its_pods else age(workload.metadata.creation_timestamp, now),
     )
     if workload.jobset is not None:
         status, policy = workload.jobset.status, workload.jobset.spec.failure_policy
@@ -156,10 +156,8 @@ def _replicated_jobs(snapshot: Snapshot) -> list[ReplicatedJobReport]:
     for job in snapshot.jobs:
         jobs[snapshot.workload.unit_of(job)[0]].append(job)
     replicas = snapshot.workload.jobs_wanted
-    return [
-        _replicated_job(group, replicas.get(group, len(jobs[group])), jobs[group], slots[group])
-        for group in snapshot.workload.groups
-    ]
+    groups = [*(snapshot.workload.groups or slots)]
+    return [_replicated_job(each, replicas.get(each, len(jobs[each])), jobs[each], slots[each]) for each in groups]
 
 
 def _replicated_job(group: str, replicas: int, jobs: list[Job], slots: list[SlotState]) -> ReplicatedJobReport:

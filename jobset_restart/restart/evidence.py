@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from jobset_restart.case import Evidence
+from jobset_restart.cluster.pod_owners import owners_above
 from jobset_restart.containers import containers_in_scope
 from jobset_restart.errors import ApiError, Forbidden, JsrError
 from jobset_restart.pid1 import Probe, probe, read_probe
@@ -29,6 +30,9 @@ async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Pla
     """
     evidence = Evidence()
     plan = make_plan(evidence)
+    if plan.snapshot.workload.shares_its_pods:
+        evidence = Evidence(above=await owners_above(cluster, plan.snapshot))
+        plan = make_plan(evidence)
     while not plan.refused and (plan.needs_probes or plan.trigger_name not in evidence.denied):
         evidence = await _gather(cluster, plan, evidence)
         if plan.needs_probes or evidence.denied[plan.trigger_name]:
@@ -38,7 +42,7 @@ async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Pla
 
 async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
     """The evidence this plan still lacks, added to what was there: which of its permissions are denied, and if it
-    needs probes, what PID 1 of one running container per ReplicatedJob and name is.
+    needs probes, what PID 1 of one running container per program and name is.
 
     Containers of one template run the same program; each signal looks again in its own container before it is sent.
     """
@@ -48,7 +52,7 @@ async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
     probes = before.probes
     if plan.needs_probes:
         probes = await _probe_all(cluster, plan)
-    return Evidence(probes=probes, denied={**before.denied, plan.trigger_name: denied})
+    return structs.replace(before, probes=probes, denied={**before.denied, plan.trigger_name: denied})
 
 
 async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool:
@@ -62,11 +66,12 @@ async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool
 async def _probe_all(cluster: Cluster, plan: Plan) -> dict[tuple[str, str], Probe]:
     """A look into one container of each kind that is still to be signalled; Pods that are Ready first."""
     samples: dict[tuple[str, str], list[Exec]] = {}
+    program = plan.snapshot.workload.program
     asked = [planned for planned in plan.scope if not planned.sent and planned.state.pod]
     for planned in sorted(asked, key=lambda planned: not planned.state.ready):
         pod = planned.state.pod
         for container in containers_in_scope(pod, plan.request.containers) if pod else ():
-            few = samples.setdefault((planned.state.slot.group, container.name), [])
+            few = samples.setdefault((program(planned.state), container.name), [])
             if pod and len(few) < PROBES:
                 few.append(probe(pod, container.name))
     found = await asyncio.gather(*(_probe(cluster, few) for few in samples.values()))
@@ -97,7 +102,7 @@ async def rehearse(cluster: Cluster, plan: Plan) -> list[str]:
             refused.append(f"{action.path}: {done.error.message}")
 
     workload = plan.snapshot.workload
-    claim = Write(verb="patch", path=workload.path, body={"metadata": {}}, uid=workload.metadata.uid)
+    claim = workload.changed({"metadata": {}})
     # The object may change at any moment, and nothing is decided by whether it did.
     asked = (structs.replace(a, resource_version="") for a in plan.actions if isinstance(a, Write))
     writes = [claim, *asked]

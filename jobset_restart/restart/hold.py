@@ -83,7 +83,7 @@ class Hold:
     async def _read(self) -> Workload:
         itself = self.workload.sources.itself
         found = self.workload.renewed(await self.cluster.get(itself.path, itself.type))
-        if found.metadata.uid != self.workload.metadata.uid:
+        if self.workload.metadata.uid and found.metadata.uid != self.workload.metadata.uid:
             raise Superseded(f"{self._title} was replaced by another of the same name", "look again")
         return found
 
@@ -119,7 +119,7 @@ class Hold:
         if found is not None and found.id != self.record.id and not self.lost:
             self.lost = True
             who = f"{found.owner} (operation {found.id})" if found.id else "a record that cannot be read"
-            self._on_lost(f"the {workload.kind.kind} was claimed by {who}")
+            self._on_lost(f"the {workload.carrier.kind} was claimed by {who}")
         by_others = claim.contradicted(workload, self.record.id)
         if by_others == "suspended" and self._suspended_before:
             return

@@ -334,8 +334,8 @@ def event(workload: Workload, result: ResultReport, now: float) -> Write:
         "kind": "Event",
         "metadata": {"name": f"{meta.name}.{result.operation}.{int(now * 1000):x}", "namespace": meta.namespace},
         "involvedObject": {
-            "apiVersion": workload.kind.api_version,
-            "kind": workload.kind.kind,
+            "apiVersion": workload.carrier.api_version,
+            "kind": workload.carrier.kind,
             "name": meta.name,
             "namespace": meta.namespace,
             "uid": meta.uid,

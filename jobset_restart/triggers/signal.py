@@ -8,7 +8,6 @@ from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope
 from jobset_restart.objects import Container, Pod
 from jobset_restart.pid1 import REFUSALS, Means, command
-from jobset_restart.slots import Slot
 from jobset_restart.snapshot import SlotState
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
@@ -21,24 +20,27 @@ class Signal(Trigger):
         """One exec for each container that has a means; the others have nothing to send (findings JSR303, JSR304).
         Before the containers were looked into, each counts."""
         means: dict[tuple[str, str], Means] = {}
+        program = case.snapshot.workload.program
         for state, _, container in case.targets():
             by = case.means_for(state, container)
             if by is not None:
-                means[state.slot.group, container.name] = by
+                means[program(state), container.name] = by
 
-        def send(target: tuple[Slot, Pod, Container]) -> Exec:
-            slot, pod, container = target
-            by = means[slot.group, container.name]
+        def send(target: tuple[SlotState, Pod, Container]) -> Exec:
+            state, pod, container = target
+            by = means[program(state), container.name]
             path = pod_path(pod.metadata.namespace, pod.metadata.name)
-            return Exec(path=path, container=container.name, command=command(by), slot=str(slot), refusals=REFUSALS)
+            return Exec(
+                path=path, container=container.name, command=command(by), slot=str(state.slot), refusals=REFUSALS
+            )
 
         def execs(states: list[SlotState]) -> Drawn[Exec]:
             targets = [
-                (state.slot, state.pod, container)
+                (state, state.pod, container)
                 for state in states
                 if state.pod is not None
                 for container in containers_in_scope(state.pod, case.containers)
-                if case.unprobed or (state.slot.group, container.name) in means
+                if case.unprobed or (program(state), container.name) in means
             ]
             return Drawn(targets, send)
 
@@ -51,7 +53,7 @@ class Signal(Trigger):
         """That the program of a ReplicatedJob dies of the signal and comes back."""
         found: dict[str, list[SlotState]] = {}
         for state, _ in case.pods():
-            found.setdefault(f"the signal to {state.slot.group}", []).append(state)
+            found.setdefault(f"the signal to {case.snapshot.workload.program(state)}", []).append(state)
         return found
 
 

@@ -49,7 +49,8 @@ def step_by_step(
     waits = bool(first) or careful or case.snapshot.workload.ordered
     found = []
     for number, step in enumerate(wanted, 1):
-        mine = [s for s in _together(case) if s.slot.group in step.replicated_jobs]
+        groups = set(step.replicated_jobs)
+        mine = [s for s in _together(case) if s.slot.group in groups]
         ahead = [[s for s in mine if s.slot in first]] if case.canary else [[s] for s in mine if s.slot in first]
         rest = [s for s in mine if s.slot not in first]
         told = f"step {number} of {len(wanted)}: {step}" if order else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from msgspec import Struct
 
 JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
@@ -58,6 +60,10 @@ class WorkloadKind(Struct, frozen=True, kw_only=True):
 
 POD = WorkloadKind(kind="Pod", group="", version="v1", plural="pods", names=("po", "pod"), label="")
 """Pods themselves, chosen by their labels. No workload, so not among the WORKLOAD_KINDS."""
+LEASE = WorkloadKind(
+    kind="Lease", group="coordination.k8s.io", version="v1", plural="leases", names=("lease",), label=""
+)
+"""What carries the claim where Pods belong to no object together. Nobody restarts one."""
 
 JOBSET = WorkloadKind(
     kind="JobSet",
@@ -130,9 +136,12 @@ WORKLOAD_KINDS = (JOBSET, JOB, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, TRAIN_JO
 
 
 def reference(kind: str, group: str, name: str) -> str:
-    """What a command line names a workload by: "lws/serving"; a JobSet, and what is of no known kind, by its name."""
+    """What a command line names a workload by, quoted for a shell: "lws/serving", "pods -l app=web"; a JobSet, and what
+    is of no known kind, by its name."""
+    if (kind, group) == (POD.kind, POD.group):
+        return shlex.join((POD.plural, "-l", name))
     found = next((each for each in WORKLOAD_KINDS if (each.kind, each.group) == (kind, group)), JOBSET)
-    return name if found is JOBSET else f"{found.word}/{name}"
+    return shlex.quote(name if found is JOBSET else f"{found.word}/{name}")
 
 
 def title(kind: str, group: str) -> str:

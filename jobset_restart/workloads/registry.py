@@ -8,20 +8,23 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.objects import ClaimedJob, JobSet
-from jobset_restart.workloads import job, jobset, leaderworkerset, ray
-from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, WorkloadKind
+from jobset_restart.workloads import job, jobset, leaderworkerset, pods, ray
+from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, POD, RAY_CLUSTER, RAY_JOB, WorkloadKind
 from jobset_restart.workloads.workload import Sources, Workload
 
 
 class Reader(Struct, frozen=True):
     """How a kind is read. `type` is the Struct of the object that carries the claim. `sources` takes namespace, name
     and that object, or None before it was read, and answers None where it has to be read first. `workload` makes the
-    workload of that object and its parts, in the order of the sources."""
+    workload of that object and its parts, in the order of the sources. `answers` takes the object and tells why its
+    controller answers a restarted container by making Pods anew, "" where it does not (Workload.answers_restarts); None
+    for a kind that never does."""
 
     kind: WorkloadKind
     type: type[Any]
     sources: Callable[[str, str, Any], Sources | None]
     workload: Callable[[Any, Sequence[Any]], Workload]
+    answers: Callable[[Any], str] | None = None
 
 
 READERS: dict[str, Reader] = {
@@ -44,6 +47,13 @@ READERS: dict[str, Reader] = {
             leaderworkerset.LeaderWorkerSet,
             lambda namespace, name, _: leaderworkerset.sources(namespace, name),
             lambda found, _: leaderworkerset.LeaderWorkerSetWorkload(found),
+            lambda found: leaderworkerset.LeaderWorkerSetWorkload(found).answers_restarts,
+        ),
+        Reader(
+            POD,
+            pods.Lease,
+            lambda namespace, labels, _: pods.sources(namespace, labels),
+            lambda found, _: pods.workload(found),
         ),
         Reader(
             RAY_CLUSTER,

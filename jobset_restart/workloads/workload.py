@@ -18,6 +18,7 @@ from jobset_restart.pods import pod_ready
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.kinds import WorkloadKind, reference
+from jobset_restart.writes import Write
 
 MOST_SLOTS = 200_000
 """More than any cluster runs: Kubernetes is built for 150,000 Pods (its large-cluster guide), and an Indexed Job may
@@ -65,11 +66,13 @@ class Ending(Struct, frozen=True):
 
 
 class Single(Struct, frozen=True):
-    """One object to GET and WATCH: its collection's API path, its name, and the Struct it is read as."""
+    """One object to GET and WATCH: its collection's API path, its name, and the Struct it is read as. `otherwise`
+    stands for it where it is not there and is made when it is needed; None where it has to be there."""
 
     collection: str
     name: str
     type: type[Any]
+    otherwise: Any = None
 
     @property
     def path(self) -> str:
@@ -121,7 +124,12 @@ class Workload(Protocol):
     @property
     @abstractmethod
     def kind(self) -> WorkloadKind:
-        """Its kind, by which the API serves the object that carries the claim."""
+        """Its kind."""
+
+    @property
+    def carrier(self) -> WorkloadKind:
+        """The kind of the object that carries the claim."""
+        return self.kind
 
     @property
     @abstractmethod
@@ -171,7 +179,13 @@ class Workload(Protocol):
     @property
     def path(self) -> str:
         """The API path of the object that carries the claim."""
-        return self.kind.path(self.namespace, self.name)
+        return self.carrier.path(self.namespace, self.metadata.name)
+
+    def changed(self, body: dict[str, Any], *, resource_version: str = "") -> Write:
+        """The write that merges this into the object that carries the claim. With `resource_version` it fails with
+        Conflict where the object has another."""
+        uid = self.metadata.uid
+        return Write(verb="patch", path=self.path, body=body, uid=uid, resource_version=resource_version)
 
     @property
     def reference(self) -> str:
@@ -229,6 +243,15 @@ class Workload(Protocol):
     def jobs_wanted(self) -> dict[str, int]:
         """How many Jobs each group should have, empty where none are made for it."""
         return {}
+
+    @property
+    def shares_its_pods(self) -> bool:
+        """Whether its Pods are other workloads' as well, which may be restarted on their own."""
+        return False
+
+    def program(self, state: SlotState) -> str:
+        """What runs in the slot: those with the same answer were made from one template."""
+        return state.slot.group
 
     def owns(self, job: Job) -> bool:  # noqa: ARG002
         """Whether the Job is one of its own, by UID."""
