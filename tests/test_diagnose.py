@@ -255,6 +255,16 @@ def test_a_container_that_was_restarted_a_minute_ago_and_waits_is_not_named() ->
     assert named(seen) == [5]
 
 
+def test_many_that_could_not_be_seen_do_not_hide_the_one_that_was() -> None:
+    """Half of the Pods are on a node that is away."""
+    seen = observation(4, look_of=lambda n: {1: loading(), 2: None, 3: None}.get(n, waiting()))
+    assert seen.machines
+    seen.machines["node-1"].not_ready = "NodeStatusUnknown"
+    for each in list(seen.slots.values())[2:]:
+        each.ready, each.unreachable = False, True
+    assert named(seen) == [1]
+
+
 def test_a_rank_that_came_back_is_named_after_who_cannot_be_looked_into() -> None:
     rendezvous = look(process(), dump(1, ("_create_c10d_store (torch/distributed/rendezvous.py:1)", *LOADING[-2:])))
     seen = observation(look_of=lambda n: {2: None, 3: None, 6: rendezvous}.get(n, waiting()), tail_of=lambda _: Tail())

@@ -80,8 +80,9 @@ def judge(observation: Observation, silent_after: float | None = None) -> Diagno
     if going.advance in ("advances", "slower"):
         suspects = [each for each in suspects if _was_seen(each)]
     doubt = _doubt(whole, suspects)
-    if suspects and len(suspects) > FEW * len(observation.slots):
-        suspects = []
+    if len(suspects) > FEW * len(observation.slots):
+        certain = [each for each in suspects if _was_seen(each)]
+        suspects = certain if len(certain) <= FEW * len(observation.slots) else []
     if going.advance in ("advances", "slower") and not suspects:
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     return Diagnosis(
