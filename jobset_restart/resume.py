@@ -5,6 +5,7 @@ What was triggered is read from the cluster alone, each trigger in its own way (
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from msgspec import structs
@@ -17,7 +18,9 @@ from jobset_restart.errors import UsageError
 from jobset_restart.findings import Finding, by_severity, look
 from jobset_restart.health import dead
 from jobset_restart.objects import Pod
+from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
+from jobset_restart.slots import Unit, unit_text
 from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.triggers.registry import BY_NAME
@@ -57,7 +60,8 @@ def carry_on(
     Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
     on (`allow`, `node_down`, `fallback`), never from the record: whoever may patch the JobSet may have written that.
 
-    Raises ValueError where the record does not fit the JobSet, or names no trigger of this version.
+    Raises ValueError where the record does not fit the workload, or not its Pods any more, or names no trigger of this
+    version.
     """
     trigger = BY_NAME.get(record.trigger)
     if trigger is None:
@@ -66,6 +70,8 @@ def carry_on(
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
     asked = {"allow": tuple(allow), "fallback": fallback and trigger.in_place, "selection": Selection()}
     request = structs.replace(record.request, node_down=_down(snapshot, record, node_down), **asked)
+    if moved := _sit_elsewhere(snapshot, record):
+        raise ValueError(f"operation {record.id} cannot be carried on with: {moved}")
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]
@@ -96,6 +102,32 @@ def carry_on(
         min_ready_seconds=min_ready_seconds(case),
         attempt=record.attempt or snapshot.workload.attempt + 1,
     )
+
+
+def _sit_elsewhere(snapshot: Snapshot, record: Record) -> str:
+    """Why it cannot be told any more which Pods the operation means, "" where it can. Where Pods carry no index, a seat
+    is only a number among those that are there: when one goes or comes, the same number may be another Pod's."""
+    parts = record.parts()
+    if parts is None:
+        return ""
+    earlier, workload = record.earlier(), snapshot.workload
+    units: dict[Unit, list[SlotState]] = defaultdict(list)
+    for state in snapshot.slots.values():
+        if workload.seated(state):
+            units[state.slot.unit].append(state)
+    for unit, seats in units.items():
+        meant = sum(any(state.slot in part for part in parts) for state in seats)
+        if 0 < meant < len(seats) and not all(_sits_as_before(state, earlier) for state in seats):
+            return (
+                f"Pods of {unit_text(unit)} have gone or come since, and carry no index by which those it means could "
+                "be told from the others"
+            )
+    return ""
+
+
+def _sits_as_before(state: SlotState, earlier: Earlier) -> bool:
+    pod = state.pod
+    return pod is not None and active(pod) and not state.leftovers and not came_since(pod, earlier)
 
 
 def _down(snapshot: Snapshot, record: Record, declared: Iterable[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
 from jobset_restart.workloads.jobset import JobSetWorkload
 from jobset_restart.writes import Exec, Permission, Write
-from tests import build
+from tests import build, build_ray
 from tests.probes import answer
 from tests.small_cluster import SmallCluster
 from tests.test_plan import native_snapshot
@@ -65,6 +65,36 @@ def test_a_part_that_is_carried_on_again_and_again_stays_that_part() -> None:
         assert [str(planned.state.slot) for planned in plan.scope] == ["node/0/0", "node/0/1"]
         said = claim.opened(plan, owner, STARTED, STARTED + 60)
         assert said.scope == ("node/0/0-1",)
+
+
+SOME_SEATS = ("workers/1",)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        [build_ray.FIRST, build_ray.pod("worker-c")],
+        [build_ray.FIRST, build_ray.pod("worker-b", deleted=True), build_ray.pod("worker-c")],
+        [build_ray.FIRST, build_ray.pod("worker-aa", created=LATER), build_ray.pod("worker-c")],
+    ],
+    ids=["gone", "going", "come"],
+)
+def test_a_part_whose_pods_cannot_be_told_from_others_any_more_is_not_carried_on(there: list[Pod]) -> None:
+    """worker-b, in the second of three seats, was being replaced: now that seat may be worker-c's."""
+    snapshot = build_ray.snapshot(build_ray.cluster(3), [build_ray.HEAD, *there])
+    with pytest.raises(ValueError, match="could be told from the others"):
+        carry_on(snapshot, record("pods", scope=SOME_SEATS))
+    whole_group = carry_on(snapshot, record("pods", scope=("workers/0-2",)))
+    assert {planned.state.slot.group for planned in whole_group.scope} == {"workers"}
+    assert carry_on(snapshot, record("pods")).scope
+
+
+def test_a_part_whose_pods_all_sit_where_they_sat_is_carried_on() -> None:
+    workers = [build_ray.pod(f"worker-{name}") for name in "abc"]
+    plan = carry_on(
+        build_ray.snapshot(build_ray.cluster(3), [build_ray.HEAD, *workers]), record("pods", scope=SOME_SEATS)
+    )
+    assert [write.uid for write in plan.actions if isinstance(write, Write)] == ["uid-worker-b"]
 
 
 def test_image_sends_only_what_was_never_sent_and_ends() -> None:

@@ -17,7 +17,7 @@ from jobset_restart.slots import Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.direct import DirectWorkload, Kinship, Seat
 from jobset_restart.workloads.kinds import RAY_CLUSTER, RAY_JOB, WorkloadKind
-from jobset_restart.workloads.workload import Ending, Several, Single, Sources, Workload
+from jobset_restart.workloads.workload import Ending, Several, Single, SlotState, Sources, Workload
 
 HEAD = "head"
 MANAGERS = ("", "ray.io/kuberay-operator")
@@ -44,7 +44,7 @@ class WorkerGroupSpec(ApiStruct):
     def wanted(self) -> int:
         """How many Pods the operator keeps (KubeRay, utils/util.go, GetWorkerGroupDesiredReplicas)."""
         replicas = max(self.min_replicas, min(self.replicas or 0, self.max_replicas))
-        return 0 if self.suspend else replicas * self.num_of_hosts
+        return 0 if self.suspend else max(0, replicas) * max(0, self.num_of_hosts)
 
 
 class RayClusterSpec(ApiStruct):
@@ -151,6 +151,9 @@ class RayWorkload(DirectWorkload):
             return {}
         workers = {each.group_name: each.template.spec for each in self.cluster.spec.worker_group_specs}
         return {HEAD: self.cluster.spec.head_group_spec.template.spec, **workers}
+
+    def seated(self, state: SlotState) -> bool:  # noqa: ARG002
+        return True
 
     @property
     def head_is_alone_in_memory(self) -> bool:

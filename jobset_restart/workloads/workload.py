@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from jobset_restart.objects import Job, JobSet, Node, Pod, PodSpec, WorkloadMeta
 from jobset_restart.order import Step
+from jobset_restart.places import indexed
 from jobset_restart.pods import pod_ready
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.vocabulary import TriggerName
@@ -260,6 +261,10 @@ class Workload(Protocol):
     def unit_of(self, job: Job) -> Unit:
         """Where one of its Jobs stands."""
         return job.metadata.name, ()
+
+    def seated(self, state: SlotState) -> bool:
+        """Whether the slot is a seat: its Pod carries no index, and which seat is whose is told by the others alone."""
+        return state.job is not None and not indexed(state.job)
 
     def has_index(self, index: int) -> bool:  # noqa: ARG002
         """Whether this is an index of its own, be there a Pod or not, where the first index of a slot counts no
