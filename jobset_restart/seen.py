@@ -176,15 +176,15 @@ def _vacant(track: SlotTrack, members: Members) -> Seen:
     if awaited != ANOTHER:
         return "starting", awaited
     if since:
-        return "starting", _failed(_youngest(since))
+        return "starting", _failed(_youngest(since), members)
     failed = [pod for pod in track.pods.values() if pod.status.phase == "Failed" and track.in_place]
-    return ("stopping", _failed(_youngest(failed))) if failed else ("starting", awaited)
+    return ("stopping", _failed(_youngest(failed), members)) if failed else ("starting", awaited)
 
 
-def _failed(pod: Pod) -> str:
+def _failed(pod: Pod, members: Members) -> str:
     ends = next((why(s) for s in pod.status.container_statuses if s.state.terminated), "")
     reason = pod.status.reason or ends
-    return f"Pod {pod.metadata.name} failed{f' ({reason})' if reason else ''}; its Job makes another after its back-off"
+    return f"Pod {pod.metadata.name} failed{f' ({reason})' if reason else ''}; {members.successor}"
 
 
 def _youngest(pods: list[Pod]) -> Pod:

@@ -243,6 +243,9 @@ class Tracker:
             return [*self._barrier.tell(now)]
         elif workload is not None and workload.job is not None:
             return self.observe_child(workload.job, now)
+        elif workload is not None:
+            units = self.members.see_workload(workload)
+            return [event for unit in units for event in self._judge_vacant(unit, now, always=True)]
         return []
 
     def _look_at_machines(self, now: float) -> list[Event]:

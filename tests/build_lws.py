@@ -15,11 +15,15 @@ from tests import build
 NAME = "leaderworkerset.sigs.k8s.io/name"
 
 
-def lws(replicas: int = 2, size: int = 3, policy: str = "None") -> LeaderWorkerSet:
+def lws(replicas: int = 2, size: int = 3, policy: str = "None", partition: int = 0) -> LeaderWorkerSet:
     template = {"size": size, "restartPolicy": policy, "workerTemplate": {"spec": {"containers": [build.container()]}}}
     raw = {
         "metadata": {"name": "serving", "namespace": "ns", "uid": "lws-uid"},
-        "spec": {"replicas": replicas, "leaderWorkerTemplate": template},
+        "spec": {
+            "replicas": replicas,
+            "leaderWorkerTemplate": template,
+            "rolloutStrategy": {"rollingUpdateConfiguration": {"partition": partition}},
+        },
     }
     return msgspec.convert(raw, LeaderWorkerSet)
 

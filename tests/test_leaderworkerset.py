@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from jobset_restart.case import Evidence
+from jobset_restart.errors import TooLarge
+from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.slots import Slot
 from jobset_restart.track import Tracker
+from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
 from jobset_restart.writes import Permission, Write
 from tests import build, build_lws
 from tests.build_lws import lws, pod, snapshot, stateful_set
@@ -136,3 +139,38 @@ def test_a_group_or_an_index_that_is_not_there_is_called_so() -> None:
         (found,) = [f for f in plan(selection=selection).findings if f.id == "JSR106"]
         assert found.objects == [words]
         assert "did you mean serving?" in found.todo or "there are 0, 1" in found.todo
+
+
+def test_more_groups_than_there_can_be_are_refused_before_one_is_made() -> None:
+    with pytest.raises(TooLarge, match=r"2,147,483,647 Pods"):
+        LeaderWorkerSetWorkload(lws(replicas=2**31 - 1, size=1)).fill([], [])
+
+
+@pytest.mark.parametrize("leader", [pod(0, 0, deleted=True), pod(0, 0, phase="Failed")])
+def test_workers_of_a_leader_that_is_going_are_known(leader: Pod) -> None:
+    found = snapshot(lws(replicas=1), [leader, pod(0, 1), pod(0, 2)])
+    assert not found.strangers
+    assert all(state.pod for state in found.slots.values())
+
+
+def test_nothing_is_waited_for_in_a_group_that_was_scaled_away() -> None:
+    tracker = Tracker(plan(via="group"), BEGAN)
+    for slot in tracker.slots:
+        tracker.sent(slot, BEGAN)
+    for worker in (0, 1, 2):
+        tracker.observe(pod(1, worker), BEGAN + 1, deleted=True)
+    assert tracker.slots[Slot("serving", (1, 0))].state == "starting"
+    tracker.observe_workload(LeaderWorkerSetWorkload(lws(replicas=1)), BEGAN + 2)
+    scaled_away = [tracker.slots[Slot("serving", (1, worker))] for worker in (0, 1, 2)]
+    assert {(track.state, track.reason) for track in scaled_away} == {("ready", "serving was scaled down")}
+    assert not tracker.done
+
+
+def test_a_rollout_that_leaves_groups_out_is_refused() -> None:
+    def ids(partition: int) -> list[str]:
+        found = snapshot(lws(partition=partition))
+        return [finding.id for finding in plan(found, via="rollout").blockers()]
+
+    assert ids(1) == ["JSR509"]
+    assert ids(0) == []
+    assert ids(2) == ["JSR509"]

@@ -14,6 +14,7 @@ from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
 from jobset_restart.verdict import verdict_of
 from jobset_restart.workloads.ray import RayClusterWorkload, RayJobWorkload, sources_of_job
+from jobset_restart.writes import Write
 from tests import build, build_ray
 from tests.build_ray import FIRST, HEAD, SECOND, cluster, job, pod, snapshot
 
@@ -131,3 +132,40 @@ def test_both_workers_are_told_apart() -> None:
     found = snapshot(pods=[SECOND, HEAD, FIRST])
     assert [s.pod.metadata.name for s in found.slots.values() if s.pod] == ["head-a", "worker-a", "worker-b"]
     assert build_ray.job().metadata.uid == "rayjob-uid"
+
+
+def test_a_count_below_none_hides_no_other() -> None:
+    (group,) = cluster(2).spec.worker_group_specs
+    assert structs.replace(group, replicas=-5, min_replicas=-5, num_of_hosts=7).wanted == 0
+    assert structs.replace(group, num_of_hosts=-1).wanted == 0
+
+
+def test_nothing_is_waited_for_in_a_seat_that_the_autoscaler_took_away() -> None:
+    """Which of the workers goes is the autoscaler's choice, so the number of those that run tells."""
+    tracker = Tracker(plan(via="pods"), BEGAN)
+    for slot in tracker.slots:
+        tracker.sent(slot, BEGAN)
+    tracker.observe(FIRST, BEGAN + 1, deleted=True)
+    assert tracker.slots[Slot("workers", (0,))].state == "starting"
+    tracker.observe_workload(RayClusterWorkload(cluster(1)), BEGAN + 2)
+    gone = tracker.slots[Slot("workers", (0,))]
+    assert (gone.state, gone.reason) == ("ready", "workers has all the Pods it wants without it")
+
+
+def test_a_ray_cluster_that_is_not_there_was_not_scaled_down() -> None:
+    tracker = Tracker(plan(snapshot(job=job()), via="pods"), BEGAN)
+    for slot in tracker.slots:
+        tracker.sent(slot, BEGAN)
+    tracker.observe(FIRST, BEGAN + 1, deleted=True)
+    tracker.observe_workload(RayJobWorkload(job(), None), BEGAN + 2)
+    assert tracker.slots[Slot("workers", (0,))].state == "starting"
+
+
+def test_pods_on_a_machine_that_is_off_are_freed_before_the_cluster_is_resumed() -> None:
+    """The operator counts a RayCluster as suspended only when its last Pod is gone, and resumes it no sooner."""
+    lost = pod("worker-b", node="off")
+    found = structs.replace(snapshot(pods=[HEAD, FIRST, lost]), nodes={"node-0": build.node()})
+    suspended = plan(found, via="suspend", node_down=("off",), allow=("JSR402",))
+    assert [stage.name for stage in suspended.stages] == ["suspend", "release", "resume"]
+    assert {action.uid for action in suspended.stages[1].actions if isinstance(action, Write)} == {"uid-worker-b"}
+    assert "set to Failed and deleted" in next(f.summary for f in suspended.findings if f.id == "JSR406")

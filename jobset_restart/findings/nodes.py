@@ -7,8 +7,9 @@ from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.health import dead
 from jobset_restart.objects import Condition, Node
-from jobset_restart.rules import agents_count_attempts, replaces_only_failed
+from jobset_restart.rules import agents_count_attempts
 from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
+from jobset_restart.triggers.suspend import holds_up
 
 
 def _down(case: Case) -> list[SlotState]:
@@ -186,11 +187,12 @@ def given_up(case: Case) -> Occurrence | None:
     """By --node-down it was said that these machines are off. Their Pods cannot end by themselves.
 
     With suspend and podReplacementPolicy TerminatingOrFailed they stay Terminating beside the new ones and nothing is
-    spent. Otherwise they are set to Failed and deleted without grace, and the Job counts each as a failure unless it is
-    suspended.
+    spent. Otherwise, and where no Job runs them, they are set to Failed and deleted without grace; a Job counts each as
+    a failure unless it is suspended.
     """
     if not case.lost:
         return None
-    freed = not case.trigger.suspends or any(replaces_only_failed(job) for job, _ in case.touched_jobs())
+    workload = case.snapshot.workload
+    freed = not case.trigger.suspends or any(holds_up(workload, state) for state in case.lost)
     how = "set to Failed and deleted" if freed else "left Terminating while new ones start elsewhere"
     return Occurrence(named(case.lost), f"{count(len(case.lost), 'Pod')} on {some(sorted(case.node_down))}: {how}")

@@ -14,6 +14,7 @@ from jobset_restart.places import Seats, active
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.workloads.direct import DirectWorkload, slot_at
+from jobset_restart.workloads.workload import Workload
 
 
 class DirectMembers(Members):
@@ -23,6 +24,8 @@ class DirectMembers(Members):
         self._child_kinds = {several.type.__name__ for several in workload.sources.children}
         self._children: dict[str, Any] = {}
         self._seats: dict[Unit, Seats] = defaultdict(Seats)
+        self._active: dict[Unit, set[str]] = defaultdict(set)
+        """The UIDs of active Pods where these have seats."""
         self._held: dict[str, Pod] = {}
         """Pods whose owner is not known yet, by UID."""
         self._refusal = ""
@@ -58,6 +61,8 @@ class DirectMembers(Members):
             return slot_at(seat.unit, seat.index)
         seats, uid = self._seats[seat.unit], pod.metadata.uid
         index = seats.sit(uid)
+        counts = active(pod) and not deleted
+        (self._active[seat.unit].add if counts else self._active[seat.unit].discard)(uid)
         if deleted:
             seats.forget(uid)
         elif not active(pod):
@@ -74,14 +79,28 @@ class DirectMembers(Members):
     def listed(self, present: set[str]) -> None:
         for seats in self._seats.values():
             seats.keep(present)
+        for running in self._active.values():
+            running.intersection_update(present)
         for uid in self._held.keys() - present:
             del self._held[uid]
 
     def awaited(self, slot: Slot) -> str:  # noqa: ARG002
         return self._refusal or ANOTHER
 
+    def see_workload(self, workload: Workload) -> list[Unit]:
+        """What is not there now, as the RayCluster of a RayJob, was not scaled down."""
+        if not isinstance(workload, DirectWorkload) or not workload.groups:
+            return []
+        before, self._wanted = self._wanted, workload.wanted
+        return [unit for unit in before.keys() | self._wanted.keys() if before.get(unit) != self._wanted.get(unit)]
+
+    def has_all(self, unit: Unit) -> bool:
+        return unit in self._seats and len(self._active[unit]) >= self._wanted.get(unit, 0)
+
     def nothing_to_come(self, slot: Slot) -> str:
-        return "" if slot.indexes[-1] < self._wanted.get(slot.unit, 0) else f"{slot.group} was scaled down"
+        if slot.indexes[-1] >= self._wanted.get(slot.unit, 0):
+            return f"{slot.group} was scaled down"
+        return f"{slot.group} has all the Pods it wants without it" if self.has_all(slot.unit) else ""
 
     def refused(self, event: Event) -> list[Unit]:
         if event.involved_object.uid != self._uid and event.involved_object.uid not in self._children:

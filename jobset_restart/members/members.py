@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from jobset_restart.objects import Event, Job, Pod
 from jobset_restart.slots import Slot, Unit
+from jobset_restart.workloads.workload import Workload
 
 ANOTHER = "waiting for a new Pod"
 
@@ -45,6 +46,15 @@ class Members(Protocol):
     def refused(self, event: Event) -> list[Unit]:
         """A controller could not create a Pod, or a child. Returns where that is, nothing where it is not of this
         workload."""
+
+    def see_workload(self, workload: Workload) -> list[Unit]:  # noqa: ARG002
+        """The workload changed. Returns where it wants another number of Pods than before, as far as no child tells."""
+        return []
+
+    @property
+    def successor(self) -> str:
+        """What follows upon a Pod that failed, in words."""
+        return "another is made in its place"
 
     def unit_of(self, child: Any) -> Unit | None:  # noqa: ARG002
         """Where the Job stands, None for what is no Job."""

@@ -150,6 +150,10 @@ class JobMembers(Members):
             self._refusals[uid] = why
         return units
 
+    @property
+    def successor(self) -> str:
+        return "its Job makes another after its back-off"
+
     def awaited(self, slot: Slot) -> str:
         unit = slot.unit
         job = self.job_at(unit)

@@ -21,11 +21,18 @@ def suspend(workload: Workload, suspended: bool) -> Write:
     return Write(verb="patch", path=workload.path, body={"spec": {"suspend": suspended}}, uid=workload.metadata.uid)
 
 
+def holds_up(workload: Workload, state: SlotState) -> bool:
+    """Whether a Pod that cannot end keeps the workload from being resumed. A Job that replaces only what has failed
+    waits for it; and so does the operator of a RayCluster, which counts as suspended when no Pod is left, and is not
+    resumed before (KubeRay, raycluster_controller.go, calculateStatus)."""
+    return replaces_only_failed(state.job) if state.job else not workload.made_of_jobs
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Suspend(Trigger):
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
         workload = case.snapshot.workload
-        stuck = [s for s in case.lost if s.job and replaces_only_failed(s.job)]
+        stuck = [s for s in case.lost if holds_up(workload, s)]
         return filled(
             [
                 Stage(name="suspend", actions=[suspend(workload, True)]),

@@ -48,22 +48,30 @@ class DirectWorkload(Workload, Protocol):
     @property
     @abstractmethod
     def wanted(self) -> dict[Unit, int]:
-        """How many Pods each unit should have, in the order of the slots."""
+        """How many Pods each unit should have, in the order of the slots: of as many units as there can be Pods."""
+
+    @property
+    def asked(self) -> int:
+        """How many Pods it should have in all."""
+        return sum(self.wanted.values())
 
     def fill(self, children: Sequence[Any], pods: Iterable[Pod]) -> Filling:
-        wanted = self.wanted
-        if sum(wanted.values()) > MOST_SLOTS:
+        if self.asked > MOST_SLOTS:
             raise TooLarge(
-                f"{self.title} asks for {sum(wanted.values()):,} Pods at once, more than jsr handles ({MOST_SLOTS:,})",
+                f"{self.title} asks for {self.asked:,} Pods at once, more than jsr handles ({MOST_SLOTS:,})",
                 f"check the replicas of the {self.kind.kind}",
             )
+        wanted = self.wanted
         kinship = self.kinship()
         for child in children:
             kinship.see_child(child)
         filling: dict[Slot, list[Pod]] = {}
         strangers: list[str] = []
         seats: dict[Unit, Seats] = defaultdict(Seats)
-        for pod in sorted(pods, key=_running_first):
+        in_order = sorted(pods, key=_running_first)
+        for pod in in_order:
+            kinship.seat(pod)  # a leader that is going comes last, and only then its workers are known
+        for pod in in_order:
             seat = kinship.seat(pod)
             if seat is None:
                 strangers.append(f"Pod {pod.metadata.name}")

@@ -18,7 +18,7 @@ from jobset_restart.slots import Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.direct import DirectWorkload, Kinship, Seat
 from jobset_restart.workloads.kinds import LEADER_WORKER_SET, WorkloadKind
-from jobset_restart.workloads.workload import Ending, Several, Single, Sources
+from jobset_restart.workloads.workload import MOST_SLOTS, Ending, Several, Single, Sources
 
 APPS = "/apis/apps/v1"
 POD_REFUSED = "involvedObject.kind=StatefulSet,reason=FailedCreate"
@@ -37,8 +37,17 @@ class LeaderWorkerTemplate(ApiStruct):
     worker_template: PodTemplateSpec = default(default_factory=PodTemplateSpec)
 
 
+class RollingUpdateConfiguration(ApiStruct):
+    partition: int = 0
+
+
+class RolloutStrategy(ApiStruct):
+    rolling_update_configuration: RollingUpdateConfiguration | None = None
+
+
 class LeaderWorkerSetSpec(ApiStruct):
     replicas: int = 1
+    rollout_strategy: RolloutStrategy = default(default_factory=RolloutStrategy)
     leader_worker_template: LeaderWorkerTemplate = default(default_factory=LeaderWorkerTemplate)
 
 
@@ -136,7 +145,18 @@ class LeaderWorkerSetWorkload(DirectWorkload):
     @property
     def wanted(self) -> dict[Unit, int]:
         spec = self.object.spec
-        return {(self.name, (group,)): spec.leader_worker_template.size for group in range(spec.replicas)}
+        groups = range(min(spec.replicas, MOST_SLOTS))
+        return {(self.name, (group,)): spec.leader_worker_template.size for group in groups}
+
+    @property
+    def asked(self) -> int:
+        return self.object.spec.replicas * self.object.spec.leader_worker_template.size
+
+    @property
+    def left_out_of_rollouts(self) -> int:
+        """How many groups, the first ones, keep their template when it changes (rollingUpdateConfiguration)."""
+        configuration = self.object.spec.rollout_strategy.rolling_update_configuration
+        return min(configuration.partition, self.object.spec.replicas) if configuration else 0
 
     @property
     def groups(self) -> dict[str, Template]:
