@@ -306,7 +306,7 @@ def _unselected(case: Case, state: SlotState) -> str:
     if state.completed:
         return "complete"
     if state.surplus:
-        return "not wanted by its Job any more"
+        return "not wanted any more"
     return "not selected" if has_any(state, case.containers) else f"no container {' or '.join(case.containers)}"
 
 

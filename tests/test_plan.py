@@ -442,6 +442,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         Evidence(denied={"image": [Permission("patch", "", "pods")]}),
         "blocker",
     ),
+    "JSR509": (build_lws.snapshot(build_lws.lws(partition=1)), Request(via="rollout"), Evidence(), "blocker"),
     "JSR701": (
         build_ray.snapshot(),
         Request(selection=Selection(replicated_jobs=("head",))),

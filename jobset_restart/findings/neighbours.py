@@ -10,7 +10,9 @@ from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS
 from jobset_restart.triggers.jobs import JOBS
+from jobset_restart.triggers.rollout import ROLLOUT
 from jobset_restart.triggers.suspend import SUSPEND
+from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
 
 CRON_JOB = ("CronJob", "batch/v1")
 
@@ -173,6 +175,25 @@ def recreated_anyway(case: Case) -> Occurrence | None:
     if not reason:
         return None
     return Occurrence([workload.title], f"{reason}: one restarted container recreates its whole group")
+
+
+@finding(
+    "JSR509",
+    "blocker",
+    "a rollout would leave groups as they are",
+    source="LeaderWorkerSet API, spec.rolloutStrategy.rollingUpdateConfiguration.partition",
+    todo="use --via group, which restarts every group; or set partition to 0 first",
+    concerns=only(ROLLOUT),
+    final=True,
+)
+def groups_left_out(case: Case) -> Occurrence | None:
+    """Of a LeaderWorkerSet with a partition, only the groups from that number on follow a change of the template. The
+    others keep their Pods until the partition is lowered, so a restart by rollout would wait for them in vain."""
+    workload = case.snapshot.workload
+    left_out = workload.left_out_of_rollouts if isinstance(workload, LeaderWorkerSetWorkload) else 0
+    if not left_out:
+        return None
+    return Occurrence([workload.title], f"partition {left_out} keeps {count(left_out, 'group')} out of it")
 
 
 @finding(

@@ -44,7 +44,7 @@ PODS = Pods(
     name="pods",
     strategy="recreate",
     reach="pod",
-    why="the Job replaces deleted Pods and has failures to spare",
+    why="deleted Pods are made anew, and whatever counts them as failures has some to spare",
     survives=("{owners}", "persistent volumes"),
     lost=("Pods, IPs, the nodes they were on, emptyDir",),
 )
