@@ -57,6 +57,7 @@ class Trigger(ABC):
     Pod leaves the operation's mark on it. `barrier`: all Pods go to the next in-place attempt, and wait there for each
     other. `suspends`: it sets spec.suspend meanwhile. `jobs_count`: the Jobs stay and go on counting, so that a Pod
     which is deleted is a failure; suspended Jobs count none, and deleted ones take their count along.
+    `restarts_it`: the controller restarts the workload, and counts that, because it was asked to.
     """
 
     name: TriggerName
@@ -72,6 +73,7 @@ class Trigger(ABC):
     barrier: bool = False
     suspends: bool = False
     jobs_count: bool = True
+    restarts_it: bool = False
 
     def __str__(self) -> str:
         return self.name

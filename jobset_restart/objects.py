@@ -76,6 +76,8 @@ class Labels(Struct, omit_defaults=True):
     worker_index: str = field(name="leaderworkerset.sigs.k8s.io/worker-index", default="")
     ray_node_type: str = field(name="ray.io/node-type", default="")
     ray_group: str = field(name="ray.io/group", default="")
+    task_spec: str = field(name="volcano.sh/task-spec", default="")
+    task_index: str = field(name="volcano.sh/task-index", default="")
     queue_name: str = field(name="kueue.x-k8s.io/queue-name", default="")
     prebuilt_workload_name: Name = field(name="kueue.x-k8s.io/prebuilt-workload-name", default="")
 
@@ -91,6 +93,8 @@ class Annotations(Struct, omit_defaults=True):
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")
     ray_ft_enabled: str = field(name="ray.io/ft-enabled", default="")
     ray_head_is_not_replaced: str = field(name="ray.io/disable-provisioned-head-restart", default="")
+    task_spec: str = field(name="volcano.sh/task-spec", default="")
+    task_index: str = field(name="volcano.sh/task-index", default="")
     index_failure_count: str = field(name="batch.kubernetes.io/job-index-failure-count", default="")
     index_ignored_failure_count: str = field(name="batch.kubernetes.io/job-index-ignored-failure-count", default="")
 

@@ -69,7 +69,8 @@ class Tracker:
         self._pausing: set[Slot] = set()
         self._doubted: dict[Slot, float] = {}
         """Slots that refused an exec, and when they last did, until it is known what that meant."""
-        self._gives_up = any(p.lost for p in plan.scope)
+        expected = plan.trigger is not None and plan.trigger.restarts_it
+        self._restarts_expected = expected or any(p.lost for p in plan.scope)
         self.resumed_by = ""
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
@@ -235,7 +236,7 @@ class Tracker:
 
     def observe_workload(self, workload: Workload | None, now: float) -> list[Event]:
         """The workload changed, or is gone (None)."""
-        ended_by = verdict_of(workload, self._workload, restarts_expected=self._gives_up)
+        ended_by = verdict_of(workload, self._workload, restarts_expected=self._restarts_expected)
         if ended_by is not None:
             self.verdict = self.verdict or ended_by
         elif workload is not None and workload.attempt and self._barrier:

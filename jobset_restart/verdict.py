@@ -26,7 +26,7 @@ def verdict_of(newer: Workload | None, before: Workload, *, restarts_expected: b
 
     A workload that its controller restarts makes every Pod anew, so what we began is over. It is `restarts_expected`
     where Pods on lost machines are failed on purpose: a JobSet's failure policy may answer that (JobSet,
-    failure_policy.go).
+    failure_policy.go); and where the controller was asked to.
     """
     the, carrier = f"the {before.kind.kind}", f"the {before.carrier.kind}"
     if newer is None:

@@ -7,5 +7,5 @@ from typing import Literal
 Strategy = Literal["in-place", "recreate"]
 """What is asked for: the containers of the same Pods start again, or Pods are made anew."""
 
-TriggerName = Literal["native", "image", "signal", "suspend", "jobs", "group", "pods", "rollout", "requeue"]
+TriggerName = Literal["native", "image", "signal", "suspend", "restart", "jobs", "group", "pods", "rollout", "requeue"]
 """The ways to cause a restart, best first; each is an object in jobset_restart.triggers."""

@@ -16,7 +16,7 @@ from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.writes import Permission, Write
-from tests import build, build_lws, build_pods, build_ray
+from tests import build, build_lws, build_pods, build_ray, build_volcano
 
 TERM_HANDLED = {("workers", "worker"): Probe(name="python", caught=1 << 14)}
 native_snapshot = build.native
@@ -436,6 +436,14 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         build_pods.evidence(build_pods.mixed()),
         "blocker",
     ),
+    "JSR711": (build_volcano.snapshot(), Request(via="image"), Evidence(), "warning"),
+    "JSR712": (
+        build_volcano.snapshot(build_volcano.job(policies=[build_volcano.policy("RestartJob", "PodEvicted")])),
+        Request(via="pods"),
+        Evidence(),
+        "blocker",
+    ),
+    "JSR713": (build_volcano.snapshot(build_volcano.job(maxRetry=1)), Request(via="restart"), Evidence(), "blocker"),
     "JSR601": (
         build.snapshot(),
         Request(via="image"),

@@ -22,6 +22,7 @@ from jobset_restart.findings import (  # noqa: F401 - each registers its checks
     ray,
     startup,
     state,
+    volcano,
 )
 from jobset_restart.findings.registry import CHECKS, Check, Finding, Occurrence, Severity, by_severity, finding
 

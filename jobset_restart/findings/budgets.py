@@ -10,6 +10,7 @@ from jobset_restart.events import Budget
 from jobset_restart.findings.attempts import native_budgets
 from jobset_restart.findings.pod_owners import counted
 from jobset_restart.findings.registry import Occurrence, finding, only
+from jobset_restart.findings.volcano import volcano_budgets
 from jobset_restart.findings.words import count, named, some, ways
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
@@ -259,6 +260,7 @@ def budgets(case: Case) -> list[Budget]:
     if case.trigger.by_container:
         rows += [budget for budget, _ in container_restart_budgets(case)]
         rows += [budget for budget, _, _ in counted(case)]
+    rows += volcano_budgets(case)
     rows += [budget for budget, _ in deletion_budgets(case)]
     rows += [budget for budget, _ in native_budgets(case)]
     return [row for row in rows if row.limit < UNLIMITED]

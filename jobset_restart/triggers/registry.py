@@ -10,11 +10,12 @@ from jobset_restart.triggers.jobs import JOBS
 from jobset_restart.triggers.native import NATIVE
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.requeue import REQUEUE
+from jobset_restart.triggers.restart import RESTART
 from jobset_restart.triggers.rollout import ROLLOUT
 from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.triggers.suspend import SUSPEND
 
-TRIGGERS: tuple[Trigger, ...] = (NATIVE, IMAGE, SIGNAL, SUSPEND, JOBS, GROUP, PODS, ROLLOUT, REQUEUE)
+TRIGGERS: tuple[Trigger, ...] = (NATIVE, IMAGE, SIGNAL, SUSPEND, RESTART, JOBS, GROUP, PODS, ROLLOUT, REQUEUE)
 BY_NAME: dict[str, Trigger] = {trigger.name: trigger for trigger in TRIGGERS}
 
 

@@ -8,8 +8,17 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.objects import ClaimedJob, JobSet
-from jobset_restart.workloads import job, jobset, leaderworkerset, pods, ray
-from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, POD, RAY_CLUSTER, RAY_JOB, WorkloadKind
+from jobset_restart.workloads import job, jobset, leaderworkerset, pods, ray, volcano
+from jobset_restart.workloads.kinds import (
+    JOB,
+    JOBSET,
+    LEADER_WORKER_SET,
+    POD,
+    RAY_CLUSTER,
+    RAY_JOB,
+    VOLCANO_JOB,
+    WorkloadKind,
+)
 from jobset_restart.workloads.workload import Sources, Workload
 
 
@@ -66,6 +75,12 @@ READERS: dict[str, Reader] = {
             ray.RayJob,
             ray.sources_of_job,
             lambda found, parts: ray.RayJobWorkload(found, parts[0] if parts else None),
+        ),
+        Reader(
+            VOLCANO_JOB,
+            volcano.VolcanoJob,
+            lambda namespace, name, _: volcano.sources(namespace, name),
+            lambda found, _: volcano.VolcanoJobWorkload(found),
         ),
     )
 }
