@@ -213,10 +213,10 @@ def awaited(sight: Sight) -> str:
 
 @signal("DX202", 0.6, "it stands where few others stand", enough=True)
 def odd(sight: Sight) -> str:
-    """At least half of the Pods have their processes at the same place (the stack of the main thread, without lines and
-    numbers; without py-spy, where the kernel has it), and this one has a process elsewhere, which is not in a
-    collective. It is told only where such Pods are at most a quarter of all, and not where most are in uninterruptible
-    sleep: those wait for no rank, but for what they share."""
+    """Most Pods have their processes at one place, or at a few that many share, such as stages of a pipeline (the stack
+    of the main thread, without lines and numbers; without py-spy, where the kernel has it), and this one has a process
+    elsewhere, which is not in a collective. It is told only where such Pods are at most a quarter of all, and not
+    where most are in uninterruptible sleep: those wait for no rank, but for what they share."""
     standing = sight.standing
     whole = sight.whole
     if standing.behind or standing.missing or not standing.odd or whole.odd > ODD or whole.behind > FEW:
