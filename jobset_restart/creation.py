@@ -18,22 +18,35 @@ FailedCreatePodReason)."""
 JOB_REFUSED = "involvedObject.kind=JobSet,reason=JobCreationFailed"
 """Field selector of the Events about Jobs that a JobSet could not create (JobSet,
 constants.JobCreationFailedReason)."""
-
-REASONS = frozenset({"FailedCreate", "JobCreationFailed", "FailedToCreateHeadPod", "FailedToCreateWorkerPod"})
-"""What the controllers call it: the Job and StatefulSet controllers, JobSet, and KubeRay for head and workers."""
+TRAINER_REFUSED = "involvedObject.kind=TrainJob,reason=TrainJobResourcesCreationFailed"
+"""Field selector of the Events about a JobSet that Trainer could not create or change for a TrainJob (Trainer v2,
+trainjob_controller.go, Reconcile)."""
+REASONS = frozenset(
+    {
+        "FailedCreate",
+        "JobCreationFailed",
+        "TrainJobResourcesCreationFailed",
+        "FailedToCreateHeadPod",
+        "FailedToCreateWorkerPod",
+    }
+)
+"""What the controllers call it: the Job and StatefulSet controllers, JobSet, Trainer, and KubeRay for head and
+workers."""
 MOST_REASONS = 3
 
 _NAMES = re.compile(
-    r'^(Error creating: |job "[^"]*" creation failed with error: )?'
+    r'^(Error creating: |job "[^"]*" creation failed with error: |TrainJob resources reconciliation failed: )?'
     r'((pods|Pod|jobs\.batch|Job\.batch) "[^"]*" is (forbidden|invalid): )?'
 )
-"""What stands before the reason: the Job controller (FailedCreate) and the JobSet controller (one line for each Job),
-then the API server (apimachinery, NewForbidden, NewInvalid)."""
+"""What stands before the reason: the Job controller (FailedCreate), the JobSet controller (one line for each Job) and
+Trainer, then the API server (apimachinery, NewForbidden, NewInvalid)."""
+_VALUE = re.compile(r"Invalid value: [\[{].*[\]}]: ")
+"""A whole object that is not as it should be (apimachinery, field.Error): hundreds of characters, and no reason."""
 
 
 def refusals(events: Iterable[Event]) -> dict[str, Event]:
-    """By UID of the Job or JobSet that could not create something, the newest Event that says why. `events` are those
-    that POD_REFUSED or JOB_REFUSED select; others are passed over."""
+    """By UID of the object that could not create something, the newest Event that says why. `events` are those that
+    the selectors above select; others are passed over."""
     newest: dict[str, Event] = {}
     for event in events:
         uid = event.involved_object.uid
@@ -54,9 +67,9 @@ def last_seen(event: Event) -> float:
 
 
 def reason(event: Event) -> str:
-    """The controller's own words, without the names of what could not be created: the table has them already, and Pods
-    get another random name with each try."""
-    texts = [" ".join(_NAMES.sub("", line).split()) for line in event.message.splitlines()]
+    """The controller's own words, without the names of what could not be created, which the table has already and which
+    differ for each Pod that is tried, and without the objects that were refused."""
+    texts = [" ".join(_VALUE.sub("", _NAMES.sub("", line)).split()) for line in event.message.splitlines()]
     different = list(dict.fromkeys(filter(None, texts)))
     return "; ".join(different[:MOST_REASONS]) or event.reason
 

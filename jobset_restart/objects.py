@@ -404,6 +404,24 @@ class KueueWorkload(ApiStruct):
     status: KueueWorkloadStatus = field(default_factory=KueueWorkloadStatus)
 
 
+# ---------------------------------------------------------------- TrainJobs
+
+
+class TrainJobSpec(ApiStruct):
+    suspend: bool | None = None
+    managed_by: str | None = None
+
+
+class TrainJobStatus(ApiStruct):
+    conditions: list[Condition] = []
+
+
+class TrainJob(ApiStruct):
+    metadata: WorkloadMeta
+    spec: TrainJobSpec = field(default_factory=TrainJobSpec)
+    status: TrainJobStatus = field(default_factory=TrainJobStatus)
+
+
 # ---------------------------------------------------------------- Events
 
 

@@ -22,15 +22,20 @@ def job_uid(pod: Pod) -> str:
     return owner.uid if owner and owner.kind == "Job" and owner.api_version == "batch/v1" else ""
 
 
+def manages(meta: ObjectMeta, kind: str, group: str, uid: str) -> bool:
+    """Whether the object is managed by this very one, of this kind and group: another of its name has another UID."""
+    owner = controller(meta)
+    return owner is not None and (owner.kind, group_of(owner), owner.uid) == (kind, group, uid)
+
+
+def group_of(owner: OwnerReference) -> str:
+    """The API group of the owner, "" for the core group: its version may be another one than we read."""
+    return owner.api_version.rpartition("/")[0]
+
+
 def is_child(job: Job, jobset: JobSet) -> bool:
-    """Whether this very JobSet manages the Job: another of the same name has another UID."""
-    owner = controller(job.metadata)
-    return (
-        owner is not None
-        and owner.kind == "JobSet"
-        and owner.api_version.startswith("jobset.x-k8s.io/")
-        and owner.uid == jobset.metadata.uid
-    )
+    """Whether this very JobSet manages the Job."""
+    return manages(job.metadata, "JobSet", "jobset.x-k8s.io", jobset.metadata.uid)
 
 
 def by_job(pods: Iterable[Pod]) -> dict[str, list[Pod]]:

@@ -26,7 +26,7 @@ from jobset_restart.pods import (
     waits_for,
     why,
 )
-from jobset_restart.slots import Slot
+from jobset_restart.slots import Slot, Unit
 from jobset_restart.workloads.jobset import is_native, unit_of
 from jobset_restart.workloads.kueue import Admission
 from jobset_restart.workloads.workload import SlotState, Workload
@@ -44,6 +44,8 @@ class Snapshot(Struct, frozen=True):
     carry the workload's name but are not its own. `children` are the objects between it and its Pods where no Jobs run
     these. `refusals` has what stands in the way of Jobs and Pods that are missing, by UID of the object that could not
     create them (jobset_restart.creation). `admission` is Kueue's Workload, where it is in a queue and that can be read.
+    `part` is what of the workload was asked for, by the name of its Job; None: all of it. `owners` has a sentence each
+    on what stands above what was asked for.
     """
 
     workload: Workload
@@ -58,6 +60,8 @@ class Snapshot(Struct, frozen=True):
     refusals: dict[str, Event] = field(default_factory=dict)
     ended: dict[str, list[Pod]] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
+    part: Unit | None = None
+    owners: list[str] = field(default_factory=list)
     children: list[Any] = []
     admission: Admission | None = None
 

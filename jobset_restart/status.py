@@ -56,9 +56,7 @@ async def each_change(
     changed.set()
     overview = Overview(cluster, namespace, kind)
     if name and namespace:
-        sources = await _sources(cluster, namespace, name, kind or JOBSET)
-        singles = [(each.collection, "", f"metadata.name={each.name}") for each in (sources.itself, *sources.parts)]
-        followed = [*singles, (sources.pods.collection, sources.pods.labels, "")]
+        followed = await _followed(cluster, namespace, name, kind or JOBSET)
     else:
         followed = [(each.collection(namespace), "", "") for each in await overview.kinds()]
     watches = [asyncio.ensure_future(_follow(cluster, *each, changed)) for each in followed]
@@ -80,6 +78,21 @@ async def each_change(
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
+
+
+async def _followed(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind) -> list[tuple[str, str, str]]:
+    """What to watch for the status of this workload, as collection, label selector and field selector: that of the
+    topmost one that it is a part of, too, for the claim and the conditions are there."""
+    from jobset_restart.cluster.above import topmost
+
+    every = [await _sources(cluster, namespace, name, kind)]
+    with contextlib.suppress(NotFound):  # what looks at it tells
+        meta = (await cluster.get(every[0].itself.path, Named)).metadata
+        above = await topmost(cluster, namespace, kind, meta)
+        every += [await _sources(cluster, namespace, above.name, above.kind)] if above.kind else []
+    singles = ((s.collection, "", f"metadata.name={s.name}") for each in every for s in (each.itself, *each.parts))
+    pods = ((each.pods.collection, each.pods.labels, "") for each in every)
+    return list(dict.fromkeys((*singles, *pods)))
 
 
 async def _sources(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind) -> Sources:

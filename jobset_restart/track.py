@@ -12,6 +12,7 @@ from jobset_restart.barrier import Arrivals
 from jobset_restart.containers import fresh, mark_of
 from jobset_restart.creation import last_seen
 from jobset_restart.events import Event, Failed, Noticed, Ready, Starting, Stopping, Triggered
+from jobset_restart.heeding import Heeding
 from jobset_restart.machines import Machines
 from jobset_restart.members import members_of
 from jobset_restart.objects import Event as Refusal
@@ -72,6 +73,7 @@ class Tracker:
         expected = plan.trigger is not None and plan.trigger.restarts_it
         self._restarts_expected = expected or any(p.lost for p in plan.scope)
         self.resumed_by = ""
+        self._heeding = Heeding()
         self._kept: tuple[int, float] = (0, 0.0)
         """How many Pods from before were left alone when last counted, and since when it is that many."""
         for track in self.slots.values():
@@ -224,30 +226,33 @@ class Tracker:
         """A controller said that it could not create a Pod or Job. What it said before the operation began is over."""
         if last_seen(event) < int(self.began):
             return []
-        mine = event.involved_object.uid == self._workload.metadata.uid
+        mine = event.involved_object.uid == self._workload.parent_uid
+        if event.involved_object.uid == self._workload.metadata.uid:
+            self._heeding.refused(event)
         refused = self.members.refused(event)
         places = [*self._vacant] if mine else refused
         return [event for place in places for event in self._judge_vacant(place, now, always=True)]
 
     @property
-    def misses_pods(self) -> bool:
-        """Whether a slot has no Pod, old or new."""
-        return any(self._vacant.values())
+    def asks_why(self) -> bool:
+        """Whether an Event may say why nothing happens: a slot has no Pod, old or new, or a part of the workload is not
+        suspended with it."""
+        return self._heeding.waits or any(self._vacant.values())
 
     def observe_workload(self, workload: Workload | None, now: float) -> list[Event]:
         """The workload changed, or is gone (None)."""
         ended_by = verdict_of(workload, self._workload, restarts_expected=self._restarts_expected)
-        if ended_by is not None:
+        if ended_by is not None or workload is None:
             self.verdict = self.verdict or ended_by
-        elif workload is not None and workload.attempt and self._barrier:
+            return []
+        self._heeding.see(workload, now)
+        if workload.attempt and self._barrier:
             self._barrier.current = workload.attempt
             return [*self._barrier.tell(now)]
-        elif workload is not None and workload.job is not None:
+        if workload.job is not None:
             return self.observe_child(workload.job, now)
-        elif workload is not None:
-            units = self.members.see_workload(workload)
-            return [event for unit in units for event in self._judge_vacant(unit, now, always=True)]
-        return []
+        units = self.members.see_workload(workload)
+        return [event for unit in units for event in self._judge_vacant(unit, now, always=True)]
 
     def _look_at_machines(self, now: float) -> list[Event]:
         said = self.machines.tick(now)
@@ -269,7 +274,12 @@ class Tracker:
             self._kept = len(kept), now
         if now - self._kept[1] < SETTLING_SECONDS:
             return []
-        return [event for track in kept for event in self.refused(track.slot, KEPT, now)]
+        return self._give_up(KEPT, now)
+
+    def _give_up(self, reason: str, now: float) -> list[Event]:
+        """The slots that keep their Pod from before keep it for good, for this reason."""
+        kept = [track for track in self.slots.values() if track.refusal == "" and seen.keeps_its_pod(track)]
+        return [event for track in kept for event in self.refused(track.slot, reason, now)]
 
     def tick(self, now: float) -> list[Event]:
         """Time passed: slots that stayed Ready long enough are done; so are those that refused and did nothing."""
@@ -281,6 +291,7 @@ class Tracker:
             *self._look_at_machines(now),
             *stayed,
             *(self._settle_kept(now) if self.resumed_by else ()),
+            *(self._give_up(self._heeding.given_up, now) if self._heeding.tick(now) else ()),
             *(event for slot in settled for event in self._settle(self.slots[slot], now)),
             *(event for place in failed for track in self._places[place] for event in self._judge(track, now)),
         ]
@@ -368,9 +379,9 @@ class Tracker:
     @property
     def stopped(self) -> bool:
         """Whether no Pod from before is left alive in any slot, but for those given up on lost machines; or whether
-        there is no point in waiting for that, because somebody else resumed the workload. One that is over is not
-        alive, however long its Job keeps it."""
-        return bool(self.resumed_by) or all(
+        there is no point in waiting for that, because somebody else resumed the workload, or nothing suspends its Pods.
+        One that is over is not alive, however long its Job keeps it."""
+        return bool(self.resumed_by or self._heeding.given_up) or all(
             ended(pod) or (track.lost and pod.metadata.deletion_timestamp)
             for track in self.slots.values()
             for uid, pod in track.pods.items()

@@ -41,7 +41,7 @@ def completed(folder: Path, *words: str, broken: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("restart", "t"), ["train", "tune"]),
+        (("restart", "t"), ["train", "tune", "trainjob/"]),
         (("status", "jobset/t"), ["jobset/train", "jobset/tune"]),
         (("status", "JS/se"), ["JS/serve"]),
         (("wait", "jobsets", "t"), ["train", "tune"]),
@@ -56,4 +56,4 @@ def test_names_are_offered_by_kind(tmp_path: Path, words: tuple[str, ...], offer
 
 
 def test_an_error_offers_nothing(tmp_path: Path) -> None:
-    assert completed(tmp_path, "restart", "t", broken=True) == []
+    assert completed(tmp_path, "restart", "s", broken=True) == []

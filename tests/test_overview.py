@@ -16,10 +16,18 @@ from jobset_restart import status
 from jobset_restart.cluster import connect
 from jobset_restart.errors import Forbidden, NotFound
 from jobset_restart.overview import Overview
-from jobset_restart.report import JobSetReportList
-from jobset_restart.workloads.kinds import JOB, JOBSET, LEADER_WORKER_SET, RAY_CLUSTER, RAY_JOB, WorkloadKind
+from jobset_restart.report import JobSetReport, JobSetReportList
+from jobset_restart.workloads.kinds import (
+    JOB,
+    JOBSET,
+    LEADER_WORKER_SET,
+    RAY_CLUSTER,
+    RAY_JOB,
+    TRAIN_JOB,
+    WorkloadKind,
+)
 from jobset_restart.workloads.registry import READERS
-from tests import build_lws, build_ray
+from tests import build, build_lws, build_ray, build_trainjob
 from tests.apiserver import Answer, ApiServer, failing, json_answer, kubeconfig, serving
 from tests.test_looking import job, jobset
 
@@ -263,3 +271,64 @@ def test_where_there_is_nothing_at_all_jobsets_api_is_missed(tmp_path: pathlib.P
     nothing = failing(404, "NotFound")
     with pytest.raises(NotFound, match="has no JobSet API"):
         look(tmp_path, {"/apis": nothing, **{r.kind.collection(NAMESPACE): nothing for r in READERS.values()}})
+
+
+# ---------------------------------------------------------------- TrainJobs
+
+
+def with_trainjob(*jobsets: Any, **answers: Answer) -> dict[str, Answer]:
+    jobs = [build.job(each) for each in jobsets]
+    for each in jobs:
+        each.metadata.labels.jobset_name = "train"
+    return {
+        "/apis": groups(JOBSET, TRAIN_JOB),
+        TRAIN_JOB.collection(NAMESPACE): listed(build_trainjob.trainjob()),
+        JOBSET.collection(NAMESPACE): listed(*jobsets),
+        JOB.collection(NAMESPACE): listed(*jobs),
+        PODS: listed(*(build.pod(index) for _ in jobsets for index in (0, 1))),
+    } | answers
+
+
+def test_a_trainjob_stands_for_its_jobset(tmp_path: pathlib.Path) -> None:
+    found, _ = look(tmp_path, with_trainjob(build_trainjob.jobset()))
+    (line,) = found.items
+    assert (line.workload_kind, line.name, line.state, line.ready) == ("TrainJob", "train", "Running", 2)
+
+
+def test_a_trainjob_that_has_no_jobset_yet_is_starting(tmp_path: pathlib.Path) -> None:
+    (line,) = look(tmp_path, with_trainjob())[0].items
+    assert (line.workload_kind, line.state, line.expected) == ("TrainJob", "Starting", 0)
+
+
+def test_a_trainjob_whose_jobset_may_not_be_read_says_so(tmp_path: pathlib.Path) -> None:
+    hidden = {JOBSET.collection(NAMESPACE): FORBIDDEN, JOBSET.path(NAMESPACE, "train"): FORBIDDEN}
+    found, _ = look(tmp_path, with_trainjob() | hidden)
+    assert [(line.state, line.notes) for line in found.items] == [("Unreadable", ["cannot be read: you may not"])]
+
+
+def test_watching_a_jobset_shows_what_changes_in_the_trainjob_it_belongs_to(tmp_path: pathlib.Path) -> None:
+    """The end of a restart is written on the TrainJob, and nothing else changes with it."""
+    owned, trainjob = build_trainjob.jobset(), build_trainjob.trainjob()
+    more = msgspec.json.encode({"type": "MODIFIED", "object": msgspec.to_builtins(trainjob)}) + b"\n"
+
+    async def main() -> list[tuple[str, str]]:
+        async with serving() as server:
+            for path, answer in {EVENTS: listed(), **with_trainjob(owned)}.items():
+                server.on("GET", path, answer)
+            for kind, found in ((JOBSET, owned), (TRAIN_JOB, trainjob)):
+                line = more if kind is TRAIN_JOB else b""
+                server.on("GET", kind.path(NAMESPACE, "train"), json_answer(msgspec.to_builtins(found)))
+                server.on("GET", kind.collection(NAMESPACE), when_watched(listed(found), line))
+            server.on("GET", PODS, when_watched(listed(*(build.pod(index) for index in (0, 1))), b""))
+            server.on("GET", "/api/v1/nodes/node-0", json_answer(msgspec.to_builtins(build.node())))
+            async with await connect(kubeconfig(tmp_path / "config", server.url)) as cluster:
+                looks = []
+                async with contextlib.aclosing(status.each_change(cluster, NAMESPACE, "train", JOBSET)) as reports:
+                    async for report in reports:
+                        assert isinstance(report, JobSetReport)
+                        looks.append((report.workload_kind, report.name))
+                        if len(looks) == 2:
+                            return looks
+                return looks
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == [("TrainJob", "train")] * 2

@@ -401,6 +401,12 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR505": (build.snapshot(), Request(via="suspend", containers=("worker",)), Evidence(), "blocker"),
     "JSR506": (build.several({"broker": 1, "node": 2}, in_order=True), Request(), Evidence(), "note"),
     "JSR507": (build.snapshot(), Request(via="suspend", canary=1), Evidence(), "blocker"),
+    "JSR510": (
+        structs.replace(build.snapshot(), owners=["JobSet train belongs to TrainJob train"]),
+        Request(),
+        Evidence(),
+        "note",
+    ),
     "JSR508": (
         build_lws.snapshot(build_lws.lws(policy="RecreateGroupOnPodRestart")),
         Request(via="image"),

@@ -108,6 +108,17 @@ def test_another_ray_cluster_is_another_restart() -> None:
     anew = before.renewed(cluster(metadata={"uid": "another"}))
     assert verdict_of(anew, before, restarts_expected=False)
     assert verdict_of(before.renewed(cluster(3)), before, restarts_expected=False) is None
+    gone = before.without(before.sources.parts[0])
+    ended = verdict_of(gone, before, restarts_expected=False)
+    assert ended is not None
+    assert (ended.kind, ended.reason) == ("superseded", "its RayCluster was deleted")
+    assert before.without(before.sources.itself) is before
+
+
+def test_a_ray_job_consists_of_its_ray_cluster() -> None:
+    (part,) = RayJobWorkload(job(), cluster()).parts
+    assert (part.title, part.metadata.uid) == ("RayCluster ray", "ray-uid")
+    assert RayJobWorkload(job(cluster=""), None).parts == ()
 
 
 def test_a_ray_job_is_read_before_its_cluster_is_known() -> None:

@@ -12,7 +12,8 @@ import pytest
 from jobset_restart.cluster import connect
 from jobset_restart.cluster.resolve import resolve
 from jobset_restart.snapshot import Snapshot
-from tests import build
+from jobset_restart.workloads.kinds import TRAIN_JOB
+from tests import build, build_trainjob
 from tests.apiserver import ApiServer, json_answer, kubeconfig, serving
 
 JOBSET = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/ns/jobsets/train"
@@ -55,3 +56,23 @@ def test_a_pod_that_names_no_job_costs_no_second_look(tmp_path: pathlib.Path, ow
     snapshot, server = found(tmp_path, pods, listed("7", build.job(build.jobset())))
     assert snapshot.strangers == ["Pod forged"]
     assert len(server.seen("GET", JOBS)) == 1
+
+
+def test_why_a_trainjob_has_no_jobset_is_asked_of_its_events(tmp_path: pathlib.Path) -> None:
+    async def main() -> tuple[Snapshot, ApiServer]:
+        async with serving() as server:
+            server.on("GET", TRAIN_JOB.path("ns", "train"), json_answer(msgspec.to_builtins(build_trainjob.trainjob())))
+            for path in (JOBS, PODS):
+                server.on("GET", path, listed("9"))
+            refused = build.event("trainjob-uid", "TrainJobResourcesCreationFailed", "no such runtime")
+            server.on("GET", "/api/v1/namespaces/ns/events", listed("9", refused))
+            async with await connect(kubeconfig(tmp_path / "config", server.url)) as cluster:
+                return await resolve(cluster, "ns", "train", TRAIN_JOB), server
+
+    snapshot, server = asyncio.run(asyncio.wait_for(main(), 60))
+    assert snapshot.workload.lacking == "JobSet train"
+    assert snapshot.refusals["trainjob-uid"].message == "no such runtime"
+    (asked,) = server.seen("GET", "/api/v1/namespaces/ns/events")
+    assert asked.query["fieldSelector"] == (
+        "involvedObject.kind=TrainJob,reason=TrainJobResourcesCreationFailed,involvedObject.name=train"
+    )

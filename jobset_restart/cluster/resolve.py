@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from jobset_restart.cluster.above import about, belongs, topmost
 from jobset_restart.cluster.missing import explained
 from jobset_restart.cluster.protocol import Listing
 from jobset_restart.cluster.queued import admission
@@ -16,6 +17,7 @@ from jobset_restart.creation import refusals
 from jobset_restart.errors import Forbidden, Invalid, NotFound, UsageError
 from jobset_restart.objects import Event, Node, Pod
 from jobset_restart.owners import controller
+from jobset_restart.slots import Unit
 from jobset_restart.snapshot import SlotState, Snapshot, take
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.registry import READERS, Reader
@@ -31,12 +33,45 @@ NODES_ASKED_ONE_BY_ONE = 24
 async def resolve(
     cluster: Cluster, namespace: str, name: str, kind: WorkloadKind = JOBSET, *, consistent: bool = True
 ) -> Snapshot:
-    """The workload of this kind and name as it stands, for a plan; `consistent=False` takes what the API server has in
-    its cache, for a look.
+    """The workload of this kind and name as it stands, for a plan, or the topmost one that it is a part of;
+    `consistent=False` takes what the API server has in its cache, for a look.
 
     Raises NotFound, with near names or how to install the API as the hint, UsageError for labels that are none,
     TooLarge, and what the transport raises.
     """
+    snapshot = await _as_it_stands(cluster, namespace, name, kind, consistent)
+    meant = await _meant(cluster, snapshot, consistent)
+    (known,) = await with_refusals(cluster, namespace, [meant])
+    return known
+
+
+async def _meant(cluster: Cluster, below: Snapshot, consistent: bool) -> Snapshot:
+    """The workload that is meant by the one that was named: the topmost one that it is a part of, else itself."""
+    above = await topmost(cluster, below.namespace, below.workload.kind, below.workload.metadata)
+    said = [above.note] if above.note else []
+    if above.kind is None:
+        return structs.replace(below, owners=said)
+    title = f"{above.kind.kind} {above.name}"
+    try:
+        whole = await _as_it_stands(cluster, below.namespace, above.name, above.kind, consistent)
+    except (Forbidden, NotFound) as error:
+        return structs.replace(
+            below, owners=[*said, f"{title} owns {below.workload.title} and cannot be read: {error.message}"]
+        )
+    if not belongs(whole, below):
+        return structs.replace(
+            below, owners=[*said, f"{title} is named as owner of {below.workload.title}: it is not made of it"]
+        )
+    return structs.replace(whole, owners=[about(whole, below), *said], part=_unit(whole, below))
+
+
+def _unit(whole: Snapshot, below: Snapshot) -> Unit | None:
+    """Where the Job that was asked for stands in the whole, None where it is no Job."""
+    uid = below.workload.metadata.uid
+    return next((whole.workload.unit_of(job) for job in whole.jobs if job.metadata.uid == uid), None)
+
+
+async def _as_it_stands(cluster: Cluster, namespace: str, name: str, kind: WorkloadKind, consistent: bool) -> Snapshot:
     reader = READERS[kind.resource]
     try:
         found: Any = None
@@ -64,10 +99,7 @@ async def resolve(
         children_versions=tuple(listing.resource_version for listing in children),
         context=cluster.context,
     )
-    (known,) = await with_refusals(
-        cluster, namespace, [structs.replace(snapshot, notes=[*notes, *unseen], admission=queued)]
-    )
-    return known
+    return structs.replace(snapshot, notes=[*notes, *unseen], admission=queued)
 
 
 async def read(
@@ -135,6 +167,8 @@ def _refusals_of(snapshots: Sequence[Snapshot]) -> list[str]:
     names: dict[str, set[str]] = {}
     for snapshot in snapshots:
         sources, jobs = snapshot.workload.sources, snapshot.workload.made_of_jobs
+        if snapshot.workload.lacking and _should_run(snapshot.workload):
+            names.setdefault(sources.part_refused, set()).add(sources.itself.name)
         for state in _missing(snapshot):
             if state.job or not jobs:
                 selectors[sources.pod_refused] = None
@@ -147,10 +181,13 @@ def _refusals_of(snapshots: Sequence[Snapshot]) -> list[str]:
 
 def _missing(snapshot: Snapshot) -> list[SlotState]:
     """The slots that should have a Pod and have none."""
-    workload = snapshot.workload
-    if workload.over() or workload.suspended or workload.metadata.deletion_timestamp:
+    if not _should_run(snapshot.workload):
         return []
     return [state for state in snapshot.slots.values() if state.pod is None and state.expected]
+
+
+def _should_run(workload: Workload) -> bool:
+    return not (workload.over() or workload.suspended or workload.metadata.deletion_timestamp)
 
 
 async def _nodes(cluster: Cluster, names: set[str], consistent: bool) -> tuple[dict[str, Node] | None, list[str]]:

@@ -17,6 +17,7 @@ from jobset_restart.findings import (  # noqa: F401 - each registers its checks
     means,
     neighbours,
     nodes,
+    owners,
     pod_owners,
     queues,
     ray,

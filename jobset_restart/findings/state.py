@@ -35,7 +35,7 @@ def finished(case: Case) -> Occurrence | None:
     if over is None:
         return None
     summary = f"the {workload.kind.kind} has {over.state.lower()}: {over.message or over.reason}"
-    return Occurrence([workload.title], summary)
+    return Occurrence([workload.title], summary, todo=over.again)
 
 
 @finding(
@@ -173,7 +173,7 @@ def not_running(case: Case) -> Occurrence | None:
     summary = (
         f"{count(len(idle), 'slot')} of {len(case.scope):,} without a running Pod: {some(list(map(_phase, idle)))}"
     )
-    refused = case.snapshot.workload.metadata.uid in case.snapshot.refusals
+    refused = case.snapshot.workload.parent_uid in case.snapshot.refusals
     if refused and any(s.job is None for s in idle):
         return Occurrence(
             named(idle), summary, todo="nothing brings them back before their Jobs can be created (JSR110)"
@@ -255,7 +255,7 @@ def jobs_refused(case: Case) -> Occurrence | None:
     down what runs, and none of it might come back.
     """
     snapshot = case.snapshot
-    refused = snapshot.refusals.get(snapshot.workload.metadata.uid)
+    refused = snapshot.refusals.get(snapshot.workload.parent_uid)
     missing = {s.slot.unit for s in snapshot.slots.values() if s.job is None}
     if refused is None or not missing or not snapshot.jobset:
         return None

@@ -146,7 +146,7 @@ class JobMembers(Members):
     def refused(self, event: Event) -> list[Unit]:
         uid, why = event.involved_object.uid, f"{event.reason}: {reason(event)}"
         units = [unit for unit, job in self._at.items() if job == uid]
-        if uid == self.workload.metadata.uid or units:
+        if uid == self.workload.parent_uid or units:
             self._refusals[uid] = why
         return units
 
@@ -158,7 +158,7 @@ class JobMembers(Members):
         unit = slot.unit
         job = self.job_at(unit)
         if job is None:
-            refused = self._refusals.get(self.workload.metadata.uid)
+            refused = self._refusals.get(self.workload.parent_uid)
             return refused or self.workload.held_back(slot.group) or "waiting for its Job"
         if job.spec.suspend:
             queued = queue(self.workload.metadata)

@@ -48,7 +48,7 @@ def jobset_report(snapshot: Snapshot, plan: Plan | None = None) -> JobSetReport:
     report.container_restarts = sum(r.container_restarts for r in report.replicated_jobs)
     report.budgets = _budgets(snapshot)
     report.advice = advice(plan, report.operation) if plan else None
-    report.notes = [*snapshot.notes, *_notes(snapshot, now)]
+    report.notes = [*snapshot.owners, *snapshot.notes, *_notes(snapshot, now)]
     return report
 
 
@@ -210,7 +210,7 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
     workload, over = snapshot.workload, snapshot.workload.over()
     notes = [f"{over.state}: {over.reason}: {over.message}"] if over else []
     if not over:
-        notes += _missing_jobs(snapshot)
+        notes += [*_missing_part(snapshot), *_missing_jobs(snapshot)]
     left = claim.left_suspended(workload, now)
     if left:
         notes.append(
@@ -218,6 +218,15 @@ def _notes(snapshot: Snapshot, now: float) -> list[str]:
             f"`{jsr('restart', workload.reference, workload.namespace, snapshot.context)}` resumes it"
         )
     return notes
+
+
+def _missing_part(snapshot: Snapshot) -> list[str]:
+    workload = snapshot.workload
+    if not workload.lacking or workload.suspended:
+        return []
+    refused = snapshot.refusals.get(workload.parent_uid)
+    why = f"{refused.reason}: {reason(refused)}" if refused else "no Event says why"
+    return [f"{workload.lacking} is missing: {why}"]
 
 
 def _missing_jobs(snapshot: Snapshot) -> list[str]:
@@ -229,7 +238,7 @@ def _missing_jobs(snapshot: Snapshot) -> list[str]:
     if not missing or workload.suspended:
         return []
     what = "1 Job is missing" if len(missing) == 1 else f"{len(missing):,} Jobs are missing"
-    refused = snapshot.refusals.get(workload.metadata.uid)
+    refused = snapshot.refusals.get(workload.parent_uid)
     if refused is not None:
         return [f"{what}: {refused.reason}: {reason(refused)}"]
     waits = list(filter(None, dict.fromkeys(workload.held_back(group) for group, _ in missing)))

@@ -19,6 +19,9 @@ def state_of(report: JobSetReport, workload: Workload, snapshot: Snapshot | None
     whole = _whatever_the_pods_do(report, workload)
     if whole:
         return whole
+    if workload.lacking:
+        refused = snapshot is not None and workload.parent_uid in snapshot.refusals
+        return "Degraded" if refused else "Starting"
     if report.ready >= report.expected:
         return "Running"
     if snapshot is None:

@@ -24,7 +24,7 @@ def waiting(snapshot: Snapshot) -> list[NotReadyReport]:
 def _missing(snapshot: Snapshot, state: SlotState) -> NotReadyReport:
     """A slot without a Pod, in the words of the Job that could not create it, or of the workload without the Job."""
     workload = snapshot.workload
-    uid = state.job.metadata.uid if state.job else workload.metadata.uid
+    uid = state.job.metadata.uid if state.job else workload.parent_uid
     row = NotReadyReport(
         slot=str(state.slot), state="missing", reason="no Pod" if state.job or not workload.made_of_jobs else "no Job"
     )

@@ -49,7 +49,7 @@ async def planned(cluster: Cluster, asked: Asked) -> Plan:
         return await _carried_on(cluster, snapshot, asked)
     if not asked.rehearsal:
         _refuse_if_held(snapshot)
-    request = asked.request
+    request = _within(snapshot, asked)
     if asked.selector:
         named = await _selected(cluster, snapshot, asked.selector)
         request = structs.replace(request, selection=request.selection.only(snapshot, named))
@@ -93,6 +93,22 @@ def refusal(plan: Plan) -> Refused:
     return Refused(f"{plan.snapshot.workload.title} was not restarted, nothing was changed: {names}", hint)
 
 
+def _within(snapshot: Snapshot, asked: Asked) -> Request:
+    """The request, for the Job alone where that was named. Raises UsageError where it selects among Jobs besides."""
+    request = asked.request
+    if snapshot.part is None:
+        return request
+    selection, (group, indexes) = request.selection, snapshot.part
+    if selection.replicated_jobs or selection.job_indexes:
+        whole = snapshot.workload.reference
+        raise UsageError(
+            f"{asked.kind.word}/{asked.name} is one Job already: --replicated-job and --job-index do not go with it",
+            f"to select among the Jobs of {snapshot.workload.title}, write `jsr restart {whole}`",
+        )
+    selection = structs.replace(selection, replicated_jobs=(group,), job_indexes=indexes[:1])
+    return structs.replace(request, selection=selection)
+
+
 async def _selected(cluster: Cluster, snapshot: Snapshot, selector: str) -> frozenset[str]:
     """The names of the Pods that carry these labels: the API server knows what a selector means."""
     pods = snapshot.workload.sources.pods
@@ -124,6 +140,8 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
 
 
 def _refuse_if_held(snapshot: Snapshot) -> None:
-    found = claim.lock(snapshot.workload)
-    if found is not None and claim.live(found, snapshot.time):
-        raise Superseded(*claim.held(snapshot.workload, found, snapshot.time, snapshot.context))
+    """The claim is on the workload; on one of its parts, where a client could not see that it is one."""
+    for workload in (snapshot.workload, *snapshot.workload.parts):
+        found = claim.lock(workload)
+        if found is not None and claim.live(found, snapshot.time):
+            raise Superseded(*claim.held(workload, found, snapshot.time, snapshot.context))

@@ -127,7 +127,7 @@ class Watching:
         for kind, pod in batch.changes:
             if _later(pod.metadata.resource_version, self._pods_known):
                 self._tell(self.tracker.observe(pod, now, deleted=kind == "DELETED"))
-        if self.tracker.misses_pods:
+        if self.tracker.asks_why:
             self._missing.set()
 
     def _children_came(self, number: int, batch: WatchBatch[Any]) -> None:
@@ -177,25 +177,29 @@ class Watching:
             field_selector=f"metadata.name={single.name}",
         ):
             for kind, newer in batch.changes:
-                self._renew(None if kind == "DELETED" else newer)
+                self._renew(single, None if kind == "DELETED" else newer)
             if batch.relisted is not None:
-                self._renew(batch.relisted[0] if batch.relisted else None)
+                self._renew(single, batch.relisted[0] if batch.relisted else None)
             self._changed.set()
 
-    def _renew(self, newer: Any) -> None:
-        if newer is None:
+    def _renew(self, single: Single, newer: Any) -> None:
+        workload = self._workload
+        if newer is None and single == workload.sources.itself:
             self._see(None)
         else:
-            self._workload = self._workload.renewed(newer)
+            self._workload = workload.without(single) if newer is None else workload.renewed(newer)
             self._see(self._workload)
+        if self.tracker.asks_why:
+            self._missing.set()
 
     async def _refusals(self, selectors: Collection[str]) -> None:
-        """Why Pods and Jobs cannot be created, once some are missing for a while. It is a help and no more."""
+        """Why Pods and Jobs cannot be created, or a part not be changed, once that takes a while. It is a help and no
+        more."""
         while True:
             await self._missing.wait()
             self._missing.clear()
             await asyncio.sleep(LOOK_SECONDS)
-            if self.tracker.misses_pods:
+            if self.tracker.asks_why:
                 break
         tasks = [asyncio.ensure_future(self._events(selector)) for selector in selectors]
         try:

@@ -33,6 +33,8 @@ SHOWN_BUDGETS = 5
 SHOWN_REASONS = 5
 FINISHES = "JSR108"
 """The finding that says what becomes of an operation that left the JobSet suspended."""
+MEANT = "JSR510"
+"""The finding that says that something else is restarted than what was named."""
 
 
 # ---------------------------------------------------------------- status
@@ -236,7 +238,7 @@ def _show_advice(console: Console, advice: Advice) -> None:
     say(console, text)
     if advice.follow:
         say(console, f"  {'or carry on what was left unfinished' if advice.trigger else 'follow it'}: {advice.follow}")
-    show_findings(console, advice.findings)
+    show_findings(console, (finding for finding in advice.findings if finding.id != MEANT))  # a note has said so
 
 
 def _expected(report: Advice | PlanReport) -> str:
@@ -253,7 +255,7 @@ def _expected(report: Advice | PlanReport) -> str:
 def show_findings(console: Console, findings: Iterable[FindingReport], *, verbose: bool = False) -> None:
     """The findings, blockers first, each with what to do."""
     for finding in findings:
-        if finding.severity == "note" and not verbose:
+        if finding.severity == "note" and finding.id != MEANT and not verbose:
             continue
         line = Text("  ")
         line.append(f"{finding.id} {finding.severity}", COLOURS[finding.severity])

@@ -249,6 +249,14 @@ class RayJobWorkload(RayWorkload):
         return (self.runs_on or self.object).metadata.resource_version if of_cluster else super().version(single)
 
     @property
+    def parts(self) -> tuple[RayClusterWorkload, ...]:
+        return (RayClusterWorkload(self.runs_on),) if self.runs_on else ()
+
+    def without(self, part: Single) -> RayJobWorkload:
+        gone = self.runs_on is not None and self.runs_on.metadata.name == part.name
+        return RayJobWorkload(self.object, None) if gone else self
+
+    @property
     def suspended(self) -> bool:
         return self.object.spec.suspend
 
@@ -283,6 +291,8 @@ class RayJobWorkload(RayWorkload):
         named = newer.object.status.ray_cluster_name if isinstance(newer, RayJobWorkload) else ""
         if self.runs_on is not None and named not in ("", self.runs_on.metadata.name):
             return f"the RayJob runs on another RayCluster now ({named})"
+        if self.runs_on is not None and now is None:
+            return "its RayCluster was deleted"
         return "its RayCluster was made anew" if now and self.runs_on and _uid(now) != _uid(self.runs_on) else ""
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from jobset_restart.objects import ClaimedJob, JobSet
-from jobset_restart.workloads import job, jobset, leaderworkerset, pods, ray, volcano
+from jobset_restart.objects import ClaimedJob, JobSet, TrainJob
+from jobset_restart.workloads import job, jobset, leaderworkerset, pods, ray, trainjob, volcano
 from jobset_restart.workloads.kinds import (
     JOB,
     JOBSET,
@@ -16,6 +16,7 @@ from jobset_restart.workloads.kinds import (
     POD,
     RAY_CLUSTER,
     RAY_JOB,
+    TRAIN_JOB,
     VOLCANO_JOB,
     WorkloadKind,
 )
@@ -25,9 +26,9 @@ from jobset_restart.workloads.workload import Sources, Workload
 class Reader(Struct, frozen=True):
     """How a kind is read. `type` is the Struct of the object that carries the claim. `sources` takes namespace, name
     and that object, or None before it was read, and answers None where it has to be read first. `workload` makes the
-    workload of that object and its parts, in the order of the sources. `answers` takes the object and tells why its
-    controller answers a restarted container by making Pods anew, "" where it does not (Workload.answers_restarts); None
-    for a kind that never does."""
+    workload of that object and its parts, in the order of the sources, each None where it is not there. `answers` takes
+    the object and tells why its controller answers a restarted container by making Pods anew, "" where it does not
+    (Workload.answers_restarts); None for a kind that never does."""
 
     kind: WorkloadKind
     type: type[Any]
@@ -77,6 +78,12 @@ READERS: dict[str, Reader] = {
             lambda found, parts: ray.RayJobWorkload(found, parts[0] if parts else None),
         ),
         Reader(
+            TRAIN_JOB,
+            TrainJob,
+            lambda namespace, name, _: trainjob.sources(namespace, name),
+            lambda found, parts: trainjob.train_job(found, *parts),
+        ),
+        Reader(
             VOLCANO_JOB,
             volcano.VolcanoJob,
             lambda namespace, name, _: volcano.sources(namespace, name),
@@ -85,3 +92,8 @@ READERS: dict[str, Reader] = {
     )
 }
 """By resource: "jobsets.jobset.x-k8s.io"."""
+
+
+def reader_of(kind: str, group: str) -> Reader | None:
+    """How objects of this kind and group are read, None where they are not."""
+    return next((each for each in READERS.values() if (each.kind.kind, each.kind.group) == (kind, group)), None)

@@ -59,11 +59,13 @@ class SlotState(Struct, frozen=True):
 
 
 class Ending(Struct, frozen=True):
-    """That a workload is over for good, in the words of its controller."""
+    """That a workload is over for good, in the words of its controller. `again` says how it is made to run again, where
+    it need not be created again for that."""
 
     state: Literal["Completed", "Failed"]
     reason: str = ""
     message: str = ""
+    again: str = ""
 
 
 class Single(Struct, frozen=True):
@@ -90,8 +92,9 @@ class Several(Struct, frozen=True):
 
 class Sources(Struct, frozen=True):
     """Where a workload is read from. `itself` is the object that carries the claim, `parts` are single objects it
-    consists of besides, `children` the objects between it and its Pods. `child_refused` and `pod_refused` are field
-    selectors of the Events by which a controller says that it could not create a child or a Pod."""
+    consists of besides, `children` the objects between it and its Pods. `part_refused`, `child_refused` and
+    `pod_refused` are field selectors of the Events by which a controller says that it could not create a part, a child
+    or a Pod."""
 
     itself: Single
     pods: Several
@@ -99,12 +102,14 @@ class Sources(Struct, frozen=True):
     children: tuple[Several, ...] = ()
     child_refused: str = ""
     pod_refused: str = ""
+    part_refused: str = ""
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Both, for this workload alone."""
-        child = self.child_refused and f"{self.child_refused},involvedObject.name={self.itself.name}"
-        return tuple(filter(None, (self.pod_refused, child)))
+        """All of them, for this workload alone."""
+        named = (selector for selector in (self.child_refused, self.part_refused) if selector)
+        mine = (f"{selector},involvedObject.name={self.itself.name}" for selector in named)
+        return tuple(filter(None, (self.pod_refused, *mine)))
 
 
 class Filling(Struct, frozen=True):
@@ -145,9 +150,34 @@ class Workload(Protocol):
     def renewed(self, newer: Any) -> Workload:
         """The workload with a newer version of the object that carries the claim, or of one of its parts."""
 
+    def without(self, part: Single) -> Workload:  # noqa: ARG002
+        """The workload after one of its parts was deleted."""
+        return self
+
     def version(self, single: Single) -> str:  # noqa: ARG002
-        """The resourceVersion of the object that carries the claim, or of one of the parts, as it was read."""
+        """The resourceVersion of the object that carries the claim, or of one of the parts, as it was read; "" where it
+        was not there."""
         return self.metadata.resource_version
+
+    @property
+    def parts(self) -> tuple[Workload, ...]:
+        """The single objects it consists of, as the workloads that they would be alone."""
+        return ()
+
+    @property
+    def lacking(self) -> str:
+        """What it consists of and is not there, "" where nothing is missing."""
+        return ""
+
+    @property
+    def unheeding(self) -> str:
+        """Which part is not suspended though the whole is, "" where none is."""
+        return ""
+
+    @property
+    def parent_uid(self) -> str:
+        """The UID of the object that creates its children, or its Pods where there are none."""
+        return self.metadata.uid
 
     @property
     def jobset(self) -> JobSet | None:
