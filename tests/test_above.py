@@ -124,6 +124,12 @@ def test_an_owner_of_no_known_kind_is_named(tmp_path: Path) -> None:
     assert not [request for request in server.requests if "trainjobs" in request.path]
 
 
+def test_a_pod_that_owns_it_is_an_owner_like_any_other(tmp_path: Path) -> None:
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "launcher", "uid": "u", "controller": True}
+    plan, _ = plan_of(tmp_path, {}, build.jobset(metadata={"ownerReferences": [owner]}), via="image")
+    assert said(plan) == "Pod launcher owns JobSet train, and how that reacts is not known"
+
+
 def test_an_owner_that_does_not_manage_it_is_none(tmp_path: Path) -> None:
     jobset = build.jobset(metadata={"ownerReferences": [{**trainer.OWNER, "controller": False}]})
     plan, server = plan_of(tmp_path, {}, jobset, via="image")

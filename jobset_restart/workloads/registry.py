@@ -95,5 +95,6 @@ READERS: dict[str, Reader] = {
 
 
 def reader_of(kind: str, group: str) -> Reader | None:
-    """How objects of this kind and group are read, None where they are not."""
-    return next((each for each in READERS.values() if (each.kind.kind, each.kind.group) == (kind, group)), None)
+    """How objects of this kind and group are read, None where they are not. A Pod is no workload by its name."""
+    named = (each for each in READERS.values() if each.kind is not POD)
+    return next((each for each in named if (each.kind.kind, each.kind.group) == (kind, group)), None)
