@@ -190,6 +190,7 @@ class Seats:
         self._seat.pop(uid, None)
 
     def keep(self, present: set[str]) -> None:
-        """The UIDs of all Pods there are: every other one is gone."""
+        """The UIDs of all Pods there are: the seats of all others are free. Which seat each of those had is known until
+        it is forgotten."""
         for uid in self._seat.keys() - present:
-            self.forget(uid)
+            self.leave(uid)

@@ -72,6 +72,7 @@ def test_in_place_is_refused_where_one_restart_recreates_the_group() -> None:
     assert "--recreate" in found.blockers()[0].todo
     either = plan(snapshot(lws(policy="RecreateGroupOnPodRestart")))
     assert str(either.trigger) == "group"
+    assert plan(snapshot(lws(policy="ThatAnotherVersionHas")), strategy="in-place").refused
 
 
 def test_one_write_a_group_in_the_foreground() -> None:

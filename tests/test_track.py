@@ -446,6 +446,17 @@ def test_a_new_pod_of_a_job_without_indexes_sits_where_one_is_on_its_way_out() -
     assert [track.slots[slot(n)].pod for n in (0, 1)] == ["c", "d"]
 
 
+def test_a_list_in_which_all_pods_without_indexes_are_new_empties_the_seats_of_the_old_ones() -> None:
+    jobset = build.jobset(job_spec={"completionMode": "NonIndexed", "completions": None}, backoff_limit=6)
+    snapshot = build.snapshot(jobset, [without_index("a"), without_index("b")])
+    track = tracker(make(snapshot, Request(via="pods"), "op1"))
+    for n in (0, 1):
+        track.sent(slot(n), BEGAN)
+    track.relist([without_index("c", created=LATER), without_index("d", created=LATER)], BEGAN + 1)
+    assert track.done
+    assert [[*track.slots[slot(n)].pods] for n in (0, 1)] == [["uid-c"], ["uid-d"]]
+
+
 # ---------------------------------------------------------------- whose Pods
 
 

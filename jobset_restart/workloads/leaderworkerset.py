@@ -135,9 +135,9 @@ class LeaderWorkerSetWorkload(DirectWorkload):
     def answers_restarts(self) -> str:
         """With this policy, the default, the controller recreates the group of a Pod in which the restartCount of any
         container is above 0, init containers included (LeaderWorkerSet, pod_controller.go, handleRestartPolicy and
-        pod utils, ContainerRestarted)."""
+        pod utils, ContainerRestarted). Of a policy that is not known, the worst is taken for granted."""
         policy = self.object.spec.leader_worker_template.restart_policy
-        return f"restartPolicy {policy}" if policy == "RecreateGroupOnPodRestart" else ""
+        return "" if policy in ("None", "Default") else f"restartPolicy {policy}"
 
     def kinship(self) -> Groups:
         return Groups(self.object)
