@@ -7,6 +7,7 @@ import pytest
 from jobset_restart.case import Evidence
 from jobset_restart.errors import TooLarge
 from jobset_restart.objects import Pod
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.slots import Slot
 from jobset_restart.track import Tracker
@@ -73,6 +74,18 @@ def test_in_place_is_refused_where_one_restart_recreates_the_group() -> None:
     either = plan(snapshot(lws(policy="RecreateGroupOnPodRestart")))
     assert str(either.trigger) == "group"
     assert plan(snapshot(lws(policy="ThatAnotherVersionHas")), strategy="in-place").refused
+
+
+def test_leaders_with_a_template_of_their_own_are_looked_into_for_themselves() -> None:
+    of = lws()
+    of.spec.leader_worker_template.leader_template = of.spec.leader_worker_template.worker_template
+    looked_into = {("serving", "worker"): Probe(name="python", caught=1 << 14)}
+    deaf = {**looked_into, ("the leaders of serving", "worker"): Probe(name="sleep")}
+    found = make(snapshot(of), Request(via="signal"), "op1", Evidence(probes=deaf))
+    survivors = next(finding for finding in found.findings if finding.id == "JSR304")
+    assert survivors.objects == ["Pod serving-0", "Pod serving-1"]
+    shared = make(snapshot(), Request(via="signal"), "op1", Evidence(probes=looked_into))
+    assert not {"JSR303", "JSR304"} & {finding.id for finding in shared.findings}
 
 
 def test_one_write_a_group_in_the_foreground() -> None:

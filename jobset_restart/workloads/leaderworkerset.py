@@ -18,7 +18,7 @@ from jobset_restart.slots import Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.direct import DirectWorkload, Kinship, Seat
 from jobset_restart.workloads.kinds import LEADER_WORKER_SET, WorkloadKind
-from jobset_restart.workloads.workload import MOST_SLOTS, Ending, Several, Single, Sources
+from jobset_restart.workloads.workload import MOST_SLOTS, Ending, Several, Single, SlotState, Sources
 
 APPS = "/apis/apps/v1"
 POD_REFUSED = "involvedObject.kind=StatefulSet,reason=FailedCreate"
@@ -139,6 +139,11 @@ class LeaderWorkerSetWorkload(DirectWorkload):
         policy = self.object.spec.leader_worker_template.restart_policy
         return "" if policy in ("None", "Default") else f"restartPolicy {policy}"
 
+    def program(self, state: SlotState) -> str:
+        """Leaders have a template of their own, or that of the workers."""
+        own = self.object.spec.leader_worker_template.leader_template is not None
+        return f"the leaders of {self.name}" if own and state.slot.indexes[-1:] == (0,) else self.name
+
     def kinship(self) -> Groups:
         return Groups(self.object)
 
@@ -160,5 +165,6 @@ class LeaderWorkerSetWorkload(DirectWorkload):
 
     @property
     def groups(self) -> dict[str, Template]:
+        """The leaders are in the group of their workers, whatever template they have."""
         template = self.object.spec.leader_worker_template
         return {self.name: template.worker_template.spec}
