@@ -84,10 +84,11 @@ class Labels(Struct, omit_defaults=True):
 
 class Annotations(Struct, omit_defaults=True):
     """The annotations that are used. `operation` is our own: the record on a workload, the mark on a Pod; `selector`
-    too: the labels of the Pods that a Lease is for."""
+    too: the labels of the Pods that a Lease is for; and `restarted_by`: the operation that changed a template."""
 
     operation: str = field(name="jobset-restart.io/operation", default="")
     selector: str = field(name="jobset-restart.io/selector", default="")
+    restarted_by: str = field(name="jobset-restart.io/restarted-by", default="")
     in_place_restart_attempt: str = field(name="jobset.sigs.k8s.io/in-place-restart-attempt", default="")
     disable_in_place_restart: str | None = field(name="jobset.sigs.k8s.io/disable-in-place-restart", default=None)
     completion_index: str = field(name="batch.kubernetes.io/job-completion-index", default="")

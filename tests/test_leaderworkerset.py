@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from jobset_restart.case import Evidence
+from jobset_restart.claim import Record, timestamp
 from jobset_restart.errors import TooLarge
 from jobset_restart.objects import Pod
 from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make
+from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.track import Tracker
 from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
@@ -100,6 +102,7 @@ def test_one_write_a_group_in_the_foreground() -> None:
     assert [action.slot for action in one.actions] == ["serving/1"]
     part = plan(via="group", selection=Selection(pods=frozenset({"serving-1-2"})))
     assert [finding.id for finding in part.blockers()] == ["JSR505"]
+    assert part.blockers()[0].todo == "select these too, or use --via image, which goes Pod by Pod"
 
 
 def test_rollout_is_one_write_and_only_when_asked_for() -> None:
@@ -178,6 +181,15 @@ def test_nothing_is_waited_for_in_a_group_that_was_scaled_away() -> None:
     scaled_away = [tracker.slots[Slot("serving", (1, worker))] for worker in (0, 1, 2)]
     assert {(track.state, track.reason) for track in scaled_away} == {("ready", "serving was scaled down")}
     assert not tracker.done
+
+
+def test_a_rollout_is_sent_until_its_mark_is_on_the_template() -> None:
+    record = Record(id="op1", trigger="rollout", strategy="recreate", started=timestamp(BEGAN), state="detached")
+    gap = [pod(group, worker) for group in (0, 1) for worker in (0, 1, 2) if (group, worker) != (0, 1)]
+    assert len(carry_on(snapshot(pods=gap), record).actions) == 1
+    marked = lws()
+    marked.spec.leader_worker_template.worker_template.metadata.annotations.restarted_by = "op1"
+    assert not carry_on(snapshot(marked, gap), record).actions
 
 
 def test_a_rollout_that_leaves_groups_out_is_refused() -> None:

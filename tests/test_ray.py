@@ -10,7 +10,7 @@ from msgspec import structs
 from jobset_restart.case import Evidence
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import Snapshot
+from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.track import Tracker
 from jobset_restart.verdict import verdict_of
 from jobset_restart.workloads.ray import RayClusterWorkload, RayJobWorkload, sources_of_job
@@ -180,3 +180,11 @@ def test_pods_on_a_machine_that_is_off_are_freed_before_the_cluster_is_resumed()
     assert [stage.name for stage in suspended.stages] == ["suspend", "release", "resume"]
     assert {action.uid for action in suspended.stages[1].actions if isinstance(action, Write)} == {"uid-worker-b"}
     assert "set to Failed and deleted" in next(f.summary for f in suspended.findings if f.id == "JSR406")
+
+
+def test_no_job_is_spoken_of_where_there_is_none() -> None:
+    workload, pods = RayClusterWorkload(cluster()), [HEAD, FIRST, pod("worker-b", ready=False, node="off")]
+    nodes = {"node-0": build.node(), "off": build.node("off", ready=False)}
+    found = plan(take(workload, [], pods, nodes, build.NOW))
+    (finding,) = [each for each in found.findings if each.id == "JSR401"]
+    assert "--in-place --node-down off; if it is only cut off" in finding.todo

@@ -150,7 +150,8 @@ def reaches_too_far(case: Case) -> Occurrence | None:
         ]
         if others:
             slots = [f"slot {s.slot}" for s in others]
-            return Occurrence(slots, f"{case.trigger} would restart {count(len(others), 'other slot')} too")
+            todo = f"select these too, or use {ways(case, 'image', 'pods')}, which goes Pod by Pod"
+            return Occurrence(slots, f"{case.trigger} would restart {count(len(others), 'other slot')} too", todo)
     return None
 
 

@@ -41,11 +41,12 @@ def not_ready(case: Case) -> Occurrence | None:
     names = sorted({state.node_name for state in slots})
     reasons = {_reason(state.node) for state in slots if state.node}
     options = " ".join(f"--node-down {name}" for name in names)
+    failures = " (each Pod there is a Job failure)" if case.snapshot.workload.made_of_jobs else ""
     return Occurrence(
         named(slots),
         f"{some(names)} ({', '.join(sorted(reasons))}): {count(len(slots), 'slot')} would hang there",
-        todo=f"if the machine is really off: --recreate {options} ({_price(case)}), or --in-place {options} (each Pod "
-        "there is a Job failure); if it is only cut off, repair it first",
+        todo=f"if the machine is really off: --recreate {options} ({_price(case)}), or --in-place {options}"
+        f"{failures}; if it is only cut off, repair it first",
     )
 
 

@@ -9,6 +9,7 @@ from jobset_restart.earlier import Earlier
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
 from jobset_restart.writes import Write
 
 RESTARTED_BY = "jobset-restart.io/restarted-by"
@@ -34,9 +35,11 @@ class Rollout(Trigger):
         return filled([Stage(name="trigger", actions=[write], slots=slots_of((*case.scope, *case.lost))), freed(case)])
 
     def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
-        """The one write leaves all slots to the controller: where one of them has been replaced it went out."""
-        begun = any(self.begun(state, earlier, case.snapshot) for state in case.snapshot.slots.values())
-        return super().remaining(case, earlier, unfinished=unfinished) if unfinished and not begun else []
+        """The one write leaves all slots to the controller, and its mark tells whether it went out: a slot without a
+        Pod tells nothing, for it may have been empty before."""
+        workload = case.snapshot.workload
+        sent = isinstance(workload, LeaderWorkerSetWorkload) and workload.rolled_out_by == earlier.id
+        return [] if sent or not unfinished else super().remaining(case, earlier, unfinished=unfinished)
 
     def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
         units = {state.slot.unit for state in (*case.scope, *case.lost)}

@@ -158,6 +158,11 @@ class LeaderWorkerSetWorkload(DirectWorkload):
         return self.object.spec.replicas * self.object.spec.leader_worker_template.size
 
     @property
+    def rolled_out_by(self) -> str:
+        """The operation that changed the template of its Pods last, "" where none did."""
+        return self.object.spec.leader_worker_template.worker_template.metadata.annotations.restarted_by
+
+    @property
     def left_out_of_rollouts(self) -> int:
         """How many groups, the first ones, keep their template when it changes (rollingUpdateConfiguration)."""
         configuration = self.object.spec.rollout_strategy.rolling_update_configuration
