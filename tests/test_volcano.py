@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from jobset_restart.case import Evidence
+from jobset_restart.claim import Record, timestamp
+from jobset_restart.errors import TooLarge
 from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, make, permissions
+from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
@@ -183,3 +186,36 @@ def test_its_phase_tells_whether_it_is_over(phase: str, state: str) -> None:
 def test_scaled_down_tasks_have_no_place_for_more() -> None:
     found = snapshot(job(task={"replicas": 2}))
     assert [str(state.slot) for state in found.slots.values() if not state.expected] == ["worker/2"]
+
+
+# ---------------------------------------------------------------- carried on
+
+
+@pytest.mark.parametrize("phase", ["Restarting", "Running"])
+def test_a_command_is_not_given_twice(phase: str) -> None:
+    """Each costs a retry of the Job: the second might be its last."""
+    record = Record(id="op1", trigger="restart", strategy="recreate", started=timestamp(build.NOW), state="detached")
+    going = pods() if phase == "Restarting" else [*pods()[:3], pod("worker", 2, deleted=True)]
+    assert not carry_on(snapshot(job(status={"state": {"phase": phase}}), going), record).actions
+    assert len(carry_on(snapshot(), record).actions) == 1
+
+
+def test_a_pod_that_is_done_is_neither_restarted_nor_waited_for() -> None:
+    done = pod("worker", 2, phase="Succeeded", ready=False)
+    found = plan(snapshot(found=[*pods()[:3], done]))
+    assert (found.trigger_name, len(found.actions)) == ("image", 3)
+    tracker = Tracker(plan(via="pods"), build.NOW)
+    for slot in tracker.slots:
+        tracker.sent(slot, build.NOW)
+    last = Slot("worker", (2,))
+    tracker.observe(pod("worker", 2, phase="Succeeded", ready=False, deleted=True), build.NOW + 1)
+    assert tracker.slots[last].state == "starting"
+    tracker.observe(done, build.NOW + 1)
+    assert tracker.outcome(last, timed_out=False) == "unchanged"
+
+
+def test_a_count_below_none_hides_no_other() -> None:
+    of = job(task={"replicas": 2**31 - 1})
+    of.spec.tasks[0].replicas = -(2**31 - 1)
+    with pytest.raises(TooLarge):
+        VolcanoJobWorkload(of).fill([], [])

@@ -13,7 +13,7 @@ from jobset_restart.owners import controller
 from jobset_restart.places import Seats, active
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.workloads.direct import DirectWorkload, slot_at
+from jobset_restart.workloads.direct import DirectWorkload, done_for_good, slot_at
 from jobset_restart.workloads.workload import Workload
 
 
@@ -26,6 +26,9 @@ class DirectMembers(Members):
         self._seats: dict[Unit, Seats] = defaultdict(Seats)
         self._active: dict[Unit, set[str]] = defaultdict(set)
         """The UIDs of active Pods where these have seats."""
+        self._keeps_completed = workload.keeps_completed
+        self._completed: dict[Slot, str] = {}
+        """Slots of which a Pod is done for good, with its UID."""
         self._held: dict[str, Pod] = {}
         """Pods whose owner is not known yet, by UID."""
         self._refusal = ""
@@ -58,7 +61,10 @@ class DirectMembers(Members):
             self._hold(pod, deleted)
             return None
         if seat.index is not None:
-            return slot_at(seat.unit, seat.index)
+            slot = slot_at(seat.unit, seat.index)
+            if self._keeps_completed:
+                self._see_completed(slot, pod, deleted)
+            return slot
         seats, uid = self._seats[seat.unit], pod.metadata.uid
         index = seats.sit(uid)
         counts = active(pod) and not deleted
@@ -68,6 +74,15 @@ class DirectMembers(Members):
         elif not active(pod):
             seats.leave(uid)
         return slot_at(seat.unit, index)
+
+    def _see_completed(self, slot: Slot, pod: Pod, deleted: bool) -> None:
+        if done_for_good(pod) and not deleted:
+            self._completed[slot] = pod.metadata.uid
+        elif self._completed.get(slot) == pod.metadata.uid:
+            del self._completed[slot]
+
+    def completed(self, slot: Slot) -> bool:
+        return slot in self._completed
 
     def _hold(self, pod: Pod, deleted: bool) -> None:
         owner = controller(pod.metadata)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.earlier import Earlier
+from jobset_restart.earlier import Earlier, living
+from jobset_restart.snapshot import SlotState, Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
 from jobset_restart.writes import Write
@@ -44,9 +45,15 @@ class Restart(Trigger):
         return filled([Stage(name="trigger", actions=[write], slots=slots_of((*case.scope, *case.lost))), freed(case)])
 
     def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
-        """The one Command leaves all slots to the controller: where one of them has been replaced it went out."""
+        """The one Command leaves all slots to the controller: where it restarts the Job, or one of them is going or has
+        been replaced, the Command went out. A second one would cost another retry, perhaps the last."""
         begun = any(self.begun(state, earlier, case.snapshot) for state in case.snapshot.slots.values())
+        begun = begun or case.snapshot.workload.restarting
         return super().remaining(case, earlier, unfinished=unfinished) if unfinished and not begun else []
+
+    def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:
+        going = any(pod.metadata.deletion_timestamp for pod in living(state))
+        return going or super().begun(state, earlier, snapshot)
 
     def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
         """As a suspend, which makes all Pods anew as well; not measured."""

@@ -53,7 +53,12 @@ class DirectWorkload(Workload, Protocol):
     @property
     def asked(self) -> int:
         """How many Pods it should have in all."""
-        return sum(self.wanted.values())
+        return sum(max(0, number) for number in self.wanted.values())
+
+    @property
+    def keeps_completed(self) -> bool:
+        """Whether a Pod that succeeded is done for good, and none is made in its place."""
+        return False
 
     def fill(self, children: Sequence[Any], pods: Iterable[Pod]) -> Filling:
         if self.asked > MOST_SLOTS:
@@ -82,14 +87,23 @@ class DirectWorkload(Workload, Protocol):
             slot_at(unit, index): [] for unit, number in wanted.items() for index in range(number)
         }
         slots = empty | filling
-        return Filling(slots={slot: _state(slot, mine, wanted) for slot, mine in slots.items()}, strangers=strangers)
+        keeps = self.keeps_completed
+        states = {slot: _state(slot, mine, wanted, keeps) for slot, mine in slots.items()}
+        return Filling(slots=states, strangers=strangers)
 
 
-def _state(slot: Slot, pods: list[Pod], wanted: dict[Unit, int]) -> SlotState:
+def done_for_good(pod: Pod) -> bool:
+    """Whether the Pod succeeded by itself: one that is being deleted may exit 0 because it was told to end."""
+    return pod.status.phase == "Succeeded" and not pod.metadata.deletion_timestamp
+
+
+def _state(slot: Slot, pods: list[Pod], wanted: dict[Unit, int], keeps_completed: bool) -> SlotState:
     live = [pod for pod in pods if not ended(pod)]
     in_order = best_first(live or pods)
     surplus = slot.indexes[-1] >= wanted.get(slot.unit, 0)
-    return SlotState(slot, None, in_order[0] if in_order else None, leftovers=in_order[1:], surplus=surplus)
+    first, leftovers = (in_order[0], in_order[1:]) if in_order else (None, [])
+    completed = keeps_completed and not live and any(map(done_for_good, pods))
+    return SlotState(slot, None, first, leftovers=leftovers, completed=completed, surplus=surplus)
 
 
 def _running_first(pod: Pod) -> tuple[bool, bool, str]:

@@ -171,6 +171,10 @@ class VolcanoJobWorkload(DirectWorkload):
             return f"the Volcano controller restarted it (retryCount {now})"
         return ""
 
+    @property
+    def keeps_completed(self) -> bool:
+        return True
+
     def kinship(self) -> Tasks:
         return Tasks(self.object)
 
