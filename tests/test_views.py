@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -597,6 +598,11 @@ def test_a_page_counts_jobs_and_restarts_of_a_jobset_only_where_there_are_any() 
     table.show_status(screen, lws_report([group]))
     assert "GROUP     READY   CONTAINER RESTARTS   NODES" in shown(screen)
     assert "JobSet" not in shown(screen)
+    group = ReplicatedJobReport(name="etl", ready=3, expected=3, jobs=1, expected_jobs=1, succeeded=2)
+    job = structs.replace(lws_report([group]), workload_kind="Job", workload_group="batch", name="etl")
+    screen = console(200)
+    table.show_status(screen, job)
+    assert "GROUP   READY   COMPLETE   CONTAINER RESTARTS   NODES" in shown(screen)
 
 
 def test_an_empty_list_is_said_and_names_are_not_cut_when_piped() -> None:

@@ -25,7 +25,7 @@ from jobset_restart.report import (
 )
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
-from jobset_restart.workloads.kinds import JOBSET, reference, title
+from jobset_restart.workloads.kinds import JOB, JOBSET, reference, title
 
 SHOWN = 20
 SHOWN_ACTIONS = 3
@@ -121,14 +121,16 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
 
 
 def _show_groups(console: Console, report: JobSetReport) -> None:
-    """Jobs are counted where Jobs are between the workload and its Pods."""
+    """Completions are counted where Jobs run the Pods, and Jobs where the workload is none itself."""
     header = ["REPLICATED JOB" if report.workload_kind == JOBSET.kind else "GROUP", "READY"]
     jobs = any(r.expected_jobs or r.jobs for r in report.replicated_jobs)
-    header += ["JOBS", "COMPLETE"] if jobs else []
+    several = jobs and (report.workload_kind, report.workload_group) != (JOB.kind, JOB.group)
+    header += (["JOBS"] if several else []) + (["COMPLETE"] if jobs else [])
     lines = []
     for r in report.replicated_jobs:
         line = [r.name, f"{r.ready:,}/{r.expected:,}"]
-        line += [f"{r.jobs:,}/{r.expected_jobs:,}", f"{r.succeeded:,}"] if jobs else []
+        line += [f"{r.jobs:,}/{r.expected_jobs:,}"] if several else []
+        line += [f"{r.succeeded:,}"] if jobs else []
         lines.append([*line, f"{r.container_restarts:,}", f"{r.nodes:,}"])
     rows(console, [*header, "CONTAINER RESTARTS", "NODES"], lines)
 

@@ -68,6 +68,22 @@ def test_names_that_cannot_be(place: Place, jsr: Jsr, words: list[str], name: st
     assert "error:" in ended.stderr.lower(), str(ended)
 
 
+@pytest.mark.parametrize(
+    "words", [["status"], ["restart", "--yes"], ["wait"], ["diagnose"]], ids=lambda words: words[0]
+)
+def test_kinds_that_are_meant_otherwise(place: Place, jsr: Jsr, words: list[str]) -> None:
+    place.create(jobset("train", suspend=True))
+    verb, *options = words
+    one_clear_line(jsr.run(verb, "jobzet/train", *options), "jobzet", "did you mean jobset", code=2)
+    one_clear_line(jsr.run(verb, "deployment", "train", *options), "deployment", "jobset", code=2)
+    one_clear_line(jsr.run(verb, "js/train", "serve", *options), "train", "serve", code=2)
+    one_clear_line(jsr.run(verb, "job/train", *options), "there is a JobSet train: write jobset/train")
+    absent = jsr.run(verb, "lws/train", *options)
+    one_clear_line(absent, "LeaderWorkerSet", "there is a JobSet train")
+    if verb != "status":
+        one_clear_line(jsr.run(verb, "lws", *options), "lws/NAME")
+
+
 def test_operation_that_does_not_exist(place: Place, jsr: Jsr) -> None:
     place.create(jobset("train"))
     place.settled("train")
