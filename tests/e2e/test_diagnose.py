@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from tests.e2e.place import Place
 from tests.e2e.skew import Skew
 
 NAME = "hung"
+HANG = "/tmp/hang"
+TRIES = 5
 STILL_SECONDS = 26.0
 """A step takes a second here: what printed one so long ago stands still, a checkpoint taken into account."""
 
@@ -48,11 +52,27 @@ class Training:
     def step(self, pod: str) -> int:
         return int(self.newest(pod)[1].removeprefix("step ") or -1)
 
-    def hang(self, *pods: str) -> None:
-        """Has these ranks hang, and waits until everything has stood still for a while."""
-        for pod in pods:
-            assert self.run(pod, "touch", "/tmp/hang").code == 0
+    def hang(self, pod: str) -> None:
+        """Has this rank hang, and waits until everything has stood still for a while."""
+        assert self.run(pod, "touch", HANG).code == 0
         self.until_still()
+
+    def hang_all(self) -> None:
+        """Has all ranks hang in the same step. Where one of them had passed by already, it waits for the others, and
+        they are to blame: then all begin anew."""
+        for _ in range(TRIES):
+            with ThreadPoolExecutor(len(self.pods)) as at_once:
+                assert not any(done.code for done in at_once.map(lambda pod: self.run(pod, "touch", HANG), self.pods))
+            self.until_still()
+            if all("load_batch" in self.run(pod, "py-spy", "dump", "--pid", "1").stdout for pod in self.pods):
+                return
+            before = max(self.newest(pod)[0] for pod in self.pods)
+            self._jsr.restart(NAME, "--in-place", "--via", "image").exited(0)
+            self.until(partial(self._stepped, before), "steps after a restart")
+        raise AssertionError(f"in {TRIES} tries the ranks did not hang in one step")
+
+    def _stepped(self, since: float) -> bool:
+        return all(self.newest(pod)[0] > since for pod in self.pods)
 
     def until_still(self) -> None:
         before, since = self._steps(), time.monotonic()
@@ -137,6 +157,6 @@ def test_clocks_of_nodes_may_differ(training: Training, cluster: Cluster, tmp_pa
 
 
 def test_where_all_hang_alike_nobody_is_blamed(training: Training) -> None:
-    training.hang(*training.pods)
+    training.hang_all()
     found = training.diagnose().exited(8).document
     assert (found["verdict"], found["suspects"]) == ("NoSuspects", [])
