@@ -23,10 +23,12 @@ from jobset_restart.pid1 import Means, Probe
 from jobset_restart.pid1 import means as means_of
 from jobset_restart.places import ended as over
 from jobset_restart.pod_owners import Above
+from jobset_restart.pods import Identity
 from jobset_restart.rules import ExitEffect, effect_of_exit
-from jobset_restart.snapshot import Identity, SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.vocabulary import Strategy, TriggerName
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Permission
 
 Reach = Literal["pod", "unit", "workload"]

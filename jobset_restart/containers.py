@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 
 from jobset_restart.objects import Container, ContainerStatus, Pod
+from jobset_restart.pods import Identity, statuses
 from jobset_restart.rules import ended_for_good
-from jobset_restart.snapshot import OPERATION, Identity, statuses
+from jobset_restart.snapshot import OPERATION
 
 
 def containers_in_scope(pod: Pod, names: Sequence[str]) -> list[Container]:

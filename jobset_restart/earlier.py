@@ -11,7 +11,8 @@ from msgspec import Struct
 from jobset_restart.containers import containers_in_scope, fresh
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
-from jobset_restart.snapshot import Identity, SlotState, statuses
+from jobset_restart.pods import Identity, statuses
+from jobset_restart.workloads.workload import SlotState
 
 
 class Earlier(Struct, frozen=True, kw_only=True):

@@ -21,8 +21,10 @@ from jobset_restart.diagnose.observation import Observation, Progress, Seen, pro
 from jobset_restart.diagnose.processes import read_look
 from jobset_restart.errors import Forbidden, JsrError, NotFound, Overloaded, Unreachable
 from jobset_restart.objects import ContainerStatus, Event, Pod, seconds
+from jobset_restart.pods import agent, node_ready, why
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import SlotState, Snapshot, agent, node_ready, why
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import CORE, Permission
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobset_restart.objects import seconds
-from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
+from jobset_restart.pods import condition, node_ready, ready_condition
+from jobset_restart.workloads.workload import SlotState
 
 
 def running(state: SlotState) -> bool:

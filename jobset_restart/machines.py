@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 from jobset_restart.health import dead
 from jobset_restart.objects import Node, Pod, seconds
+from jobset_restart.pods import condition, node_ready, ready_condition
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
+from jobset_restart.workloads.workload import SlotState
 
 DOWN_SECONDS = 35.0
 NOWHERE = Slot("")

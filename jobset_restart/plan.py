@@ -17,8 +17,9 @@ from jobset_restart.events import Budget
 from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.names import Absent, absent
+from jobset_restart.pods import Identity, identity
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import Identity, SlotState, Snapshot, identity
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.suspension import queue
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
@@ -27,6 +28,7 @@ from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
 from jobset_restart.triggers.suspend import SUSPEND
 from jobset_restart.vocabulary import Strategy, TriggerName
 from jobset_restart.waits import min_ready_seconds
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action, Exec, Permission, Write, on_collection, permission
 
 

@@ -21,11 +21,12 @@ from jobset_restart.objects import Pod
 from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
 from jobset_restart.slots import Unit, unit_text
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
 from jobset_restart.waits import min_ready_seconds
+from jobset_restart.workloads.workload import SlotState
 
 
 def unfinished(snapshot: Snapshot, wanted: str) -> Record:

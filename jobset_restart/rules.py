@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeGuard
 
 from jobset_restart.objects import Container, ContainerStatus, Job, JobSet, Pod, PodSpec, number, seconds
-from jobset_restart.snapshot import attempt, is_native, statuses
+from jobset_restart.pods import attempt, statuses
+from jobset_restart.workloads.jobset import is_native
 
 ExitEffect = Literal["restart", "restart all", "complete", "fail"]
 

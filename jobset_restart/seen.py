@@ -18,9 +18,9 @@ from jobset_restart.members import ANOTHER, Members
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan, SlotPlan
+from jobset_restart.pods import Identity, condition, pod_ready, statuses, waits_for, why
 from jobset_restart.rules import ended_at, ended_for_good
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import Identity, condition, pod_ready, statuses, waits_for, why
 
 State = Literal["waiting", "triggered", "stopping", "starting", "ready", "failed"]
 Seen = tuple[State, str]

@@ -11,23 +11,7 @@ from jobset_restart.objects import Event, Job, JobSet, Node, Pod
 from jobset_restart.owners import by_job
 from jobset_restart.places import ended as over
 from jobset_restart.places import finished_with
-from jobset_restart.pods import (
-    Identity,
-    age,
-    agent,
-    attempt,
-    condition,
-    identity,
-    node_ready,
-    pod_ready,
-    ready_condition,
-    sidecars,
-    statuses,
-    waits_for,
-    why,
-)
 from jobset_restart.slots import Slot, Unit
-from jobset_restart.workloads.jobset import is_native, unit_of
 from jobset_restart.workloads.kueue import Admission
 from jobset_restart.workloads.workload import SlotState, Workload
 
@@ -127,26 +111,3 @@ def take(
 
 def job_complete(job: Job | None) -> bool:
     return finished_with(job, "Complete") is not None
-
-
-__all__ = [
-    "Identity",
-    "SlotState",
-    "Snapshot",
-    "age",
-    "agent",
-    "attempt",
-    "condition",
-    "identity",
-    "is_native",
-    "job_complete",
-    "node_ready",
-    "pod_ready",
-    "ready_condition",
-    "sidecars",
-    "statuses",
-    "take",
-    "unit_of",
-    "waits_for",
-    "why",
-]

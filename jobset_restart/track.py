@@ -19,9 +19,9 @@ from jobset_restart.objects import Event as Refusal
 from jobset_restart.objects import Pod
 from jobset_restart.places import ended
 from jobset_restart.plan import Plan
+from jobset_restart.pods import condition, identity, statuses
 from jobset_restart.seen import SlotTrack, State
 from jobset_restart.slots import Slot, Unit
-from jobset_restart.snapshot import condition, identity, statuses
 from jobset_restart.verdict import Neighbours, Verdict, verdict_of
 from jobset_restart.workloads.workload import Workload
 

@@ -8,7 +8,7 @@ from jobset_restart.case import Case
 from jobset_restart.containers import mark_of, status_of
 from jobset_restart.objects import ContainerStateTerminated, ContainerStatus, Job, Pod, seconds
 from jobset_restart.rules import CRASH_LOOP_RESET, ended_at, failures_in_a_row, index_failures_in_all, job_back_off
-from jobset_restart.snapshot import SlotState
+from jobset_restart.workloads.workload import SlotState
 
 LEAST_SECONDS = 10.0
 MOST_SECONDS = 60.0

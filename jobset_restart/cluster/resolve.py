@@ -18,10 +18,10 @@ from jobset_restart.errors import Forbidden, Invalid, NotFound, UsageError
 from jobset_restart.objects import Event, Node, Pod
 from jobset_restart.owners import controller
 from jobset_restart.slots import Unit
-from jobset_restart.snapshot import SlotState, Snapshot, take
+from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.registry import READERS, Reader
-from jobset_restart.workloads.workload import Several, Single, Sources, Workload
+from jobset_restart.workloads.workload import Several, Single, SlotState, Sources, Workload
 from jobset_restart.writes import CORE
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from msgspec import field
 
 from jobset_restart.diagnose.observation import Machine
 from jobset_restart.objects import ApiStruct, Condition, Event, Time, seconds
-from jobset_restart.snapshot import ready_condition
+from jobset_restart.pods import ready_condition
 
 RECENT_SECONDS = 3600.0
 MOST_EVENTS = 5

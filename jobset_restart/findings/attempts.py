@@ -9,10 +9,11 @@ from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Pod
 from jobset_restart.places import indexes_over
+from jobset_restart.pods import agent
 from jobset_restart.rules import agents_count_attempts, attempt_headroom, container_restart_headroom, max_restarts
-from jobset_restart.snapshot import agent, is_native
 from jobset_restart.triggers.image import IMAGE
 from jobset_restart.triggers.signal import SIGNAL
+from jobset_restart.workloads.jobset import is_native
 
 IMAGE_TODO = "use --via image, which restarts containers and leaves the agents alone"
 

@@ -24,10 +24,11 @@ from jobset_restart.rules import (
     pod_failure_action,
     replaces_only_failed,
 )
-from jobset_restart.snapshot import SlotState, is_native
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.waits import back_off
+from jobset_restart.workloads.jobset import is_native
+from jobset_restart.workloads.workload import SlotState
 
 RECREATE_TODO = "use --recreate, which leaves backoffLimit alone"
 

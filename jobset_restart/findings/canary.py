@@ -6,9 +6,9 @@ from jobset_restart.case import Case
 from jobset_restart.containers import status_of
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
-from jobset_restart.snapshot import SlotState
 from jobset_restart.triggers.image import IMAGE, Forms, plain, running_digest, runtime_of
 from jobset_restart.triggers.steps import canaries
+from jobset_restart.workloads.workload import SlotState
 
 
 @finding(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named
-from jobset_restart.snapshot import SlotState
 from jobset_restart.waits import crashed, min_ready_seconds
+from jobset_restart.workloads.workload import SlotState
 
 
 @finding(

@@ -7,12 +7,14 @@ from jobset_restart.containers import status_of
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Container, Pod
+from jobset_restart.pods import agent, attempt
 from jobset_restart.rules import effect_of_exit, in_place_exit_code
-from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART, agent, attempt, is_native
+from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART
 from jobset_restart.suspension import queue
 from jobset_restart.triggers.image import IMAGE, running_digest
 from jobset_restart.triggers.native import NATIVE
 from jobset_restart.triggers.signal import SIGNAL
+from jobset_restart.workloads.jobset import is_native
 
 RESTART_ALL_CONTAINERS = "RestartAllContainersOnContainerExits"
 

@@ -7,9 +7,10 @@ from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.health import dead
 from jobset_restart.objects import Condition, Node
+from jobset_restart.pods import condition, node_ready, ready_condition
 from jobset_restart.rules import agents_count_attempts
-from jobset_restart.snapshot import SlotState, condition, node_ready, ready_condition
 from jobset_restart.triggers.suspend import holds_up
+from jobset_restart.workloads.workload import SlotState
 
 
 def _down(case: Case) -> list[SlotState]:

@@ -11,8 +11,9 @@ from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Pod
 from jobset_restart.pod_owners import Above
+from jobset_restart.pods import statuses
 from jobset_restart.rules import UNLIMITED, counted_restarts, past_backoff_limit_on_failure
-from jobset_restart.snapshot import SlotState, statuses
+from jobset_restart.workloads.workload import SlotState
 
 
 def _above(case: Case) -> Iterator[tuple[Above, list[SlotState]]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named
-from jobset_restart.snapshot import SlotState
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.workloads.ray import HEAD, RayJobWorkload, RayWorkload
+from jobset_restart.workloads.workload import SlotState
 
 
 def _heads(case: Case) -> list[SlotState]:

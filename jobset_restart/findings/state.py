@@ -10,10 +10,11 @@ from jobset_restart.findings.words import count, named, some
 from jobset_restart.health import running
 from jobset_restart.owners import controller
 from jobset_restart.places import at_once
-from jobset_restart.snapshot import SlotState, attempt, condition
+from jobset_restart.pods import attempt, condition
 from jobset_restart.suspension import SUSPENDING_OWNERS, queue
 from jobset_restart.triggers.jobs import JOBS
 from jobset_restart.triggers.native import NATIVE
+from jobset_restart.workloads.workload import SlotState
 
 
 @finding(

@@ -11,10 +11,10 @@ from jobset_restart.events import Budget
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import named, some
 from jobset_restart.rules import counted_restarts
-from jobset_restart.snapshot import SlotState
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.restart import RESTART
 from jobset_restart.workloads.volcano import VolcanoJob, VolcanoJobWorkload
+from jobset_restart.workloads.workload import SlotState
 
 HARMLESS = frozenset({"", "SyncJob", "EnqueueJob"})
 """Actions that restart and end nothing."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobset_restart.case import Case
-from jobset_restart.snapshot import SlotState
 from jobset_restart.suspension import set_by_others
 from jobset_restart.vocabulary import TriggerName
+from jobset_restart.workloads.workload import SlotState
 
 
 def named(states: Iterable[SlotState]) -> list[str]:

@@ -11,6 +11,7 @@ from jobset_restart.creation import reason
 from jobset_restart.objects import Job, Pod
 from jobset_restart.places import at_once, wanted
 from jobset_restart.plan import Plan
+from jobset_restart.pods import age, statuses
 from jobset_restart.report import (
     BudgetReport,
     JobSetReport,
@@ -27,15 +28,10 @@ from jobset_restart.rules import (
     counted_restarts,
     max_restarts,
 )
-from jobset_restart.snapshot import (
-    SlotState,
-    Snapshot,
-    age,
-    is_native,
-    statuses,
-)
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
-from jobset_restart.workloads.workload import Workload
+from jobset_restart.workloads.workload import SlotState, Workload
 
 
 def jobset_report(snapshot: Snapshot, plan: Plan | None = None) -> JobSetReport:

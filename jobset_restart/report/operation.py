@@ -6,8 +6,9 @@ from jobset_restart import claim
 from jobset_restart.containers import ready_as_far_as_it_can_be
 from jobset_restart.earlier import came_since
 from jobset_restart.report import OperationReport
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.triggers.registry import BY_NAME
+from jobset_restart.workloads.workload import SlotState
 
 
 def unfinished(report: OperationReport | None) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from jobset_restart.creation import REASONS
+from jobset_restart.pods import attempt
 from jobset_restart.report import JobSetReport, NotReadyReport
-from jobset_restart.snapshot import Snapshot, attempt, is_native
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.workload import Workload
 
 ON_ITS_WAY = ("starting", "pending", "missing")

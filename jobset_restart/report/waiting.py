@@ -6,9 +6,11 @@ from jobset_restart.creation import last_seen
 from jobset_restart.creation import reason as reason_of
 from jobset_restart.health import dead
 from jobset_restart.objects import ContainerStatus, Pod
+from jobset_restart.pods import age, condition, ready_condition, statuses, why
 from jobset_restart.report import NotReadyReport
 from jobset_restart.rules import back_off_left, ended_for_good
-from jobset_restart.snapshot import SlotState, Snapshot, age, condition, ready_condition, statuses, why
+from jobset_restart.snapshot import Snapshot
+from jobset_restart.workloads.workload import SlotState
 
 
 def waiting(snapshot: Snapshot) -> list[NotReadyReport]:

@@ -10,10 +10,11 @@ from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Pod
 from jobset_restart.places import ended
 from jobset_restart.slots import unit_text
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.deletion import undeleted
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, pod_path
 
 

@@ -20,9 +20,11 @@ from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope, mark_of, marked, status_of
 from jobset_restart.earlier import Earlier, came_since, identity_before
 from jobset_restart.objects import Container, ContainerStatus, Pod
-from jobset_restart.snapshot import Identity, SlotState, Snapshot
+from jobset_restart.pods import Identity
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import STRATEGIC_MERGE_PATCH, Action, Write, pod_path
 
 Form = Literal["tagged", "plain"]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Job
-from jobset_restart.snapshot import SlotState, job_complete
+from jobset_restart.snapshot import job_complete
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.deletion import undeleted
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, job_path
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import JobSet, Pod
-from jobset_restart.snapshot import SlotState, Snapshot, is_native
-from jobset_restart.snapshot import attempt as attempt_of
+from jobset_restart.pods import attempt as attempt_of
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.steps import NATIVE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.workloads.jobset import is_native
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, jobset_path
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobset_restart.objects import Pod
-from jobset_restart.snapshot import SlotState
 from jobset_restart.stages import Drawn
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, pod_path
 
 _FAILED = {"phase": "Failed", "reason": "NodeDown", "message": "declared to be on a machine that is off"}

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier, living
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write
 
 BUS = "bus.volcano.sh/v1alpha1"

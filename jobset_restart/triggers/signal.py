@@ -8,9 +8,9 @@ from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope
 from jobset_restart.objects import Container, Pod
 from jobset_restart.pid1 import REFUSALS, Means, command
-from jobset_restart.snapshot import SlotState
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Exec, pod_path
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from jobset_restart.case import Case
 from jobset_restart.order import Step
+from jobset_restart.pods import node_ready
 from jobset_restart.slots import Slot
-from jobset_restart.snapshot import SlotState, node_ready
 from jobset_restart.stages import Stage, StageName, filled
 from jobset_restart.triggers.release import release
 from jobset_restart.waits import longest_back_off, min_ready_seconds
+from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action
 
 REQUESTS_PER_SECOND = 380.0

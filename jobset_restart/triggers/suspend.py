@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier, living
 from jobset_restart.rules import replaces_only_failed
-from jobset_restart.snapshot import SlotState, Snapshot
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.release import release
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
-from jobset_restart.workloads.workload import Workload
+from jobset_restart.workloads.workload import SlotState, Workload
 from jobset_restart.writes import Write
 
 
