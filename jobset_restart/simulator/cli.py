@@ -78,7 +78,7 @@ Nodes = Annotated[
 JobSets = Annotated[
     list[str],
     typer.Option(
-        "--jobset", metavar="FILE", help='JobSets, and what belongs to them, as YAML; "-": stdin. Repeatable.'
+        "--jobset", metavar="FILE", help='JobSets and Jobs, and what belongs to them, as YAML; "-": stdin. Repeatable.'
     ),
 ]
 Workers = Annotated[

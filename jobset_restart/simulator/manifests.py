@@ -78,10 +78,10 @@ def load(world: World, objects: Sequence[Obj]) -> None:
             _create(world, each)
     others = sorted(others, key=lambda each: each["kind"] == "JobSet")
     for each in others:
-        if each["kind"] == "JobSet":
+        if is_workload(each):
             _create_accounts(world, each)
         _create(world, each)
-    for jobset in filter(_is_jobset, others):
+    for jobset in filter(is_workload, others):
         _check_children(world, jobset)
 
 
@@ -123,7 +123,8 @@ def _check_children(world: World, jobset: Obj) -> None:
             try:
                 world.store.create(resource, sample, world.now, dry_run=True)
             except StoreError as error:
-                what = f"JobSet {jobset['metadata'].get('name')}, ReplicatedJob {job.get('name')}"
+                part = f", ReplicatedJob {job['name']}" if "name" in job else ""
+                what = f"{jobset['kind']} {jobset['metadata'].get('name')}{part}"
                 raise SimulatorError(f"{what}: its {resource} are refused: {error.message}", exit_code=2) from None
 
 
@@ -131,12 +132,12 @@ def _check_children(world: World, jobset: Obj) -> None:
 
 
 def add_nodes(world: World, objects: Iterable[Obj], number: int | None) -> None:
-    """Adds nodes: as many as asked for, or one for each Pod of the JobSets, as training jobs have it.
+    """Adds nodes: as many as asked for, or one for each Pod of the JobSets and Jobs, as training jobs have it.
 
     A ReplicatedJob with a nodeSelector gets nodes of its own with these labels.
     """
     groups: dict[tuple[tuple[str, str], ...], int] = {}
-    for jobset in filter(_is_jobset, objects):
+    for jobset in filter(is_workload, objects):
         for job, template in _templates(jobset):
             selector = (template.get("spec") or {}).get("nodeSelector") or {}
             labels = tuple(sorted((key, str(value)) for key, value in selector.items() if key != HOSTNAME))
@@ -162,12 +163,16 @@ def _shares(
     yield ordered[-1][0], left
 
 
-def _is_jobset(obj: Obj) -> bool:
-    return bool(obj["kind"] == "JobSet")
+def is_workload(obj: Obj) -> bool:
+    """Whether it has Pods made, with Jobs between or without."""
+    return obj["kind"] == "JobSet" or (obj["kind"], obj["apiVersion"]) == ("Job", "batch/v1")
 
 
 def _templates(jobset: Obj) -> Iterable[tuple[Obj, Obj]]:
-    """Each ReplicatedJob with its Pod template; both may be anything if the JobSet was not admitted yet."""
+    """Each ReplicatedJob with its Pod template, a Job as one; both may be anything if it was not admitted yet."""
+    if jobset["kind"] == "Job":
+        yield {"template": {"spec": jobset.get("spec")}}, _dict(_dict(jobset.get("spec")).get("template"))
+        return
     for job in _list(_dict(jobset.get("spec")).get("replicatedJobs")):
         yield _dict(job), _dict(_dict(_dict(_dict(job).get("template")).get("spec")).get("template"))
 
@@ -177,8 +182,8 @@ def _pod_specs(jobset: Obj) -> Iterable[Obj]:
 
 
 def pods_of(obj: Obj) -> int:
-    """How many Pods a JobSet has; 0 for anything else."""
-    return sum(_pods(job) for job, _ in _templates(obj)) if _is_jobset(obj) else 0
+    """How many Pods a JobSet or Job has; 0 for anything else."""
+    return sum(_pods(job) for job, _ in _templates(obj)) if is_workload(obj) else 0
 
 
 def _pods(job: Obj) -> int:

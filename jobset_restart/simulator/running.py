@@ -58,7 +58,7 @@ class Settings:
 def build(settings: Settings) -> World:
     """The World, its nodes and objects in it, its time near the wall's. Raises SimulatorError for what is refused."""
     profile = PROFILES[settings.profile]
-    warm = settings.warm and any(each["kind"] == "JobSet" for each in settings.objects)
+    warm = settings.warm and any(map(manifests.is_workload, settings.objects))
     # A warm start is played in virtual time, begun so much earlier that its Pods are some minutes old now.
     pods = sum(manifests.pods_of(each) for each in settings.objects)
     spent = 10.0 + 1.2 * pods / min(profile.pod_creates_rate, profile.schedule_rate)
@@ -79,9 +79,11 @@ def build(settings: Settings) -> World:
 
 
 def _until_ready(world: World) -> None:
-    """Plays the World until every JobSet is all Ready, nothing more will happen, or WARM_SECONDS have passed."""
+    """Plays the World until all JobSets and Jobs are Ready, nothing more will happen, or WARM_SECONDS have passed."""
     end = world.now + WARM_SECONDS
-    while world.now < end and not all(map(_ready, world.store.all("jobsets"))):
+    while world.now < end and not (
+        all(map(_ready, world.store.all("jobsets"))) and all(map(_runs, world.store.all("jobs")))
+    ):
         due = world.run_until(world.now + 1.0)
         if due is None or due > end:
             return
@@ -94,6 +96,15 @@ def _let_pass(world: World, end: float) -> None:
         due = world.run_until(due)
     if due is None or due >= end:
         world.run_until(end)
+
+
+def _runs(job: Obj) -> bool:
+    """Whether as many Pods of a Job that nothing stands above are Ready as it runs at once, or it is over."""
+    spec, status = job["spec"], job.get("status") or {}
+    over = any(each["type"] in ("Complete", "Failed") for each in status.get("conditions") or ())
+    owned = bool(job["metadata"].get("ownerReferences"))
+    wanted = min(spec.get("parallelism", 1), spec.get("completions") or spec.get("parallelism", 1))
+    return owned or over or bool(spec.get("suspend")) or status.get("ready", 0) >= wanted
 
 
 def _ready(jobset: Obj) -> bool:

@@ -58,7 +58,8 @@ class Running(NamedTuple):
 
 
 def measure(pods: int) -> None:
-    """One JobSet that can restart in place and one that cannot, of `pods` Pods each, on clusters of their own."""
+    """One JobSet that can restart in place, one that cannot, and a plain Job, of `pods` Pods each, on clusters of their
+    own."""
     print(f"\n{pods:,} Pods on as many nodes, profile realtime")
     with _cluster(pods, ["--workers", str(pods - 1)]) as cluster:
         print(
@@ -72,8 +73,12 @@ def measure(pods: int) -> None:
         with _manifest(pods, command) as file, _cluster(pods, ["--jobset", file]) as cluster:
             _restart(cluster, "plain", f"image, {name}", "--via", "image")
             if command == HANDLED:
+                _restart(cluster, "plain", "suspend, TERM handled", "--via", "suspend")
                 _watching(cluster)
                 _restart(cluster, "plain", "signal, exec", "--via", "signal", "--signal", "TERM")
+    with _manifest(pods, HANDLED, alone=True) as file, _cluster(pods, ["--jobset", file]) as cluster:
+        _restart(cluster, "job/plain", "image, one plain Job", "--via", "image")
+        _restart(cluster, "job/plain", "suspend, one plain Job", "--via", "suspend")
     with (
         _training(pods) as file,
         _faults() as faults,
@@ -99,15 +104,22 @@ def _cluster(nodes: int, options: list[str]) -> Iterator[Running]:
 
 
 @contextmanager
-def _manifest(pods: int, script: str) -> Iterator[str]:
-    """A JobSet `plain` whose containers restart when they fail, as often as it takes."""
+def _manifest(pods: int, script: str, *, alone: bool = False) -> Iterator[str]:
+    """A JobSet `plain` whose containers restart when they fail, as often as it takes; or its Job `alone`."""
     container = {"name": "worker", "image": "docker.io/library/busybox:1.36", "command": ["sh", "-c", script]}
     template = {"spec": {"restartPolicy": "OnFailure", "containers": [container]}}
     job = {"parallelism": pods, "completions": pods, "completionMode": "Indexed", "backoffLimit": 2**31 - 1}
-    jobs = [{"name": "workers", "replicas": 1, "template": {"spec": {**job, "template": template}}}]
-    meta = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": "plain"}}
+    of_one: dict[str, Any] = {"spec": {**job, "template": template}}
+    jobs = [{"name": "workers", "replicas": 1, "template": of_one}]
+    manifest: dict[str, Any] = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "spec": {"replicatedJobs": jobs},
+    }
+    if alone:
+        manifest = {"apiVersion": "batch/v1", "kind": "Job", **of_one}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump({**meta, "spec": {"replicatedJobs": jobs}}, file)
+        yaml.safe_dump({**manifest, "metadata": {"name": "plain"}}, file)
         file.flush()
         yield file.name
 
@@ -121,7 +133,11 @@ def _training(pods: int) -> Iterator[str]:
     template = {"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}
     job = {"parallelism": pods, "completions": pods, "completionMode": "Indexed", "backoffLimit": 0}
     jobs = [{"name": "workers", "replicas": 1, "template": {"spec": {**job, "template": template}}}]
-    manifest = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": "train"}}
+    manifest: dict[str, Any] = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {"name": "train"},
+    }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump({**manifest, "spec": {"replicatedJobs": jobs}}, file)
         file.flush()

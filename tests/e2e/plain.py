@@ -51,8 +51,8 @@ class PlainJob:
         return found[self.name]
 
     def until_claimed(self) -> Object:
-        """The record of the operation that has just claimed the Job."""
-        return _record(self.until(lambda job: bool(_record(job)), "a claim on the Job"))
+        """The record of the operation that has just claimed the Job, begun or carried on."""
+        return _record(self.until(_claimed, "a claim on the Job"))
 
     def until_pods(self, reached: Callable[[list[Object]], bool], what: str) -> None:
         """Watches the Job's Pods."""
@@ -83,6 +83,12 @@ class PlainJob:
             pods={int(pod["metadata"]["labels"][COMPLETION_INDEX]): pod_of(pod) for pod in staying},
             versions={o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in (job, *pods)},
         )
+
+
+def _claimed(job: Object) -> bool:
+    """What is left out of a record is as by default."""
+    record = _record(job)
+    return bool(record) and record.get("state", "running") == "running"
 
 
 def _record(job: Object) -> Object:

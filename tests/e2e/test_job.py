@@ -133,6 +133,26 @@ def test_waves_go_on_after_a_restart(place: Place, jsr: Jsr) -> None:
     assert (done["status"]["completedIndexes"], done["status"].get("failed")) == ("0-3", None)
 
 
+@pytest.mark.short
+def test_status_and_wait(place: Place, jsr: Jsr) -> None:
+    place.create(job("etl", container(command=IGNORES_TERM), pods=2, grace=5))
+    etl = PlainJob(place, "etl")
+    etl.settled()
+    status = jsr.status("job/etl")
+    assert (status["workloadKind"], status["name"], status["state"]) == ("Job", "etl", "Running")
+    assert (status["ready"], status["expected"], status["advice"]["trigger"]) == (2, 2, "image")
+    running = jsr.start_restart("job/etl", "--recreate")
+    record = etl.until_claimed()
+    during = jsr.status("job/etl")
+    assert (during["state"], during["operation"]["id"]) == ("Restarting", record["id"])
+    waited = jsr.run("wait", "job/etl", "-o", "json", "--timeout", "60s").exited(0).document
+    assert (waited["state"], waited["ready"]) == ("Running", 2)
+    running.wait().exited(0)
+    listed = jsr.run("status", "-o", "json").exited(0).document["items"]
+    assert [(each["workloadKind"], each["name"], each["ready"]) for each in listed] == [("Job", "etl", 2)]
+    assert jsr.run("status", "job/etl", "-o", "name").exited(0).stdout.strip() == "job.batch/etl"
+
+
 # ---------------------------------------------------------------- two people, and clients that die
 
 

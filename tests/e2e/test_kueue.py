@@ -154,8 +154,10 @@ def test_requeue_waits_for_the_quota_and_can_be_carried_on(place: Place, jsr: Js
     assert "waiting in Kueue's queue q" in ended["reason"]
     assert queue.workload(etl.get())["spec"]["active"] is True
     assert "it waits in Kueue's queue q" in jsr.restart("job/etl").exited(3).stderr
+    running = jsr.start_restart("job/etl", "--resume", etl.record()["id"])
+    etl.until_claimed()
     queue.set_quota("1")
-    carried_on = jsr.restart("job/etl", "--resume", etl.record()["id"]).exited(0).document
+    carried_on = running.wait().exited(0).document
     assert (carried_on["outcomes"], carried_on["writes"]) == ({"recreated": 3}, 0)
     assert_new_pods(before, etl.settled())
 

@@ -34,6 +34,16 @@ def test_every_pod_is_ready_for_some_minutes_and_it_is_now() -> None:
     assert AGE_SECONDS / 2 < world.now - max(times) < AGE_SECONDS * 2
 
 
+def test_a_job_that_nothing_stands_above_is_waited_for_too() -> None:
+    container = {"name": "worker", "image": "docker.io/library/busybox:1.36", "command": ["sleep", "60"]}
+    template = {"spec": {"restartPolicy": "Never", "serviceAccountName": "etl", "containers": [container]}}
+    spec = {"parallelism": 3, "completions": 3, "completionMode": "Indexed", "template": template}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "etl"}, "spec": spec}
+    world = built([job])
+    assert len(became_ready(world)) == 3
+    assert len(list(world.store.all("nodes"))) == 3
+
+
 def test_a_program_that_would_be_over_by_now_still_runs() -> None:
     (jobset,) = manifests.demo(2)
     for job in jobset["spec"]["replicatedJobs"]:
