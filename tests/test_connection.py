@@ -353,7 +353,22 @@ def test_an_exec_is_tried_again_while_the_server_has_too_much_to_do(with_token: 
         assert delays[0] >= 1.0
         server.on("GET", f"{POD}/exec", failing(503, "ServiceUnavailable"))
         with pytest.raises(Overloaded, match="Pod p"):
-            await cluster.execute(COMMAND, timeout=0.5)
+            await cluster.execute(COMMAND, timeout=2)
+
+    with_token(scenario)
+
+
+def test_an_exec_whose_time_runs_out_between_two_tries_says_what_was_answered(
+    with_token: Callable[[Scenario], None],
+) -> None:
+    async def scenario(server: ApiServer, cluster: HttpCluster) -> None:
+        async def never(_: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(60)
+            raise AssertionError("nobody waits so long")
+
+        server.on("GET", f"{POD}/exec", failing(503, "ServiceUnavailable"), never)
+        with pytest.raises(Overloaded, match="Pod p"):
+            await cluster.execute(COMMAND, timeout=2)
 
     with_token(scenario)
 

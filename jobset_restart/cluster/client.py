@@ -181,21 +181,29 @@ class HttpCluster(SendsAll, Session):
         """
         name = f"container {exec_.container} of {_pod(exec_)}"
         channels = Channels()
+        refused: JsrError | None = None
         try:
             async with asyncio.timeout(timeout), contextlib.AsyncExitStack() as stack:
-                socket = await self._retried(
-                    lambda: stack.enter_async_context(self._shaken_hands(exec_)),
-                    f"exec in {name}",
-                    self.now() + timeout,
-                )
+
+                async def shake_hands() -> aiohttp.ClientWebSocketResponse:
+                    nonlocal refused
+                    try:
+                        return await stack.enter_async_context(self._shaken_hands(exec_))
+                    except JsrError as error:
+                        refused = error
+                        raise
+
+                socket = await self._retried(shake_hands, f"exec in {name}", self.now() + timeout)
                 assert socket is not None
+                refused = None
                 async for message in socket:
                     if message.type == aiohttp.WSMsgType.BINARY:
                         channels.feed(message.data)
                     elif message.type == aiohttp.WSMsgType.ERROR:
                         raise ExecFailed(f"{name}: what it sent is not an exec stream, or too much at once")
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self.server, self._access.proxy) from None
+            # Where the time ran out between two tries, what the server said says more than that it ran out.
+            raise refused or transport_error(error, self.server, self._access.proxy) from None
         return channels.result()
 
     def _shaken_hands(self, exec_: Exec) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
