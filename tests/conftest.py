@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+for each in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(each) is signal.SIG_IGN:
+        # Whoever runs the tests in the background of a script has these ignored, and so would every `jsr` that is
+        # interrupted by a test. A handler of our own is none of a program that we start.
+        signal.signal(each, signal.default_int_handler)
 
 AT_ONCE_PER_CORE = 5
 """Scenarios mostly wait for what takes its time in a cluster."""
