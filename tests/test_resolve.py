@@ -8,13 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from jobset_restart.cluster import connect
 from jobset_restart.cluster.resolve import resolve
+from jobset_restart.errors import Invalid, UsageError
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.workloads.kinds import TRAIN_JOB
+from jobset_restart.workloads import kinds
+from jobset_restart.workloads.kinds import POD, TRAIN_JOB, WorkloadKind
 from tests import build, build_trainjob
-from tests.apiserver import ApiServer, json_answer, kubeconfig, serving
+from tests.apiserver import ApiServer, failing, json_answer, kubeconfig, serving
 
 JOBSET = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/ns/jobsets/train"
 JOBS = "/apis/batch/v1/namespaces/ns/jobs"
@@ -76,3 +79,27 @@ def test_why_a_trainjob_has_no_jobset_is_asked_of_its_events(tmp_path: pathlib.P
     assert asked.query["fieldSelector"] == (
         "involvedObject.kind=TrainJob,reason=TrainJobResourcesCreationFailed,involvedObject.name=train"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "error"),
+    [(kinds.JOBSET, "BadRequest", Invalid), (POD, "", Invalid), (POD, "BadRequest", UsageError)],
+    ids=["no labels were typed", "not an answer of the API", "labels that are none"],
+)
+def test_a_bad_request_is_the_person_s_only_where_they_typed_it(
+    tmp_path: pathlib.Path, kind: WorkloadKind, reason: str, error: type[Exception]
+) -> None:
+    async def plain(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=400, text="Client sent an HTTP request to an HTTPS server.")
+
+    answer = failing(400, reason) if reason else plain
+
+    async def main() -> None:
+        async with serving() as server:
+            for path in (JOBSET, JOBS, PODS, "/apis/coordination.k8s.io/v1/namespaces/ns/leases"):
+                server.on("GET", path, answer)
+            async with await connect(kubeconfig(tmp_path / "config", server.url)) as cluster:
+                with pytest.raises(error):
+                    await resolve(cluster, "ns", "train", kind)
+
+    asyncio.run(asyncio.wait_for(main(), 60))

@@ -19,7 +19,7 @@ from jobset_restart.objects import Event, Node, Pod
 from jobset_restart.owners import controller
 from jobset_restart.slots import Unit
 from jobset_restart.snapshot import Snapshot, take
-from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
+from jobset_restart.workloads.kinds import JOBSET, POD, WorkloadKind
 from jobset_restart.workloads.registry import READERS, Reader
 from jobset_restart.workloads.workload import Several, Single, SlotState, Sources, Workload
 from jobset_restart.writes import CORE
@@ -83,7 +83,9 @@ async def _as_it_stands(cluster: Cluster, namespace: str, name: str, kind: Workl
         workload, children, pods = await read(cluster, reader, sources, found, consistent=consistent)
     except NotFound as error:
         raise await explained(cluster, namespace, name, kind, error) from None
-    except Invalid as error:  # the labels of a selection alone are as they were typed
+    except Invalid as error:
+        if kind is not POD or not error.reason:  # the labels of a selection alone are sent as they were typed
+            raise
         raise UsageError(f"{name!r} is not a label selector: {error}", "write a=b,c!=d,e") from None
     (nodes, notes), (queued, unseen) = await asyncio.gather(
         _nodes(cluster, {p.spec.node_name for p in pods.items if p.spec.node_name}, consistent),
