@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from jobset_restart.containers import containers_in_scope
-from jobset_restart.earlier import Earlier, came_since, identity_before, renewed, replaced
+from jobset_restart.earlier import Earlier, came_since, identity_before, living, renewed, replaced
 from jobset_restart.health import dead, running
 from jobset_restart.names import Absent
 from jobset_restart.objects import Container, Job, Pod
@@ -131,7 +131,8 @@ class Trigger(ABC):
         soon."""
         if self.in_place:
             return state.pod is None or self.through(state.pod, earlier)
-        return replaced(state, earlier)
+        going = self.suspends and any(pod.metadata.deletion_timestamp for pod in living(state))
+        return going or replaced(state, earlier)
 
     def before(self, pod: Pod, earlier: Earlier) -> Identity:
         """The Pod as it was before the operation: what has to go."""

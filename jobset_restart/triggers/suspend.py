@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.earlier import Earlier, living
+from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
-from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.release import release
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
@@ -51,10 +50,6 @@ class Suspend(Trigger):
     def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
         """5.4 s for four Pods."""
         return 5.4 * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
-
-    def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:
-        going = any(pod.metadata.deletion_timestamp for pod in living(state))
-        return going or super().begun(state, earlier, snapshot)
 
 
 SUSPEND = Suspend(

@@ -129,6 +129,21 @@ class Nodes(Kinship):
 class RayWorkload(DirectWorkload):
     """What a RayCluster and a RayJob, which runs on one, have in common."""
 
+    object: RayCluster | RayJob
+
+    @property
+    def metadata(self) -> WorkloadMeta:
+        return self.object.metadata
+
+    @property
+    def suspended(self) -> bool:
+        return self.object.spec.suspend
+
+    @property
+    def managed_by(self) -> str:
+        manager = self.object.spec.managed_by
+        return "" if manager in MANAGERS else manager
+
     @property
     def cluster(self) -> RayCluster | None:
         """The RayCluster, None where there is none now."""
@@ -185,24 +200,11 @@ class RayClusterWorkload(RayWorkload):
         return self.object
 
     @property
-    def metadata(self) -> WorkloadMeta:
-        return self.object.metadata
-
-    @property
     def sources(self) -> Sources:
         return sources(self.namespace, self.name)
 
     def renewed(self, newer: Any) -> RayClusterWorkload:
         return RayClusterWorkload(newer)
-
-    @property
-    def suspended(self) -> bool:
-        return self.object.spec.suspend
-
-    @property
-    def managed_by(self) -> str:
-        manager = self.object.spec.managed_by
-        return "" if manager in MANAGERS else manager
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
@@ -229,10 +231,6 @@ class RayJobWorkload(RayWorkload):
         return self.runs_on
 
     @property
-    def metadata(self) -> WorkloadMeta:
-        return self.object.metadata
-
-    @property
     def sources(self) -> Sources:
         found = sources_of_job(self.namespace, self.name, self.object)
         assert found is not None
@@ -255,15 +253,6 @@ class RayJobWorkload(RayWorkload):
     def without(self, part: Single) -> RayJobWorkload:
         gone = self.runs_on is not None and self.runs_on.metadata.name == part.name
         return RayJobWorkload(self.object, None) if gone else self
-
-    @property
-    def suspended(self) -> bool:
-        return self.object.spec.suspend
-
-    @property
-    def managed_by(self) -> str:
-        manager = self.object.spec.managed_by
-        return "" if manager in MANAGERS else manager
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
