@@ -1,0 +1,31 @@
+"""The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
+
+from jobset_restart.cli.options.how import Course, How
+from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
+from jobset_restart.cli.options.shown import Shown, Telling, Verbosity
+from jobset_restart.cli.options.steps import Looks, Progress, Steps
+from jobset_restart.cli.options.values import MOST_SECONDS, owner, timeout_seconds
+from jobset_restart.cli.options.where import Everywhere, OfPods, Selected, Where, Workload, Workloads
+
+__all__ = [
+    "MOST_SECONDS",
+    "Course",
+    "Deadline",
+    "Everywhere",
+    "How",
+    "Limits",
+    "Looks",
+    "OfPods",
+    "Parallel",
+    "Progress",
+    "Selected",
+    "Shown",
+    "Steps",
+    "Telling",
+    "Verbosity",
+    "Where",
+    "Workload",
+    "Workloads",
+    "owner",
+    "timeout_seconds",
+]
