@@ -1,4 +1,5 @@
-"""`python -m tests.picture`: draws the live view of a recorded restart, as it was at one moment, for the README."""
+"""`python -m tests.picture`: draws what README and docs show: the live view of a recorded restart as it was at one
+moment, and the timeline of another."""
 
 from __future__ import annotations
 
@@ -7,19 +8,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobset_restart.events import decode
+from jobset_restart.events import Event, decode
 from jobset_restart.view.live import LiveView
+from jobset_restart.view.timeline import drawing, recorded
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "data" / "demo.jsonl"
 PICTURE = HERE.parent / "examples" / "live-view.svg"
+TROUBLE = HERE / "data" / "trouble.jsonl"
+TIMELINE = HERE.parent / "examples" / "timeline.svg"
 MOMENT = 0.9
 """Which part of the restart has passed."""
 
 
 def picture() -> str:
-    """The SVG."""
-    events = [decode(line) for line in RECORDED.read_bytes().splitlines()]
+    """The SVG of the live view."""
+    events = _events(RECORDED)
     now = events[0].time + MOMENT * (events[-1].time - events[0].time)
     console = Console(
         file=io.StringIO(), width=100, height=24, record=True, force_terminal=True, color_system="truecolor"
@@ -33,5 +37,15 @@ def picture() -> str:
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
 
 
+def timeline() -> str:
+    """The SVG of the timeline."""
+    return drawing([recorded(_events(TROUBLE))])
+
+
+def _events(file: Path) -> list[Event]:
+    return [decode(line) for line in file.read_bytes().splitlines()]
+
+
 if __name__ == "__main__":
     PICTURE.write_text(picture(), encoding="utf-8")
+    TIMELINE.write_text(timeline(), encoding="utf-8")

@@ -44,7 +44,18 @@ def test_any_text_is_a_duration_within_bounds_or_refused(text: str) -> None:
         assert 0 < timeout_seconds(text) <= MOST_SECONDS
 
 
-EMPTY = ["--resume", "--selector", "--signal", "--events", "-c", "--replicated-job", "--pod", "--node", "--node-down"]
+EMPTY = [
+    "--resume",
+    "--selector",
+    "--signal",
+    "--events",
+    "--report",
+    "-c",
+    "--replicated-job",
+    "--pod",
+    "--node",
+    "--node-down",
+]
 
 
 @pytest.mark.parametrize("option", [*EMPTY, "--allow", "-n", "--context", "--kubeconfig", "--as"])

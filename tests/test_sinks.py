@@ -53,7 +53,7 @@ def test_lines_go_on_where_a_view_fails_and_say_so_once(drawing: bool) -> None:
     written: list[str] = []
     given_up: list[int] = []
     view = Fails(drawing=drawing)
-    play(Sinks(view, None, lambda: 101.0, give_up=lambda: given_up.append(1), write=written.append))
+    play(Sinks(view, [], lambda: 101.0, give_up=lambda: given_up.append(1), write=written.append))
     assert (view.calls, given_up) == (1, [1])
     text = "\n".join(written)
     assert text.count("the live view failed, lines go on from here: RuntimeError: no") == 1
@@ -67,7 +67,7 @@ def test_a_terminal_that_cannot_be_given_back_stops_nothing() -> None:
     def fails() -> None:
         raise OSError(5, "Input/output error")
 
-    play(Sinks(Fails(drawing=True), None, lambda: 101.0, give_up=fails, write=written.append))
+    play(Sinks(Fails(drawing=True), [], lambda: 101.0, give_up=fails, write=written.append))
     assert "1/1 back" in "\n".join(written)
 
 
@@ -77,7 +77,7 @@ def test_lines_that_cannot_be_written_stop_nothing(tmp_path: Path) -> None:
 
     file = tmp_path / "events"
     with event_file(str(file)) as log:
-        sinks = Sinks(LinesView(fails), log, lambda: 101.0)
+        sinks = Sinks(LinesView(fails), [log], lambda: 101.0)
         play(sinks)
     kinds = [type(decode(line)) for line in file.read_bytes().splitlines()]
     assert kinds.count(Noticed) == 1, "said once, to what is left"
@@ -90,7 +90,7 @@ def test_an_event_file_that_cannot_be_written_is_left_out_and_said_so_once(tmp_p
     with event_file(str(tmp_path / "events")) as log:
         assert log is not None
         log._file.close()
-        play(Sinks(LinesView(written.append), log, lambda: 101.0))
+        play(Sinks(LinesView(written.append), [log], lambda: 101.0))
     text = "\n".join(written)
     assert text.count(f"the event file {tmp_path / 'events'} is left out from here on") == 1
     assert written[-1].endswith("finished: every slot is back")

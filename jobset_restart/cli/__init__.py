@@ -48,6 +48,7 @@ def restart(
     how: options.How,
     selected: options.Selected,
     course: options.Course,
+    drawn: options.Drawn,
     limits: options.Limits,
     progress: options.Progress,
     telling: options.Telling,
@@ -57,7 +58,7 @@ def restart(
     from jobset_restart.cli import restarting
 
     return restarting.restart(
-        workload.target(selected.selector), how, selected, course, limits, progress, telling, where
+        workload.target(selected.selector), how, selected, course, drawn, limits, progress, telling, where
     )
 
 
@@ -119,13 +120,15 @@ def explain(
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What --events wrote.")],
     speed: Annotated[
-        float, typer.Option(min=0, metavar="FACTOR", help="How much faster than it was; 0: at once.")
-    ] = 1.0,
+        float | None, typer.Option(min=0, metavar="FACTOR", help="How much faster than it was; 0: at once. Default: 1.")
+    ] = None,
+    *,
+    drawn: options.Drawn,
 ) -> int:
-    """Show a recorded restart again."""
+    """Show a recorded restart again, or with --report write its timeline."""
     from jobset_restart.cli import replaying
 
-    return replaying.replay(file, speed)
+    return replaying.replay(file, speed, drawn.report)
 
 
 _TAKES_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}

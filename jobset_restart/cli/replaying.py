@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 
 import msgspec
 
+from jobset_restart.cli.picturing import write_report
 from jobset_restart.cli.showing import give_up, stdout_console, view_for
 from jobset_restart.cli.sinks import MOST_LINE, Sinks
 from jobset_restart.errors import UsageError
 from jobset_restart.events import Event, Planned, decode
 from jobset_restart.view.replay import replay as through
+from jobset_restart.view.timeline import recorded
 
 LAST_SECOND = 253402300799.0
 """The end of the year 9999, beyond which times cannot be written."""
 MOST_EVENTS = 5_000_000
+MOST_DRAWN = 20
+"""Operations of one file in a report."""
 
 
-def replay(path: str, speed: float) -> int:
+def replay(path: str, speed: float | None = None, report: str | None = None) -> int:
     """Shows a recorded event file through the view that fits the terminal, one operation after the other, and on stdout
-    what came of each. Raises UsageError for a file that holds anything else."""
-    if not (math.isfinite(speed) and speed >= 0):
+    what came of each. With `report`, writes their timelines there; then nobody is made to wait, unless a `speed` is
+    asked for. Raises UsageError for a file that holds anything else, and a report that cannot be written."""
+    if speed is not None and not (math.isfinite(speed) and speed >= 0):
         raise UsageError(f"--speed {speed:g} is not a factor", "write 1, 10 or 0.5; 0 shows everything at once")
     operations = list(_operations(_read(path)))
     if not operations:
         raise UsageError(f"{path} holds no events")
+    if report is not None:
+        write_report(report, [recorded(events) for events in operations[-MOST_DRAWN:]])
+        speed = speed or 0.0
+        if len(operations) > MOST_DRAWN:
+            print(f"the report tells of the last {MOST_DRAWN} of {len(operations):,} operations", file=sys.stderr)
+    speed = 1.0 if speed is None else speed
     from jobset_restart.view import summary
 
     for events in operations:
         with view_for() as view:
-            sinks = Sinks(view, None, lambda: 0.0, give_up=lambda view=view: give_up(view))  # type: ignore[misc]
+            sinks = Sinks(view, (), lambda: 0.0, give_up=lambda view=view: give_up(view))  # type: ignore[misc]
             through(events, sinks, speed=speed or None, sleep=time.sleep)
         summary.show_summary(stdout_console(), sinks.progress)
         summary.show_end(stdout_console(), sinks.progress)

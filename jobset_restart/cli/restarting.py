@@ -13,7 +13,8 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, How, Limits, Progress, Selected, Telling, Where
+from jobset_restart.cli.options import Course, Drawn, How, Limits, Progress, Selected, Telling, Where
+from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
     give_up,
     print_document,
@@ -56,6 +57,7 @@ def restart(
     how: How,
     selected: Selected,
     course: Course,
+    drawn: Drawn,
     limits: Limits,
     progress: Progress,
     telling: Telling,
@@ -73,6 +75,7 @@ def restart(
     )
     options = limits.options()
     course.check()
+    drawn.check(for_real=course.for_real)
     progress.check(wait=limits.wait)
     if course.for_real and not course.yes and not sys.stdin.isatty():
         raise UsageError(
@@ -82,14 +85,15 @@ def restart(
     where.check()
     if course.for_real:
         check_event_file(course.events, append=course.events_append)
+        check_report_file(drawn.report)
     try:
-        return asyncio.run(_restart(asked, options, course, progress, telling, where))
+        return asyncio.run(_restart(asked, options, course, drawn, progress, telling, where))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
 
 async def _restart(
-    asked: Asked, options: Options, course: Course, progress: Progress, telling: Telling, where: Where
+    asked: Asked, options: Options, course: Course, drawn: Drawn, progress: Progress, telling: Telling, where: Where
 ) -> int:
     this = asyncio.current_task()
     assert this is not None
@@ -114,7 +118,7 @@ async def _restart(
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
         step = await stood_at(cluster, plan.snapshot, progress)
-        carrying_out = _carry_out(plan, cluster, options, course, telling)
+        carrying_out = _carry_out(plan, cluster, options, course, drawn, telling)
         del plan, report  # thousands of Pods and actions, which nobody asks for any more
         result = await carrying_out
         if step is not None and not result.exit_code:
@@ -123,9 +127,12 @@ async def _restart(
     return show_result(result, telling)
 
 
-async def _carry_out(plan: Plan, cluster: Cluster, options: Options, course: Course, telling: Telling) -> ResultReport:
-    with event_file(course.events, append=course.events_append) as log, view_for() as view:
-        sinks = Sinks(view, log, cluster.now, give_up=lambda: give_up(view))
+async def _carry_out(
+    plan: Plan, cluster: Cluster, options: Options, course: Course, drawn: Drawn, telling: Telling
+) -> ResultReport:
+    log, picture = event_file(course.events, append=course.events_append), report_file(drawn.report)
+    with log as events, picture as report, view_for() as view:
+        sinks = Sinks(view, (events, report), cluster.now, give_up=lambda: give_up(view))
         tenure = Tenure(plan, cluster, sinks, options)
         del plan
         running = asyncio.ensure_future(tenure.run())

@@ -1,4 +1,4 @@
-"""Where events go: a view, and a file. One that fails is dropped and said so once; it never stops a restart."""
+"""Where events go: a view, and records of them. What fails is dropped and said so once; it never stops a restart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Protocol
 
 import msgspec
@@ -30,11 +30,19 @@ class View(Protocol):
     def tick(self, now: float) -> None: ...
 
 
+class Record(Protocol):
+    """Something that keeps events; `name` is what messages call it."""
+
+    name: str
+
+    def __call__(self, event: Event) -> None: ...
+
+
 class EventFile:
     """Writes each event as a line of JSON, at once: it has to be there when the client is killed."""
 
     def __init__(self, path: str, file: IO[bytes]) -> None:
-        self.path, self._file = path, file
+        self.name, self._file = f"event file {path}", file
 
     def __call__(self, event: Event) -> None:
         self._file.write(encode(event) + b"\n")
@@ -45,7 +53,7 @@ def to_stderr(line: str) -> None:
 
 
 class Sinks:
-    """Gives events to the view and to the event file, and the time to the view.
+    """Gives events to the view and to the records, and the time to the view. A record that is None is not wanted.
 
     What fails is left out from then on. `give_up` is called when the view failed, to give the terminal back; lines
     take over from what was shown so far, and if they fail too, nothing is shown any more.
@@ -54,22 +62,23 @@ class Sinks:
     def __init__(
         self,
         view: View,
-        log: EventFile | None,
+        records: Iterable[Record | None],
         now: Callable[[], float],
         give_up: Callable[[], object] = lambda: None,
         write: Callable[[str], None] = to_stderr,
     ) -> None:
         self.progress = view.progress
         self._view: View | None = view
-        self._log, self._now, self._give_up, self._write = log, now, give_up, write
+        self._records = [record for record in records if record is not None]
+        self._now, self._give_up, self._write = now, give_up, write
 
     def __call__(self, event: Event) -> None:
-        if self._log is not None:
+        for record in tuple(self._records):
             try:
-                self._log(event)
+                record(event)
             except Exception as error:  # whatever a sink does wrong must not stop a restart
-                path, self._log = self._log.path, None
-                self._notice(f"the event file {path} is left out from here on: {_words(error)}")
+                self._records.remove(record)
+                self._notice(f"the {record.name} is left out from here on: {_words(error)}")
         if self._view is None:
             with contextlib.suppress(Exception):  # for the summary, as far as it goes
                 self.progress.apply(event)

@@ -1,5 +1,6 @@
 """The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
 
+from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.how import Course, How
 from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
 from jobset_restart.cli.options.shown import Shown, Telling, Verbosity
@@ -11,6 +12,7 @@ __all__ = [
     "MOST_SECONDS",
     "Course",
     "Deadline",
+    "Drawn",
     "Everywhere",
     "How",
     "Limits",
