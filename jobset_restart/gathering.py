@@ -236,7 +236,8 @@ class Gathering:
         chosen = [seen for seen in chosen if seen.look is not None][:TWICE]
         for pause in AGAIN_SECONDS[: None if found.progress.guessed else 1] if chosen else ():
             await asyncio.sleep(pause)
-            await self._each(chosen, EXECS_IN_FLIGHT, "stacks again", lambda seen: self._look(seen, again=True))
+            limit = self._options.concurrency or EXECS_IN_FLIGHT
+            await self._each(chosen, limit, "stacks again", lambda seen: self._look(seen, again=True))
             if moves(chosen):
                 return
 

@@ -17,7 +17,8 @@ app = program(
     name="jsr",
     help="Restart a Kubernetes JobSet, or another workload: in place in seconds, or by recreating its Pods. Exit "
     "codes: 0 all ready, 1 error, 2 usage, 3 refused or declined, nothing changed, 4 some slots did not come back, "
-    "5 it failed or finished, 6 superseded, 7 and 8 it stands still (diagnose), 124 deadline, 130 interrupted.",
+    "5 it failed or finished, 6 superseded, 7 and 8 it stands still (diagnose), 9 something is missing (capture), "
+    "124 deadline, 130 interrupted.",
     no_args_is_help=True,
 )
 
@@ -101,6 +102,23 @@ def diagnose(workload: options.Workload, looks: options.Looks, shown: options.Sh
     from jobset_restart.cli import diagnosing
 
     return diagnosing.diagnose(workload.target(), looks, where, shown.output)
+
+
+@command(app, short_help="Capture the evidence: logs, stacks, Pods, Nodes, Events.")
+def capture(
+    workload: options.Workload,
+    selected: options.Selected,
+    into: options.CaptureInto,
+    bounds: options.CaptureBounds,
+    parallel: options.Parallel,
+    shown: options.Shown,
+    where: options.Where,
+) -> int:
+    """Write down how it stands: logs, stacks, Pods, Nodes, Events and a diagnosis, the odd ones first. Reads only; no
+    values of environment variables are written. Exit codes: 0 everything was had, 9 something is missing."""
+    from jobset_restart.cli import capturing
+
+    return capturing.capture(workload.target(selected.selector), selected, into, bounds, parallel, where, shown.output)
 
 
 @command(app, short_help="Print what a finding means and what to do about it.")

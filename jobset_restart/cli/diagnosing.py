@@ -61,10 +61,10 @@ async def _diagnose(target: Target, options: Options, where: Where, within: floa
         except TimeoutError:
             raise DeadlineExceeded(f"{target.name} could not be read within {within:g} s") from None
         gathering = _gathering(cluster, snapshot, options)
-        with _line() as show:
+        with progress_line() as show:
             gathering.tell = show
             cut_short = await _until_decided(gathering, within - (loop.time() - began))
-        report = _report(gathering, snapshot, cluster.now(), loop.time() - began, cut_short)
+        report = report_of(gathering, snapshot, cluster.now(), loop.time() - began, cut_short)
     _show(report, form)
     return report.exit_code
 
@@ -100,7 +100,8 @@ async def _until_decided(gathering: Gathering, within: float) -> str:
     return "interrupted" if told.is_set() else f"--timeout {within:.0f}s passed"
 
 
-def _report(gathering: Gathering, snapshot: Snapshot, now: float, seconds: float, cut_short: str) -> DiagnosisReport:
+def report_of(gathering: Gathering, snapshot: Snapshot, now: float, seconds: float, cut_short: str) -> DiagnosisReport:
+    """The document of what was gathered in so many seconds, cut short by this. `now` is the API server's time."""
     found = gathering.judged()
     suspects = {suspect.slot: suspect for suspect in found.suspects}
     report = diagnosis_report(
@@ -206,7 +207,7 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def _line() -> Iterator[Callable[[str, int, int], None]]:
+def progress_line() -> Iterator[Callable[[str, int, int], None]]:
     """Live progress on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield _silent

@@ -85,8 +85,17 @@ def look(namespace: str, pod: str, container: str) -> Exec:
 
 
 def log_request(
-    namespace: str, pod: str, container: str, *, lines: int = TAIL_LINES, most: int = TAIL_BYTES
+    namespace: str,
+    pod: str,
+    container: str,
+    *,
+    lines: int = TAIL_LINES,
+    most: int = TAIL_BYTES,
+    previous: bool = False,
 ) -> tuple[str, dict[str, str]]:
-    """Path and query of the newest log lines of a container (core/v1 PodLogOptions)."""
+    """Path and query of the newest log lines of a container, or of the `previous` one of its name (core/v1
+    PodLogOptions)."""
     query = {"container": container, "tailLines": str(lines), "limitBytes": str(most), "timestamps": "true"}
+    if previous:
+        query["previous"] = "true"
     return f"{pod_path(namespace, pod)}/log", query

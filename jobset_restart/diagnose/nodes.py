@@ -57,10 +57,15 @@ def machine(node: LabelledNode) -> Machine:
     return Machine(
         name=node.metadata.name,
         not_ready=not_ready,
-        problems=[_said(c) for c in node.status.conditions if c.type != "Ready" and _is_problem(c)],
+        problems=problems(node.status.conditions),
         taints=[*taints, *(["been cordoned"] if node.spec.unschedulable else [])],
         labels=node.metadata.labels,
     )
+
+
+def problems(conditions: Iterable[Condition]) -> list[str]:
+    """What the conditions of a Node say is wrong, Ready apart."""
+    return [_said(c) for c in conditions if c.type != "Ready" and _is_problem(c)]
 
 
 def _is_problem(condition: Condition) -> bool:

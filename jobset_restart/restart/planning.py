@@ -51,7 +51,7 @@ async def planned(cluster: Cluster, asked: Asked) -> Plan:
         _refuse_if_held(snapshot)
     request = _within(snapshot, asked)
     if asked.selector:
-        named = await _selected(cluster, snapshot, asked.selector)
+        named = await selected_pods(cluster, snapshot, asked.selector)
         request = structs.replace(request, selection=request.selection.only(snapshot, named))
     dead = claim.left_suspended(snapshot.workload, snapshot.time)
     operation = secrets.token_hex(4)
@@ -109,7 +109,7 @@ def _within(snapshot: Snapshot, asked: Asked) -> Request:
     return structs.replace(request, selection=selection)
 
 
-async def _selected(cluster: Cluster, snapshot: Snapshot, selector: str) -> frozenset[str]:
+async def selected_pods(cluster: Cluster, snapshot: Snapshot, selector: str) -> frozenset[str]:
     """The names of the Pods that carry these labels: the API server knows what a selector means."""
     pods = snapshot.workload.sources.pods
     try:

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from jobset_restart.harmless import plain
 from jobset_restart.report import AboutWorkload, JobSetReport, JobSetReportList, PlanReport, Report, ResultReport
+from jobset_restart.report.capture import CaptureReport
 from jobset_restart.report.diagnosis import DiagnosisReport
 from jobset_restart.workloads.kinds import JOBSET, WORKLOAD_KINDS
 
@@ -31,6 +33,8 @@ def render(report: Report, form: str) -> str:
         return text if text.isascii() and DELETE not in text else "".join(map(_escaped, text))
     if form == "yaml":
         return _yaml(msgspec.to_builtins(report))
+    if isinstance(report, CaptureReport):
+        return plain(report.path)
     if isinstance(report, DiagnosisReport):
         return "\n".join(f"pod/{each.pod}" for each in report.suspects if NAME.fullmatch(each.pod))
     return "\n".join(f"{kind}/{name}" for kind, name in _names(report) if NAME.fullmatch(name))

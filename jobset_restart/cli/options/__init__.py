@@ -1,5 +1,6 @@
 """The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
 
+from jobset_restart.cli.options.captures import CaptureBounds, CaptureInto
 from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.how import Course, How
 from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
@@ -10,6 +11,8 @@ from jobset_restart.cli.options.where import Everywhere, OfPods, Selected, Where
 
 __all__ = [
     "MOST_SECONDS",
+    "CaptureBounds",
+    "CaptureInto",
     "Course",
     "Deadline",
     "Drawn",
