@@ -13,6 +13,8 @@ all.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,8 +25,8 @@ from jobset_restart.commands import jsr
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.plan import Plan, Request, Selection
-from jobset_restart.slots import Folded, folded
-from jobset_restart.snapshot import OPERATION
+from jobset_restart.slots import Folded, Slot, Unit, folded
+from jobset_restart.snapshot import OPERATION, Snapshot
 from jobset_restart.stages import Stage
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.workloads.workload import Workload
@@ -65,7 +67,8 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     native restart leads to. `started`, `deadline`, `heartbeat` and `ended` are RFC 3339. `request` is what was asked
     for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
     declared down, as `slots.folded` writes them: by then their Pods may have other names and nodes. Both are empty
-    where it restarts every slot.
+    where it restarts every slot. `seats` are, written likewise, all slots of the units of which it means some Pods that
+    carry no index: what was scaled since shows in them.
 
     An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
     over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last.
@@ -86,6 +89,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     slots: int = 0
     scope: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    seats: tuple[str, ...] = ()
     exit_code: int | None = None
     reason: str = ""
     outcomes: dict[str, int] = {}
@@ -114,6 +118,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
             raise ValueError(f"slots {self.slots} is out of range")
         try:
             self.parts()
+            Folded(self.seats)
         except ValueError:
             raise ValueError("its slots cannot be read") from None
 
@@ -244,13 +249,25 @@ def unusable(workload: Workload, record: Record, now: float) -> str:
 
 
 def what_is_restarted(plan: Plan) -> dict[str, Any]:
-    """What a new record says of this plan's slots: its fields slots, scope, lost and request."""
+    """What a new record says of this plan's slots: its fields slots, scope, lost, seats and request."""
     scope = [each.state.slot for each in plan.scope if not each.lost]
     lost = [each.state.slot for each in plan.scope if each.lost]
     everything = sum(state.expected for state in plan.snapshot.slots.values())
     request = structs.replace(plan.request, selection=Selection())
-    part = {"scope": folded(scope), "lost": folded(lost)} if lost or len(scope) < everything else {}
+    part = {}
+    if lost or len(scope) < everything:
+        part = {"scope": folded(scope), "lost": folded(lost), "seats": folded(_seats(plan.snapshot, {*scope, *lost}))}
     return {"slots": len(plan.scope), "request": request, **part}
+
+
+def _seats(snapshot: Snapshot, meant: Collection[Slot]) -> list[Slot]:
+    """All seats of the units of which some are meant and some are not."""
+    units: dict[Unit, list[Slot]] = defaultdict(list)
+    for state in snapshot.slots.values():
+        if snapshot.workload.seated(state):
+            units[state.slot.unit].append(state.slot)
+    partly = (seats for seats in units.values() if 0 < sum(seat in meant for seat in seats) < len(seats))
+    return [seat for seats in partly for seat in seats]
 
 
 def found_suspended(plan: Plan) -> Stage | None:

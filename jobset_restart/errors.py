@@ -13,12 +13,12 @@ JsrError                    1    anything below that has no code of its own
 │   ├── Invalid             1    400 and 422, the object was refused by validation or admission
 │   ├── Malformed           1    an answer that is none of the Kubernetes API's: not its JSON, or not its types
 │   └── Overloaded          1    429, 500, 502, 503, 504 after the last retry
-├── TooLarge                1    the cluster holds more than any sound JobSet has; nothing was changed
+├── TooLarge                1    the cluster holds more than any sound workload has; nothing was changed
 ├── ExecFailed              1    the command could not be run in the container
 ├── OwnFault                1    a fault of this program, which nobody at the keyboard can have caused
 ├── Refused                 3    blockers in the plan; nothing was changed
-├── JobSetOver              5    the JobSet failed or finished
-├── Superseded              6    the JobSet was deleted, replaced, or claimed by another operation
+├── JobSetOver              5    the workload failed or finished
+├── Superseded              6    the workload was deleted, replaced, or claimed by another operation
 ├── DeadlineExceeded      124    the operation's deadline passed
 └── Interrupted           130    the person pressed Ctrl-C, or the process was told to end
 """

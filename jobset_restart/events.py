@@ -68,7 +68,7 @@ class NextRound(EventBase, frozen=True, kw_only=True):
 
 
 class Claimed(EventBase, frozen=True, kw_only=True):
-    """The lock on the JobSet is held. `took_over` is the id of a dead client's operation whose claim had lapsed."""
+    """The lock on the workload is held. `took_over` is the id of a dead client's operation whose claim had lapsed."""
 
     operation: str
     owner: str
@@ -83,7 +83,7 @@ class SlotEvent(EventBase, frozen=True, kw_only=True):
 
 
 class Triggered(SlotEvent, frozen=True, kw_only=True):
-    """The write or exec that restarts this slot was accepted (or the one write for the whole JobSet was). It
+    """The write or exec that restarts this slot was accepted (or the one write for the whole workload was). It
     comes again with a reason when something keeps the slot from going on, such as a machine that is down."""
 
 
@@ -157,7 +157,7 @@ class Detached(EventBase, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What is spent of a limit that Kubernetes holds against the JobSet: `name` ("Job backoffLimit workers-0")."""
+    """What is spent of a limit that Kubernetes holds against the workload: `name` ("Job backoffLimit workers-0")."""
 
     name: str
     limit: int

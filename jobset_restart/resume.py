@@ -20,7 +20,7 @@ from jobset_restart.health import dead
 from jobset_restart.objects import Pod
 from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
-from jobset_restart.slots import Unit, unit_text
+from jobset_restart.slots import Folded, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.triggers.registry import BY_NAME
@@ -59,7 +59,7 @@ def carry_on(
     """The plan that does what the recorded operation has not done yet, under the same id.
 
     Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
-    on (`allow`, `node_down`, `fallback`), never from the record: whoever may patch the JobSet may have written that.
+    on (`allow`, `node_down`, `fallback`), never from the record: whoever may patch it may have written that.
 
     Raises ValueError where the record does not fit the workload, or not its Pods any more, or names no trigger of this
     version.
@@ -111,14 +111,15 @@ def _sit_elsewhere(snapshot: Snapshot, record: Record) -> str:
     parts = record.parts()
     if parts is None:
         return ""
-    earlier, workload = record.earlier(), snapshot.workload
+    earlier, workload, at_first = record.earlier(), snapshot.workload, Folded(record.seats)
     units: dict[Unit, list[SlotState]] = defaultdict(list)
     for state in snapshot.slots.values():
         if workload.seated(state):
             units[state.slot.unit].append(state)
     for unit, seats in units.items():
         meant = sum(any(state.slot in part for part in parts) for state in seats)
-        if 0 < meant < len(seats) and not all(_sits_as_before(state, earlier) for state in seats):
+        moved = 0 < meant < len(seats) and not all(_sits_as_before(state, earlier) for state in seats)
+        if moved or at_first.size(unit) not in (0, len(seats)):
             return (
                 f"Pods of {unit_text(unit)} have gone or come since, and carry no index by which those it means could "
                 "be told from the others"

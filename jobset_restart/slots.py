@@ -78,6 +78,12 @@ class Folded:
         rows = (row for row in self._rows.get(slot.group, ()) if len(row) == len(slot.indexes))
         return any(all(index in among for index, among in zip(slot.indexes, row, strict=True)) for row in rows)
 
+    def size(self, unit: Unit) -> int:
+        """How many slots of the unit are among them."""
+        group, before = unit
+        rows = (row for row in self._rows.get(group, ()) if len(row) == len(before) + 1)
+        return sum(len(row[-1]) for row in rows if all(i in among for i, among in zip(before, row[:-1], strict=True)))
+
 
 def _read(text: str) -> list[range]:
     """The ranges of "1,3-5". Raises ValueError where it is something else."""

@@ -106,7 +106,7 @@ class Tracker:
         return events + self._judge(track, now)
 
     def sent_all(self, now: float) -> list[Event]:
-        """The one write for the whole JobSet was accepted."""
+        """The one write for the whole workload was accepted."""
         return [event for slot in self.slots for event in self.sent(slot, now)]
 
     def refused(self, slot: Slot, reason: str, now: float) -> list[Event]:
@@ -120,7 +120,7 @@ class Tracker:
 
     def exec_refused(self, slot: Slot, container: str, reason: str, now: float) -> list[Event]:
         """An exec in this slot could not be run. A container that is being restarted already (by its own crash, or
-        with the rest of a JobSet that restarts as one) refuses it too: what is seen of it within SETTLING_SECONDS
+        with the rest of a workload that restarts as one) refuses it too: what is seen of it within SETTLING_SECONDS
         decides."""
         track = self.slots.get(slot)
         if track is None or track.state in ("ready", "failed"):

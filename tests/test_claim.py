@@ -245,7 +245,7 @@ def test_a_record_names_its_slots_only_where_they_are_a_part() -> None:
     assert whole == {"slots": 2, "request": Request()}
     part = Request(selection=Selection(pods=frozenset({"train-workers-0-1"})))
     said = claim.what_is_restarted(make(build.snapshot(), part, "op1"))
-    assert said == {"slots": 1, "request": Request(), "scope": ("workers/0/1",), "lost": ()}
+    assert said == {"slots": 1, "request": Request(), "scope": ("workers/0/1",), "lost": (), "seats": ()}
 
 
 def test_times_go_through_the_annotation_unchanged() -> None:

@@ -203,7 +203,8 @@ def test_a_run_of_a_cron_job_can_be_restarted_and_says_whose_it_is() -> None:
 def test_a_job_of_a_jobset_is_not_suspended_behind_its_back() -> None:
     owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "train", "controller": True}
     refused = plan(build.job_snapshot(build.plain_job(ownerReferences=[owner])), via="suspend")
-    assert [(f.id, f.todo) for f in refused.blockers()] == [("JSR502", "suspend and resume JobSet train itself")]
+    todo = "restart JobSet train itself: jsr restart train -n ns --context test --recreate"
+    assert [(f.id, f.todo) for f in refused.blockers()] == [("JSR502", todo)]
 
 
 def test_a_queued_job_is_not_suspended() -> None:
@@ -289,3 +290,10 @@ def test_what_the_job_says_of_its_indexes_is_heard_from_the_job_itself() -> None
     (first, second) = snapshot.slots
     assert tracker.outcome(first, timed_out=False) == "unchanged"
     assert tracker.slots[second].state != "ready"
+
+
+def test_a_jobset_that_a_trainjob_owns_is_restarted_through_it() -> None:
+    owner = {"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob", "name": "llama", "controller": True}
+    refused = plan(build.snapshot(build.jobset(metadata={"ownerReferences": [owner]})), via="suspend")
+    through = "restart TrainJob llama itself: jsr restart trainjob/llama -n ns --context test --recreate"
+    assert [(f.id, f.todo) for f in refused.blockers()] == [("JSR502", f"recreate with --via jobs, or {through}")]

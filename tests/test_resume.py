@@ -89,6 +89,35 @@ def test_a_part_whose_pods_cannot_be_told_from_others_any_more_is_not_carried_on
     assert carry_on(snapshot, record("pods")).scope
 
 
+def some_of_three_workers() -> claim.Record:
+    """The record of an operation on one of three workers."""
+    workers = [build_ray.pod(f"worker-{name}") for name in "abc"]
+    whole = build_ray.snapshot(build_ray.cluster(3), [build_ray.HEAD, *workers])
+    one = Request(via="pods", selection=Selection(pods=frozenset({"worker-b"})))
+    return claim.opened(make(whole, one, "op1"), "ann", STARTED, STARTED + 60)
+
+
+def test_a_part_of_a_group_that_was_scaled_down_since_is_not_carried_on() -> None:
+    """No Pod is young: worker-a, in the first of three seats, is gone, and worker-c sits in the second now."""
+    said = some_of_three_workers()
+    assert (said.scope, said.seats) == (("workers/1",), ("workers/0-2",))
+    left = [build_ray.pod("worker-b"), build_ray.pod("worker-c")]
+    with pytest.raises(ValueError, match="could be told from the others"):
+        carry_on(build_ray.snapshot(build_ray.cluster(2), [build_ray.HEAD, *left]), said)
+    alone = build_ray.snapshot(build_ray.cluster(1), [build_ray.HEAD, build_ray.pod("worker-c")])
+    with pytest.raises(ValueError, match="could be told from the others"):
+        carry_on(alone, structs.replace(said, scope=("workers/0",)))
+
+
+def test_a_group_that_was_meant_as_a_whole_may_be_scaled() -> None:
+    whole = build_ray.snapshot()
+    group = Request(via="pods", selection=Selection(replicated_jobs=("workers",)))
+    said = claim.opened(make(whole, group, "op1"), "ann", STARTED, STARTED + 60)
+    assert said.seats == ()
+    plan = carry_on(build_ray.snapshot(build_ray.cluster(1), [build_ray.HEAD, build_ray.SECOND]), said)
+    assert [write.uid for write in plan.actions if isinstance(write, Write)] == ["uid-worker-b"]
+
+
 def test_a_part_whose_pods_all_sit_where_they_sat_is_carried_on() -> None:
     workers = [build_ray.pod(f"worker-{name}") for name in "abc"]
     plan = carry_on(

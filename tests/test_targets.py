@@ -59,6 +59,10 @@ def test_pods_are_meant_by_their_labels() -> None:
     for word in (None, "train", "lws"):
         with pytest.raises(UsageError, match="-l chooses Pods"):
             any_of(word, None, "app=x")
+    for word in ("train", "lws/x"):
+        with pytest.raises(UsageError, match="-l chooses Pods"):
+            one(word, None, "app=x")
+        assert one(word, None, "app=x", part=True) == one(word)
     for words in (("pods",), ("pod/x",), ("pod", "x")):
         with pytest.raises(UsageError, match="add -l LABELS"):
             one(*words)

@@ -458,3 +458,25 @@ def test_whoever_carries_on_after_a_refusal_sends_nothing_before_it_is_mended() 
     run.back("workers/0/0")
     assert run.sent == ["workers/0/1", "workers/0/2"]
     assert not any("jsr-" in image for image in run.images)
+
+
+def test_a_slot_that_nothing_wants_any_more_is_not_said_to_be_back() -> None:
+    plan = make(build.snapshot(build.jobset(pods=3)), Request(via="suspend"), "op1")
+    tracker = Tracker(plan, build.NOW)
+    tracker.sent_all(build.NOW)
+    for index in (0, 1, 2):
+        tracker.observe(build.pod(index), build.NOW + 1, deleted=True)
+    job = build.job(build.jobset(pods=3))
+    tracker.observe_child(structs.replace(job, spec=structs.replace(job.spec, completions=2, parallelism=2)), build.NOW)
+    for index in (0, 1):
+        tracker.observe(build.pod(index, name=f"new-{index}", created="2026-11-23T10:00:30Z"), build.NOW + 2)
+    assert tracker.done
+    code, reason = ended(tracker)
+    assert (code, reason) == (
+        0,
+        "every slot that is still wanted is back: 1 gone (Job train-workers-0 was scaled down)",
+    )
+
+
+def ended(tracker: Tracker) -> tuple[int, str]:
+    return exit_code(tracker, "", interrupted=False, timed_out=False, waited=True, error=None, suspended=False)

@@ -59,7 +59,15 @@ def restart(
     from jobset_restart.cli import restarting
 
     return restarting.restart(
-        workload.target(selected.selector), how, selected, course, drawn, limits, progress, telling, where
+        workload.target(selected.selector, part=True),
+        how,
+        selected,
+        course,
+        drawn,
+        limits,
+        progress,
+        telling,
+        where,
     )
 
 
@@ -96,12 +104,18 @@ def wait(
 
 
 @command(app, short_help="Find the Pod that holds the others up.")
-def diagnose(workload: options.Workload, looks: options.Looks, shown: options.Shown, where: options.Where) -> int:
+def diagnose(
+    workload: options.Workload,
+    of: options.OfPods,
+    looks: options.Looks,
+    shown: options.Shown,
+    where: options.Where,
+) -> int:
     """Find out whether it stands still, and which Pod the others wait for. Reads only. Exit codes: 0 healthy, 7 it
     stands still and there are suspects, 8 it stands still and no Pod stands out."""
     from jobset_restart.cli import diagnosing
 
-    return diagnosing.diagnose(workload.target(), looks, where, shown.output)
+    return diagnosing.diagnose(workload.target(of.selector), looks, where, shown.output)
 
 
 @command(app, short_help="Capture the evidence: logs, stacks, Pods, Nodes, Events.")

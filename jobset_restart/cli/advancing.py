@@ -55,7 +55,7 @@ async def waited(
         nonlocal last
         at = "no log tells of a step yet" if newest is None else f"it is at step {newest:,}"
         if at != last:
-            print(f"every slot is back; waiting for a step beyond {step:,}: {at}", file=sys.stderr, flush=True)
+            print(f"{result.reason}; waiting for a step beyond {step:,}: {at}", file=sys.stderr, flush=True)
         last = at
 
     def ended(code: int, how: str) -> ResultReport:
@@ -66,10 +66,10 @@ async def waited(
             after = await until_beyond(cluster, asked.namespace, asked.name, asked.kind, step, pattern, tell)
     except TimeoutError:
         waited_for = f"{loop.time() - began:.0f} s"
-        return ended(TOO_LATE, f"every slot is back, but no step beyond {step:,} came in {waited_for}")
+        return ended(TOO_LATE, f"{result.reason}, but no step beyond {step:,} came in {waited_for}")
     except asyncio.CancelledError:
         this.uncancel()
-        return ended(INTERRUPTED, f"every slot is back; nobody waited for a step beyond {step:,}")
+        return ended(INTERRUPTED, f"{result.reason}; nobody waited for a step beyond {step:,}")
     taken = result.seconds + loop.time() - began
     print(
         f"it is training again: step {after:,} came {taken:.0f} s after the restart began", file=sys.stderr, flush=True

@@ -26,12 +26,18 @@ class Target:
     typed: bool = True
 
 
-def one(word: str, name: str | None = None, selector: str | None = None) -> Target:
+def one(word: str, name: str | None = None, selector: str | None = None, *, part: bool = False) -> Target:
     """The one workload that is meant: `word` is its name, KIND/NAME, or its kind, with `name` after it. Pods are meant
-    by `selector`. Raises UsageError."""
+    by `selector`, which goes with another workload only where a part of it may be meant (`part`). Raises UsageError."""
     if name is None and POD.called(word) and selector is not None:
         return pods(selector)
+    if selector is not None and not part:
+        raise _not_for_a_workload(selector)
     return _handled(_named(word, name))
+
+
+def _not_for_a_workload(selector: str) -> UsageError:
+    return UsageError("-l chooses Pods", f"write `pods -l {selector}`")
 
 
 def pods(selector: str) -> Target:
@@ -47,7 +53,7 @@ def any_of(word: str | None, name: str | None = None, selector: str | None = Non
     it; Pods are meant by `selector`. Raises UsageError."""
     if selector is not None:
         if word is None or name is not None or not POD.called(word):
-            raise UsageError("-l chooses Pods", f"write `pods -l {selector}`")
+            raise _not_for_a_workload(selector)
         return pods(selector)
     if word is None:
         return None
@@ -65,7 +71,7 @@ def _named(word: str, name: str | None) -> Target:
         target = Target(_kind(word), name)
     if target.kind is POD or (not target.typed and POD.called(word)):
         raise UsageError(
-            "Pods are restarted by their labels: add -l LABELS",
+            "Pods are meant by their labels: add -l LABELS",
             "one Pod of a JobSet is restarted with `jsr restart JOBSET --pod NAME`",
         )
     check_name(target.kind.kind, target.name)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from jobset_restart.case import Case
+from jobset_restart.commands import jsr
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, ways
-from jobset_restart.owners import controller
+from jobset_restart.objects import OwnerReference
+from jobset_restart.owners import controller, group_of
 from jobset_restart.places import at_once, completed_indexes
 from jobset_restart.snapshot import job_complete
 from jobset_restart.suspension import SUSPENDING_OWNERS
 from jobset_restart.triggers.jobs import JOBS
 from jobset_restart.triggers.rollout import ROLLOUT
 from jobset_restart.triggers.suspend import SUSPEND
+from jobset_restart.workloads.kinds import reference
 from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
+from jobset_restart.workloads.registry import reader_of
 
 CRON_JOB = ("CronJob", "batch/v1")
 
@@ -38,8 +42,18 @@ def owned(case: Case) -> Occurrence | None:
     if owner.kind not in SUSPENDING_OWNERS:
         return Occurrence([name], f"{name} may set spec.suspend too")
     recreate = ways(case, "jobs")
-    todo = f"{f'recreate with {recreate}, or ' if recreate else ''}suspend and resume {name} itself"
+    through = f"restart {name} itself{_command(case, owner)}"
+    todo = f"{f'recreate with {recreate}, or ' if recreate else ''}{through}"
     return Occurrence([name], f"{name} resumes it at once", todo=todo, severity="blocker")
+
+
+def _command(case: Case, owner: OwnerReference) -> str:
+    """The command that restarts the owner, "" where it is of a kind that cannot be restarted."""
+    reader = reader_of(owner.kind, group_of(owner))
+    if reader is None:
+        return ""
+    name = reference(reader.kind.kind, reader.kind.group, owner.name)
+    return f": {jsr('restart', name, case.snapshot.namespace, case.snapshot.context, '--recreate')}"
 
 
 @finding(

@@ -1,4 +1,4 @@
-"""What `jsr` says of a JobSet, a plan and a result, as Structs: the one shape behind tables, JSON and YAML.
+"""What `jsr` says of a workload, a plan and a result, as Structs: the one shape behind tables, JSON and YAML.
 
 Ages and durations are seconds; times are RFC 3339 strings. Every text that came from the cluster is kept as it
 came; the views make it harmless.
@@ -71,7 +71,7 @@ class NotReadyReport(Report, kw_only=True):
 
 
 class BudgetReport(Report, kw_only=True):
-    """A limit Kubernetes holds against the JobSet. `headroom` is what can still be spent before the object fails."""
+    """A limit Kubernetes holds against the workload. `headroom` is what can still be spent before the object fails."""
 
     name: str
     limit: int
@@ -81,7 +81,7 @@ class BudgetReport(Report, kw_only=True):
 
 
 class OperationReport(Report, kw_only=True):
-    """The claim or last record on the JobSet. `state` is running, lapsed (its client is gone),
+    """The claim or last record on the workload. `state` is running, lapsed (its client is gone),
     detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back."""
 
     id: str

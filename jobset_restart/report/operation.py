@@ -1,4 +1,4 @@
-"""The operation on a JobSet, running or over, and how many of its slots are back. Pure."""
+"""The operation on a workload, running or over, and how many of its slots are back. Pure."""
 
 from __future__ import annotations
 

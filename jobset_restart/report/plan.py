@@ -82,7 +82,7 @@ def described(action: Action) -> dict[str, Any]:
 
 
 def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
-    """What `jsr restart` would do, for `jsr status`: it would be refused as long as a client holds the JobSet."""
+    """What `jsr restart` would do, for `jsr status`: it would be refused as long as a client holds the workload."""
     name, namespace = plan.snapshot.workload.reference, plan.snapshot.namespace
     context = plan.snapshot.context
     command = jsr("restart", name, namespace, context)

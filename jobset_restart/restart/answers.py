@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """`writes` counts the writes that were accepted, `refused` holds what was answered to one for the whole JobSet.
+    """`writes` counts the writes that were accepted, `refused` holds what was answered to one for the whole workload.
 
     `now` gives seconds since the epoch; `tell` takes the tracker's events.
     """

@@ -82,7 +82,20 @@ def exit_code(
         return 4, _not_back(tracker, failed)
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
-    return 0, "every slot is back"
+    return 0, _all_back(tracker)
+
+
+def _all_back(tracker: Tracker) -> str:
+    """That every slot is back, but for those in which no Pod is wanted any more."""
+    unwanted = Counter((t.over, t.reason) for t in tracker.slots.values() if t.state == "ready" and t.over)
+    if not unwanted:
+        return "every slot is back"
+    told = [
+        f"{number:,} completed" if over == "completed" else f"{number:,} gone ({reason})"
+        for (over, reason), number in unwanted.most_common()
+    ]
+    others = f"; {len(told) - 3:,} more reasons" if len(told) > 3 else ""
+    return f"every slot that is still wanted is back: {', '.join(told[:3])}{others}"
 
 
 def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
@@ -114,7 +127,7 @@ def _interfered(tracker: Tracker, failed: list[SlotTrack]) -> tuple[int, str]:
         return 4, f"{by}: only {others:,} of {len(tracker.slots):,} slots got a new Pod; kept: {some(kept, 8)}"
     if failed:
         return 4, f"{by}, and {len(failed):,} slots did not come back: {some([str(t.slot) for t in failed], 8)}"
-    return 6, f"{by}: every slot is back, but old and new Pods of a slot may have run side by side"
+    return 6, f"{by}: {_all_back(tracker)}, but old and new Pods of a slot may have run side by side"
 
 
 def _left(tracker: Tracker, suspended: bool) -> str:

@@ -88,7 +88,7 @@ class Tenure:
         return self.round.outline.carry_on
 
     def interrupt(self) -> None:
-        """Trigger nothing more, leave the JobSet so that it goes on by itself, and return from `run` with 130."""
+        """Trigger nothing more, leave the workload so that it goes on by itself, and return from `run` with 130."""
         self.interrupted = True
         self._leave()
 

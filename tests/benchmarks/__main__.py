@@ -1,6 +1,7 @@
-"""`python -m tests.benchmarks [--kubeconfig FILE --jobset NAME] [--simulator PODS ...]`: what the command line costs,
-with a cluster that has a JobSet of thousands of Pods what status and an image restart of all of them cost beside
-kubectl and a bare loop, and the same and more on embedded clusters of the sizes named."""
+"""`python -m tests.benchmarks [--kubeconfig FILE --workload NAME] [--simulator PODS ...]`: what the command line costs,
+with a cluster that has a workload of thousands of Pods (NAME of a JobSet, or KIND/NAME) what status and an image
+restart of all of them cost beside kubectl and a bare loop, and the same and more on embedded clusters of the sizes
+named."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import sys
 import time
 from typing import NamedTuple
 
+from jobset_restart.cli.targets import one
 from tests.benchmarks import bare, simulator
 
 JSR = [sys.executable, "-m", "jobset_restart"]
@@ -59,7 +61,7 @@ def machine() -> str:
 
 
 def large(kubeconfig: str, namespace: str, name: str, runs: int) -> None:
-    """Status and restart of one large JobSet. kubectl has to be on PATH for the comparison."""
+    """Status and restart of one large workload, by NAME or KIND/NAME. kubectl has to be on PATH for the comparison."""
     where = ["-n", namespace, "--kubeconfig", kubeconfig]
     kubectl = shutil.which("kubectl")
     mine: list[Cost] = []
@@ -74,7 +76,7 @@ def large(kubeconfig: str, namespace: str, name: str, runs: int) -> None:
         ratio = statistics.median(a.wall / b.wall for a, b in zip(mine, theirs, strict=True))
         print(f"{'ratio, pair by pair':<34} {ratio:.2f}")
     began = time.process_time()
-    loop = asyncio.run(bare.patch_all(kubeconfig, namespace, name))
+    loop = asyncio.run(bare.patch_all(kubeconfig, namespace, one(name)))
     spent = time.process_time() - began
     took = f"{loop.writes:,} in {loop.seconds:.2f} s: {loop.rate:.0f}/s"
     print(f"{'bare loop of the same PATCHes':<34} {took}  CPU {spent:.3f} s")
@@ -91,14 +93,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--kubeconfig")
     parser.add_argument("--namespace", default="default")
-    parser.add_argument("--jobset", default="hollow")
+    parser.add_argument("--workload", "--jobset", default="hollow", metavar="[KIND/]NAME")
     parser.add_argument("--simulator", type=int, nargs="+", default=[], metavar="PODS")
     options = parser.parse_args()
     print(machine())
     run([*JSR, "--help"])
     show("jsr --help", [run([*JSR, "--help"]) for _ in range(options.runs)])
     if options.kubeconfig:
-        large(options.kubeconfig, options.namespace, options.jobset, min(options.runs, 5))
+        large(options.kubeconfig, options.namespace, options.workload, min(options.runs, 5))
     for pods in options.simulator:
         simulator.measure(pods)
 

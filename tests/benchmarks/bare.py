@@ -11,11 +11,11 @@ from typing import NamedTuple
 import aiohttp
 import msgspec
 
+from jobset_restart.cli.targets import Target
 from jobset_restart.cluster.access import Access
 from jobset_restart.events import Triggered, decode
 from jobset_restart.objects import ObjectList, Pod
 from jobset_restart.triggers.image import fresh, running_digest
-from jobset_restart.workloads.kinds import JOBSET_NAME
 from jobset_restart.writes import CORE, STRATEGIC_MERGE_PATCH, pod_path
 
 IN_FLIGHT = 64
@@ -31,13 +31,13 @@ class Sent(NamedTuple):
         return self.writes / self.seconds if self.seconds else 0.0
 
 
-async def patch_all(kubeconfig: str, namespace: str, name: str) -> Sent:
-    """PATCHes every Pod of the JobSet to another reference of its image, as the image trigger does."""
+async def patch_all(kubeconfig: str, namespace: str, target: Target) -> Sent:
+    """PATCHes every Pod of the workload to another reference of its image, as the image trigger does."""
     access = Access(kubeconfig, None, None)
     await access.load()
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=access.ssl or False)
     async with aiohttp.ClientSession(connector=connector, headers=access.headers()) as session:
-        listing = f"{access.server}{CORE}/namespaces/{namespace}/pods?labelSelector={JOBSET_NAME}%3D{name}"
+        listing = f"{access.server}{CORE}/namespaces/{namespace}/pods?labelSelector={target.kind.label}%3D{target.name}"
         async with session.get(listing) as response:
             operation = secrets.token_hex(4)
             pods = msgspec.json.decode(await response.read(), type=ObjectList[Pod]).items

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jobset_restart.workloads.kinds import JOBSET_NAME
 from tests.e2e.api import Api
 from tests.e2e.cluster import Cluster
 from tests.e2e.command import Ended, Jsr
@@ -129,6 +130,17 @@ def test_the_rank_that_hangs_is_named_with_its_node(training: Training) -> None:
     culprit = training.pods[2]
     training.hang(culprit)
     training.assert_blames(culprit)
+
+
+def test_pods_chosen_by_their_labels_are_looked_into_as_their_jobset_is(training: Training, jsr: Jsr) -> None:
+    culprit = training.pods[2]
+    training.hang(culprit)
+    by_label = ("pods", "-l", f"{JOBSET_NAME}={NAME}")
+    found = jsr.run("diagnose", *by_label, "-o", "json", within=60).exited(7).document
+    assert (found["workloadKind"], [suspect["pod"] for suspect in found["suspects"]]) == ("Pod", [culprit])
+    command = found["suspects"][0]["commands"][0]
+    assert command.startswith(f"jsr restart {' '.join(by_label)} ")
+    assert command.endswith(f" --in-place --pod {culprit}")
 
 
 def test_the_culprit_has_no_py_spy(training: Training) -> None:

@@ -68,11 +68,12 @@ class Workload:
     ]
     name: NameOfKind = None
 
-    def target(self, selector: str | None = None) -> Target:
-        """The workload that is meant, or Pods where `selector` says which. Raises UsageError."""
+    def target(self, selector: str | None = None, *, part: bool = False) -> Target:
+        """The workload that is meant, or Pods where `selector` says which; `part`: it may say which part of a workload.
+        Raises UsageError."""
         from jobset_restart.cli.targets import one
 
-        return one(self.workload, self.name, selector)
+        return one(self.workload, self.name, selector, part=part)
 
 
 @dataclass(frozen=True, kw_only=True)
