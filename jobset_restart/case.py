@@ -27,7 +27,7 @@ from jobset_restart.pods import Identity
 from jobset_restart.rules import ExitEffect, effect_of_exit
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
-from jobset_restart.vocabulary import Strategy, TriggerName
+from jobset_restart.vocabulary import OrderName, Strategy, TriggerName
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Permission
 
@@ -94,6 +94,11 @@ class Trigger(ABC):
         """Whether it restarts containers one by one: single ones can be meant, and what does not run is left alone."""
         return self.in_place and self.reach == "pod"
 
+    @property
+    def paced(self) -> bool:
+        """Whether a restart by it can be paced: it is sent slot by slot or unit by unit."""
+        return self.reach != "workload"
+
     def offered(self, snapshot: Snapshot) -> bool:  # noqa: ARG002
         """Whether it is worth looking at where nobody asked for it by name."""
         return True
@@ -156,7 +161,10 @@ class Case(Struct, kw_only=True):
     `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace;
     `whole` tells whether the two are the whole workload. `containers` are the names asked for, empty for all main ones,
     `absent` what was selected by a name that nothing has. `canary` is how many slots are to go first, None where that
-    was not said.
+    was not said. `max_unavailable` is how many may be down at once ("N", "P%" or "" for all), `order` by what they are
+    put in order, `keep_going` whether the restart goes on when one fails; `total` is how many slots or units a
+    percentage is of, None for those of the case. `min_ready_seconds` is how long a slot has to stay Ready, None where
+    that was not said.
     """
 
     snapshot: Snapshot
@@ -168,6 +176,11 @@ class Case(Struct, kw_only=True):
     node_down: frozenset[str] = frozenset()
     signal: str = ""
     canary: int | None = None
+    max_unavailable: str = ""
+    order: OrderName | Literal[""] = ""
+    keep_going: bool = False
+    total: int | None = None
+    min_ready_seconds: float | None = None
     evidence: Evidence = field(default_factory=Evidence)
     finishes: str = ""
     absent: list[Absent] = []

@@ -1,27 +1,40 @@
-"""In which order the ReplicatedJobs of a JobSet start, as its controller does it. Pure.
+"""In which order the slots of a workload start: in steps; for a JobSet, as its controller does it. Pure.
 
-The controller keeps that order only when it creates or resumes Jobs (JobSet, reconcileReplicatedJobs and
-resumeJobsIfNecessary); what restarts containers in place has to keep it by itself.
+The JobSet controller keeps the order of its ReplicatedJobs only when it creates or resumes Jobs (JobSet,
+reconcileReplicatedJobs and resumeJobsIfNecessary); what restarts containers in place has to keep it by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from jobset_restart.objects import JobSet
+from jobset_restart.slots import Slot
 
 
 class Step(Struct, frozen=True):
-    """ReplicatedJobs that start together, once those of the steps before are Ready. `complete` names those before
-    that have to be complete (dependsOn with status Complete)."""
+    """Slots that start together, once those of the steps before are Ready. `names` says which: groups, or the roles of
+    Pods in one. `complete` names the groups before that have to be complete (dependsOn with status Complete)."""
 
-    replicated_jobs: tuple[str, ...]
+    names: tuple[str, ...]
+    slots: tuple[Slot, ...]
     complete: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " and ".join(self.replicated_jobs)
+        return " and ".join(self.names)
+
+
+def in_roles(slots: Iterable[Slot], role: Callable[[Slot], tuple[int, str]]) -> list[Step]:
+    """The slots in the order of their roles: for each slot the number of its step, and what its role is called."""
+    found: dict[int, tuple[dict[str, None], list[Slot]]] = {}
+    for slot in slots:
+        number, name = role(slot)
+        names, mine = found.setdefault(number, ({}, []))
+        names[name] = None
+        mine.append(slot)
+    return [Step(tuple(names), tuple(mine)) for _, (names, mine) in sorted(found.items())]
 
 
 def is_ordered(jobset: JobSet) -> bool:
@@ -29,8 +42,8 @@ def is_ordered(jobset: JobSet) -> bool:
     return _in_order(jobset) or any(r.depends_on for r in jobset.spec.replicated_jobs)
 
 
-def steps(jobset: JobSet, chosen: Iterable[str]) -> list[Step]:
-    """The chosen ReplicatedJobs in steps, in the JobSet's own order.
+def steps(jobset: JobSet, chosen: Iterable[Slot]) -> list[Step]:
+    """The chosen slots in steps, by their ReplicatedJobs in the JobSet's own order.
 
     With startupPolicy InOrder each is a step of its own. With dependsOn a step is as deep as its longest chain of
     dependencies, so that two that depend on the same one go together; an entry counts only for a ReplicatedJob listed
@@ -44,13 +57,19 @@ def steps(jobset: JobSet, chosen: Iterable[str]) -> list[Step]:
         depth[replicated_job.name] = (
             position if _in_order(jobset) else max((depth[each.name] + 1 for each in before), default=0)
         )
-    wanted = set(chosen)
+    wanted: dict[str, list[Slot]] = {}
+    for slot in chosen:
+        wanted.setdefault(slot.group, []).append(slot)
     found: dict[int, list[str]] = {}
-    for name in (*depth, *sorted(wanted - depth.keys())):
+    for name in (*depth, *sorted(wanted.keys() - depth.keys())):
         if name in wanted:
             found.setdefault(depth.get(name, 0), []).append(name)
     return [
-        Step(tuple(names), tuple(dict.fromkeys(c for name in names for c in complete.get(name, ()))))
+        Step(
+            tuple(names),
+            tuple(slot for name in names for slot in wanted[name]),
+            tuple(dict.fromkeys(c for name in names for c in complete.get(name, ()))),
+        )
         for _, names in sorted(found.items())
     ]
 

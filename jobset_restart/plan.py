@@ -7,9 +7,9 @@ recreating is allowed too, then suspend, jobs, pods. A candidate with a blocker 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
 from jobset_restart.case import Case, Evidence, Trigger
 from jobset_restart.containers import containers_in_scope
@@ -22,14 +22,18 @@ from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.suspension import queue
+from jobset_restart.triggers import pacing
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
-from jobset_restart.triggers.steps import in_steps, predicted, predicted_most
+from jobset_restart.triggers.steps import in_steps, predicted, predicted_most, waves
 from jobset_restart.triggers.suspend import SUSPEND
-from jobset_restart.vocabulary import Strategy, TriggerName
+from jobset_restart.vocabulary import OrderName, Strategy, TriggerName
 from jobset_restart.waits import min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action, Exec, Permission, Write, on_collection, permission
+
+MOST_READY_SECONDS = 366 * 86400.0
+"""A year."""
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,7 +85,11 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for. `strategy` empty: the plan chooses. `signal` is a name such as TERM, empty: the plan
-    chooses. `canary` is how many slots go ahead of the others, None: the plan chooses."""
+    chooses. `canary` is how many slots go ahead of the others, None: the plan chooses. `max_unavailable` is how many
+    may be down at once, "N", "P%" or empty for all; `order` by what they are put in order; `keep_going`: one that fails
+    does not stop the others. `min_ready_seconds` is how long a slot has to stay Ready, None: the plan chooses.
+
+    Raises ValueError where max_unavailable says no number."""
 
     strategy: Strategy | Literal[""] = ""
     via: TriggerName | Literal[""] = ""
@@ -91,7 +99,15 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     allow: tuple[str, ...] = ()
     fallback: bool = False
     canary: int | None = None
+    max_unavailable: str = ""
+    order: OrderName | Literal[""] = ""
+    keep_going: bool = False
+    min_ready_seconds: Annotated[float, Meta(ge=0, le=MOST_READY_SECONDS)] | None = None
     selection: Selection = field(default_factory=Selection)
+
+    def __post_init__(self) -> None:
+        if self.max_unavailable:
+            pacing.check(self.max_unavailable)
 
     def candidates(self, snapshot: Snapshot) -> tuple[Trigger, ...]:
         """The triggers to look at, best first. Where the workload offers none of the strategy asked for, one that it
@@ -225,6 +241,10 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
         node_down=down,
         signal=request.signal,
         canary=request.canary,
+        max_unavailable=request.max_unavailable,
+        order=request.order,
+        keep_going=request.keep_going,
+        min_ready_seconds=request.min_ready_seconds,
         evidence=evidence,
         absent=request.absent(snapshot),
     )
@@ -274,6 +294,8 @@ def _chosen(
 
 def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
     reason = case.trigger.why
+    if paced := pacing.words(case):
+        reason += f"; {paced}, in {waves(case):,} windows or more"
     if case.trigger.order == "steps" and len(in_order := in_steps(case)) > 1:
         reason += f"; in {len(in_order)} steps, each when the one before is Ready: " + ", then ".join(
             map(str, in_order)

@@ -23,6 +23,7 @@ from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
 from jobset_restart.slots import Folded, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
+from jobset_restart.triggers import pacing
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
 from jobset_restart.waits import min_ready_seconds
@@ -80,6 +81,7 @@ def carry_on(
         case,
         scope=[s.state for s in slots if not s.sent and not s.lost],
         lost=[_as_it_was(s) for s in slots if s.lost],
+        total=pacing.total(case),
     )
     found = _findings(rest, record, slots, frozenset(allow))
     refused = any(f.severity == "blocker" and not f.allowed for f in found)

@@ -64,6 +64,11 @@ class SlotTrack(Struct):
         return all(ended(pod) for pod in self.pods.values())
 
 
+def available(track: SlotTrack) -> bool:
+    """Whether a Pod in the slot is Ready and not on its way out."""
+    return any(pod_ready(pod) and not pod.metadata.deletion_timestamp for pod in track.pods.values())
+
+
 def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
     """The slot as the plan found it, before anything is sent. `since` is seconds since the epoch."""
     pods = {pod.metadata.uid: pod for pod in (planned.state.pod, *planned.state.leftovers) if pod is not None}

@@ -43,6 +43,9 @@ class Stage(Struct, frozen=True, kw_only=True):
     triggered is back; then the ReplicatedJobs named in `complete` have to be complete as well. `why` tells in words
     which part of the restart this is. `canary` marks slots that go ahead of others. `otherwise` are the actions to
     take instead where a container runtime turns out to refuse a tag beside a digest.
+
+    With `places` at most so many slots, or units where the trigger restarts units, may be under way at once: then the
+    actions are sent one after another in the order of `slots`. `keep_going`: one that fails does not stop the others.
     """
 
     name: StageName
@@ -53,6 +56,8 @@ class Stage(Struct, frozen=True, kw_only=True):
     why: str = ""
     canary: bool = False
     otherwise: Sequence[Action] = ()
+    places: int = 0
+    keep_going: bool = False
 
 
 def filled(stages: Iterable[Stage]) -> list[Stage]:

@@ -64,6 +64,7 @@ class Tracker:
         self._doomed: set[Unit] = set()
         """The Jobs that failed, and whose JobSet neither failed with them nor made them anew."""
         self._open = set(self.slots)
+        self._news: dict[Slot, None] = dict.fromkeys(self.slots)
         self.halted = ""
         """Why slots were left that were to be triggered, empty where none was."""
         self._left: set[Slot] = set()
@@ -300,6 +301,7 @@ class Tracker:
 
     def _judge(self, track: SlotTrack, now: float) -> list[Event]:
         place = track.slot.unit
+        self._news[track.slot] = None
         track.over = ""
         found = seen.in_place(track, self._containers) if track.in_place else None
         state, reason = found or seen.recreated(track, self.members)
@@ -343,6 +345,7 @@ class Tracker:
         ):
             return []
         track.reason = reason
+        self._news[track.slot] = None
         about = {"slot": str(track.slot), "pod": track.pod, "node": track.node, "reason": reason}
         if state == track.state and state not in ("starting", "stopping"):
             return [Triggered(time=now, **about)] if state == "triggered" else []
@@ -364,6 +367,12 @@ class Tracker:
         return []
 
     # ------------------------------------------------------------ questions
+
+    def news(self) -> list[SlotTrack]:
+        """The slots of which something was seen or sent since this was asked last; at first all."""
+        found = [self.slots[slot] for slot in self._news]
+        self._news.clear()
+        return found
 
     @property
     def left_alone(self) -> int:

@@ -12,14 +12,11 @@ from jobset_restart.slots import Slot
 from jobset_restart.stages import Stage
 from jobset_restart.track import Tracker
 from jobset_restart.triggers.image import REFUSALS
+from jobset_restart.waits import PROVING_SECONDS
+from jobset_restart.window import Window
 
 GIVEN_UP = REFUSALS - {"ErrImagePull"}
 """Reasons for which a slot that went first is not waited for any longer. ErrImagePull is tried again at once."""
-
-
-PROVING_SECONDS = 2.0
-"""How long a slot that went first must stay Ready before the others follow: a program that ends as soon as it starts is
-Ready for a moment, where it has no readinessProbe."""
 
 
 class Turn(Struct, frozen=True):
@@ -46,11 +43,16 @@ class Turns:
         """The stage that went first and is not back yet."""
         self._plain = False
         """Whether references without a tag are sent, because the container runtime refused one with tag and digest."""
+        whole_units = plan.trigger is not None and plan.trigger.reach == "unit"
+        self._window = Window(self._awaited, whole_units=whole_units)
 
     def next(self, tracker: Tracker, now: float) -> Turn:
         """The next thing to do, by what the tracker has seen. `now` is the time, in seconds since the epoch."""
+        self._window.heed(tracker.news())
         if self._ahead is not None and (refused := self._refused(self._ahead, tracker)):
             return self._without_tag(self._ahead, refused) or self._halt(tracker, refused)
+        if (turn := self._refill(tracker)) is not None:
+            return turn
         stage = self._left[0] if self._left else None
         if stage is None:
             undecided = self._ahead is not None and self._ahead.otherwise and not self._back(tracker, now)
@@ -63,7 +65,28 @@ class Turns:
                 return self._halt(tracker, [failed])
             if not back or not _complete(stage.complete, tracker):
                 return WAIT
-        return self._send(stage)
+        if not stage.places:
+            return self._send(stage)
+        self._left.pop(0)
+        self._ahead = stage if stage.canary else None
+        self._awaited += reversed(stage.slots)
+        self._window.open(stage, tracker.slots)
+        return self.next(tracker, now)
+
+    def _refill(self, tracker: Tracker) -> Turn | None:
+        """What the window does: it sends as many as there are places for, and waits while it has some left. None where
+        it has nothing to do with what is next."""
+        stage = self._window.stage
+        if stage is None:
+            return None
+        if failed := self._window.failed(frozenset() if self._plain else GIVEN_UP):
+            return self._halt(tracker, failed) if self._window.left or self._left else None
+        portions = self._window.take()
+        if not portions:
+            return WAIT if self._window.left else None
+        actions = [action for each in portions for action in each.to_send(plain=self._plain)]
+        slots = tuple(slot for each in portions for slot in each.slots)
+        return Turn("send", structs.replace(stage, actions=actions, slots=slots, otherwise=()))
 
     def _send(self, stage: Stage) -> Turn:
         self._left.pop(0)
@@ -105,6 +128,7 @@ class Turns:
     def _halt(self, tracker: Tracker, failed: list[SlotTrack]) -> Turn:
         names = ", ".join(str(track.slot) for track in failed[:3])
         self._left, self._ahead = [], None
+        self._window.close()
         untouched = sum(track.sent_at is None and track.state != "failed" for track in tracker.slots.values())
         if not untouched:
             return Turn("over")

@@ -7,5 +7,8 @@ from typing import Literal
 Strategy = Literal["in-place", "recreate"]
 """What is asked for: the containers of the same Pods start again, or Pods are made anew."""
 
+OrderName = Literal["replicated-job", "job", "index", "node"]
+"""By what slots are put in order, where they are restarted one after another."""
+
 TriggerName = Literal["native", "image", "signal", "suspend", "restart", "jobs", "group", "pods", "rollout", "requeue"]
 """The ways to cause a restart, best first; each is an object in jobset_restart.triggers."""

@@ -13,6 +13,9 @@ from jobset_restart.workloads.workload import SlotState
 LEAST_SECONDS = 10.0
 MOST_SECONDS = 60.0
 LONGER_BY = 5.0
+PROVING_SECONDS = 2.0
+"""How long a slot that went first must stay Ready before the others follow: a program that ends as soon as it starts is
+Ready for a moment, where it has no readinessProbe."""
 STOPPED = frozenset({128 + SIGINT, 128 + SIGKILL, 128 + SIGTERM})
 """Exit codes of a container that was stopped, by a restart for one; a KILL for want of memory has a reason of its
 own."""
@@ -45,10 +48,14 @@ def crashed(case: Case) -> list[tuple[SlotState, str, float]]:
 
 
 def min_ready_seconds(case: Case) -> float:
-    """How long a slot must stay Ready to count where --min-ready-seconds does not say: 0, and where a container has
-    crashed, somewhat longer than it had lived, within bounds."""
+    """How long a slot must stay Ready to count: as --min-ready-seconds says; without it 0, PROVING_SECONDS where others
+    go when it is back, and where a container has crashed, somewhat longer than it had lived, within bounds."""
+    if case.min_ready_seconds is not None:
+        return case.min_ready_seconds
     longest = max((lived for _, _, lived in crashed(case)), default=None)
-    return 0.0 if longest is None else min(MOST_SECONDS, max(LEAST_SECONDS, longest + LONGER_BY))
+    if longest is None:
+        return PROVING_SECONDS if case.max_unavailable else 0.0
+    return min(MOST_SECONDS, max(LEAST_SECONDS, longest + LONGER_BY))
 
 
 def back_off(case: Case, job: Job, deleted: list[SlotState]) -> float:

@@ -401,6 +401,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     "JSR505": (build.snapshot(), Request(via="suspend", containers=("worker",)), Evidence(), "blocker"),
     "JSR506": (build.several({"broker": 1, "node": 2}, in_order=True), Request(), Evidence(), "note"),
     "JSR507": (build.snapshot(), Request(via="suspend", canary=1), Evidence(), "blocker"),
+    "JSR517": (build.snapshot(), Request(via="suspend", max_unavailable="1"), Evidence(), "blocker"),
     "JSR510": (
         structs.replace(build.snapshot(), owners=["JobSet train belongs to TrainJob train"]),
         Request(),
@@ -510,6 +511,7 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
         "node_down": request.node_down,
         "selection": request.selection,
         "canary": request.canary,
+        "max_unavailable": request.max_unavailable,
     }
     everything = tuple(CASES)
     allowed = make(snapshot, Request(**via, allow=everything), "op1", evidence)

@@ -227,7 +227,7 @@ def test_jobs_that_are_young_or_going_are_not_deleted_again() -> None:
     jobs = [build.job(jobset), build.job(jobset, 1, creationTimestamp=LATER), build.job(jobset, 2, **going)]
     pods = [build.pod(0), build.pod(0, job=1, created=LATER), build.pod(0, job=2, deleted=True)]
     plan = carry_on(build.snapshot(jobset, pods, jobs), record("jobs", phase="deleting", request=Request(via="jobs")))
-    assert slots_written(plan) == ["train-workers-0"]
+    assert slots_written(plan) == ["workers/0"]
 
 
 def test_a_pod_that_came_since_is_sent_no_signal_and_waited_for() -> None:

@@ -23,7 +23,8 @@ from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.track import Tracker
-from jobset_restart.turns import PROVING_SECONDS, Turn, Turns
+from jobset_restart.turns import Turn, Turns
+from jobset_restart.waits import PROVING_SECONDS
 from jobset_restart.writes import Write
 from tests import build
 
@@ -246,7 +247,7 @@ def test_whatever_depends_on_what_nothing_is_triggered_before_its_turn(data: st.
 
 def test_an_entry_for_what_is_not_listed_before_counts_for_nothing() -> None:
     jobset = build.jobset_of(build.several({"a": 1, "b": 1}, depends={"a": [("b", "Ready"), ("none", "Ready")]}))
-    assert [step.replicated_jobs for step in steps(jobset, ["a", "b", "c"])] == [("a", "b", "c")]
+    assert [step.names for step in steps(jobset, [Slot("a"), Slot("b"), Slot("c")])] == [("a", "b", "c")]
 
 
 # ---------------------------------------------------------------- who goes first

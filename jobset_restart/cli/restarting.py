@@ -13,7 +13,7 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, Drawn, How, Limits, Progress, Selected, Telling, Where
+from jobset_restart.cli.options import Course, Drawn, How, Limits, Pace, Progress, Selected, Telling, Where
 from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
     give_up,
@@ -58,6 +58,7 @@ def restart(
     selected: Selected,
     course: Course,
     drawn: Drawn,
+    pace: Pace,
     limits: Limits,
     progress: Progress,
     telling: Telling,
@@ -68,7 +69,7 @@ def restart(
         kind=target.kind,
         name=target.name,
         namespace=where.namespace or "",
-        request=how.request(selected),
+        request=pace.asked_in(how.request(selected), limits.min_ready_seconds, resumes=bool(course.resume)),
         selector="" if target.kind is POD else selected.selector or "",
         resume=course.resume or "",
         rehearsal=not course.for_real,

@@ -18,6 +18,7 @@ from jobset_restart.findings import (  # noqa: F401 - each registers its checks
     neighbours,
     nodes,
     owners,
+    pace,
     pod_owners,
     queues,
     ray,

@@ -6,7 +6,9 @@ from jobset_restart.case import Case
 from jobset_restart.containers import status_of
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
+from jobset_restart.slots import Slot, unit_text
 from jobset_restart.triggers.image import IMAGE, Forms, plain, running_digest, runtime_of
+from jobset_restart.triggers.pacing import goes
 from jobset_restart.triggers.steps import canaries
 from jobset_restart.workloads.workload import SlotState
 
@@ -17,11 +19,12 @@ from jobset_restart.workloads.workload import SlotState
     "one slot goes first",
     source="imagePullPolicy; node.status.nodeInfo.containerRuntimeVersion; cri-o/cri-o#8603",
     todo="nothing; --canary N sends N slots first, --canary 0 all at once",
-    concerns=lambda trigger: trigger.by_container,
+    concerns=lambda trigger: trigger.paced,
 )
 def goes_first(case: Case) -> Occurrence | None:
     """Where nothing in the workload shows yet that a restart by this trigger works, one slot is restarted, and the
-    others only when it is back. If it does not come back, the others have not been touched.
+    others only when it is back. If it does not come back, the others have not been touched. With jobs
+    and group, which restart whole units, --canary N sends N units first.
 
     That is so where the image would be pulled again, where the container runtime is not known to take a reference with
     both a tag and a digest (containerd does; if another refuses it, the reference without a tag is sent instead), and
@@ -30,21 +33,23 @@ def goes_first(case: Case) -> Occurrence | None:
     if not first or len(first) >= len(case.scope):
         return None
     reasons = [f"--canary {case.canary}"] if case.canary is not None else list(case.trigger.unproven(case))
-    return Occurrence(named(first), f"{some([str(s.slot) for s in first])} before the others: {some(reasons)}")
+    of = goes(case)
+    names = dict.fromkeys(str(key) if isinstance(key := of(s.slot), Slot) else unit_text(key) for s in first)
+    return Occurrence(named(first), f"{some(list(names))} before the others: {some(reasons)}")
 
 
 @finding(
     "JSR507",
     "blocker",
     "no slot can go first",
-    source="native and suspend restart the whole workload at once, jobs whole Jobs",
-    todo="use --via image, signal or pods, which go slot by slot",
-    concerns=lambda trigger: trigger.reach != "pod",
+    source="native, suspend, restart, rollout and requeue restart the whole workload with one write",
+    todo="use --via image, signal or pods, which go slot by slot, or jobs or group, which go unit by unit",
+    concerns=lambda trigger: not trigger.paced,
     final=True,
 )
 def no_canary(case: Case) -> Occurrence | None:
-    """--canary N asks for N slots to be restarted before the others. A trigger that restarts all of them with one write
-    cannot do that."""
+    """--canary N asks for N slots to be restarted before the others; with jobs and group, which restart whole units,
+    for N units. A trigger that restarts all of them with one write cannot do that."""
     if not case.canary:
         return None
     return Occurrence(

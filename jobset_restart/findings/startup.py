@@ -1,21 +1,25 @@
-"""JSR506: the order in which the JobSet starts its ReplicatedJobs."""
+"""JSR506: the order in which a workload starts its Pods."""
 
 from __future__ import annotations
 
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, finding
+from jobset_restart.triggers.steps import in_steps
 
 
 @finding(
     "JSR506",
     "note",
-    "the JobSet starts its ReplicatedJobs in an order",
-    source="spec.startupPolicy InOrder, spec.replicatedJobs[].dependsOn; JobSet, reconcileReplicatedJobs",
+    "the workload starts in an order",
+    source="spec.startupPolicy InOrder, spec.replicatedJobs[].dependsOn; JobSet, reconcileReplicatedJobs; "
+    "LeaderWorkerSet, spec.startupPolicy LeaderReady; KubeRay, DefaultWorkerPodTemplate",
     todo="nothing; the restart keeps the order",
     concerns=lambda trigger: trigger.order != "controller",
 )
 def startup_order(case: Case) -> Occurrence | None:
-    """The JobSet controller keeps startupPolicy InOrder and dependsOn only when it creates Jobs or resumes them.
+    """The JobSet controller keeps startupPolicy InOrder and dependsOn only when it creates Jobs or resumes them. It is
+    the same with startupPolicy LeaderReady of a LeaderWorkerSet. In a RayCluster workers wait for their head only when
+    their Pods start.
 
     suspend leaves the order to the controller. image, signal, jobs and pods restart one step after the other, each when
     the one before is Ready again (or complete, where dependsOn says Complete); if one does not come back, the later
@@ -26,7 +30,7 @@ def startup_order(case: Case) -> Occurrence | None:
     and counts towards maxRestarts."""
     if not case.snapshot.workload.ordered:
         return None
-    wanted = case.snapshot.workload.steps({s.slot.group for s in (*case.scope, *case.lost)})
+    wanted = in_steps(case)
     if len(wanted) < 2:
         return None
     told, target = ", then ".join(map(str, wanted)), [case.snapshot.workload.title]

@@ -60,6 +60,7 @@ class Round:
         self.answers = Answers(plan, self.tracker, ground.cluster.now, self.tell)
         self._turns = Turns(plan)
         self._stop = asyncio.Event()
+        self._phase = ("", "")
         self.sent_all = False
         """Whether nothing is left to be sent."""
 
@@ -88,7 +89,10 @@ class Round:
         self._ground.changed.set()
 
     async def _send(self, stage: Stage) -> None:
-        self._ground.emit(Phase(time=self._ground.cluster.now(), phase=PHASES[stage.name], reason=stage.why))
+        phase = PHASES[stage.name], stage.why
+        if phase != self._phase:  # a window sends a stage in many parts
+            self._ground.emit(Phase(time=self._ground.cluster.now(), phase=phase[0], reason=phase[1]))
+        self._phase = phase
         if stage.name in ("suspend", "resume", "evict", "readmit"):
             await self._ground.suspension.carry_out(stage)
             if stage.name in ("suspend", "evict"):

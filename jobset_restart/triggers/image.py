@@ -262,11 +262,11 @@ class Image(Trigger):
         def bare(state: SlotState) -> Form:
             return "tagged" if forms.known(state) else "plain"
 
-        def otherwise(states: list[SlotState]) -> Sequence[Action]:
+        def otherwise(states: Sequence[SlotState]) -> Sequence[Action]:
             unsure = any(forms.known(state) is None for state in states)
             return image(states, case.containers, operation, bare) if unsure else ()
 
-        def patches(states: list[SlotState]) -> Sequence[Action]:
+        def patches(states: Sequence[SlotState]) -> Sequence[Action]:
             return image(states, case.containers, operation, forms.of)
 
         return step_by_step(case, "trigger", patches, otherwise, careful=forms.refused)

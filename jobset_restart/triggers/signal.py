@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
@@ -34,7 +35,7 @@ class Signal(Trigger):
                 path=path, container=container.name, command=command(by), slot=str(state.slot), refusals=REFUSALS
             )
 
-        def execs(states: list[SlotState]) -> Drawn[Exec]:
+        def execs(states: Sequence[SlotState]) -> Drawn[Exec]:
             targets = [
                 (state, state.pod, container)
                 for state in states

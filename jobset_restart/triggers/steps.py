@@ -7,12 +7,16 @@ not sure that it would come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
+
+from msgspec import Struct, structs
 
 from jobset_restart.case import Case
 from jobset_restart.order import Step
 from jobset_restart.pods import node_ready
-from jobset_restart.slots import Slot
+from jobset_restart.slots import Slot, Unit, unit_text
 from jobset_restart.stages import Stage, StageName, filled
+from jobset_restart.triggers.pacing import counted, goes, in_order, places, together
 from jobset_restart.triggers.release import release
 from jobset_restart.waits import longest_back_off, min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
@@ -24,52 +28,95 @@ RECREATE_SECONDS_PER_POD = 130.0 / 5000
 """Published by the JobSet prototype: 130 s to recreate, 10 s to restart in place 5,000 nodes."""
 NATIVE_SECONDS_PER_POD = 10.0 / 5000
 
-Make = Callable[[list[SlotState]], Sequence[Action]]
+Make = Callable[[Sequence[SlotState]], Sequence[Action]]
+
+
+class Part(Struct, frozen=True):
+    """Slots that may go at once as far as startup order and canaries are concerned. `canary`: they go ahead of others;
+    `step` is the step they belong to, `number` which one that is."""
+
+    step: Step
+    number: int
+    states: Sequence[SlotState]
+    canary: bool
 
 
 def in_steps(case: Case) -> list[Step]:
-    """The ReplicatedJobs of the case in the order that the restart keeps."""
-    return case.snapshot.workload.steps({s.slot.group for s in _together(case)})
+    """The slots of the case in the order in which the workload starts them. Where units are restarted, the order within
+    one is its controller's, and a unit goes with its first slot."""
+    slots = [state.slot for state in together(case)]
+    if case.trigger.reach != "unit":
+        return case.snapshot.workload.steps(slots)
+    units: dict[Unit, list[Slot]] = {}
+    for slot in sorted(slots):
+        units.setdefault(slot.unit, []).append(slot)
+    whole = case.snapshot.workload.steps(first for first, *_ in units.values())
+    return [structs.replace(s, slots=tuple(slot for first in s.slots for slot in units[first.unit])) for s in whole]
 
 
-def _together(case: Case) -> list[SlotState]:
-    """The slots that are restarted by its actions. With whole Jobs, those on machines declared down are among them."""
-    return [*case.scope, *case.lost] if case.trigger.reach == "unit" else case.scope
+def parts(case: Case) -> list[Part]:
+    """The slots of the case step by step, and of each step those that go ahead."""
+    first, found = {state.slot for state in canaries(case)}, []
+    states = in_order(case, together(case))
+    wanted = in_steps(case)
+    of = {slot: number for number, step in enumerate(wanted) for slot in step.slots}
+    by_step: list[list[SlotState]] = [[] for _ in wanted]
+    for state in states:
+        by_step[of[state.slot]].append(state)
+    for number, (step, mine) in enumerate(zip(wanted, by_step, strict=True), 1):
+        ahead = [s for s in mine if s.slot in first]
+        rest = [s for s in mine if s.slot not in first]
+        alone = [ahead] if case.canary else [[state] for state in ahead]
+        found += [Part(step, number, part, canary=True) for part in alone if part]
+        found += [Part(step, number, rest, canary=False)] if rest else []
+    return found
 
 
 def step_by_step(
     case: Case, name: StageName, make: Make, otherwise: Make = lambda _: (), *, careful: bool = False
 ) -> list[Stage]:
     """One stage for each step, and before it one for each of its canaries. Where there is an order or a canary, or
-    where to be `careful`, each waits for all that was triggered before it, by another client as well.
+    where to be `careful`, each waits for all that was triggered before it, by another client as well. Where the restart
+    is paced, each has so many places.
 
     Slots on machines declared down are freed at the end; at the beginning where there is an order, for the later steps
     may need what runs there."""
-    wanted, first = in_steps(case), {s.slot for s in canaries(case)}
-    order = len(wanted) > 1
-    waits = bool(first) or careful or case.snapshot.workload.ordered
-    found = []
-    for number, step in enumerate(wanted, 1):
-        groups = set(step.replicated_jobs)
-        mine = [s for s in _together(case) if s.slot.group in groups]
-        ahead = [[s for s in mine if s.slot in first]] if case.canary else [[s] for s in mine if s.slot in first]
-        rest = [s for s in mine if s.slot not in first]
-        told = f"step {number} of {len(wanted)}: {step}" if order else ""
-        for part, canary in (*((part, True) for part in ahead if part), (rest, False)):
-            why = f"{', '.join(str(s.slot) for s in part[:3])} first" if canary else told
-            found.append(
-                Stage(
-                    name=name,
-                    actions=make(part),
-                    slots=slots_of(part),
-                    after="ready" if waits else "",
-                    complete=step.complete,
-                    why=", ".join(filter(None, (told, why))) if canary else why,
-                    canary=canary,
-                    otherwise=otherwise(part),
-                )
-            )
-    return filled([freed(case), *found] if order else [*found, freed(case)])
+    found = parts(case)
+    steps = len(in_steps(case))
+    waits = careful or case.snapshot.workload.ordered or any(part.canary for part in found)
+    stages = [
+        Stage(
+            name=name,
+            actions=make(part.states),
+            slots=slots_of(part.states),
+            after="ready" if waits else "",
+            complete=part.step.complete,
+            why=_told(case, part, steps),
+            canary=part.canary,
+            otherwise=otherwise(part.states),
+            places=places(case),
+            keep_going=case.keep_going,
+        )
+        for part in found
+    ]
+    return filled([freed(case), *stages] if steps > 1 else [*stages, freed(case)])
+
+
+def _told(case: Case, part: Part, steps: int) -> str:
+    """Which part of the restart this is, in words."""
+    of = goes(case)
+    names = list(dict.fromkeys(of(state.slot) for state in part.states))[:3] if part.canary else []
+    told = ", ".join(str(name) if isinstance(name, Slot) else unit_text(name) for name in names)
+    return ", ".join(
+        filter(
+            None,
+            (
+                f"step {part.number} of {steps}: {part.step}" if steps > 1 else "",
+                f"{told} first" if told else "",
+                f"at most {places(case):,} at once" if places(case) and not part.canary else "",
+            ),
+        )
+    )
 
 
 def freed(case: Case) -> Stage:
@@ -87,20 +134,19 @@ def slots_of(states: Iterable[SlotState]) -> tuple[Slot, ...]:
 def canaries(case: Case) -> list[SlotState]:
     """The slots to restart first, the healthy ones of the first step before others.
 
-    With --canary N so many; without it one for each of the trigger's `unproven` means that another one does not prove
-    along.
+    With --canary N so many, or so many units where units are restarted; without it one for each of the trigger's
+    `unproven` means that another one does not prove along.
     """
-    if case.trigger.reach != "pod" or case.canary == 0:
+    if case.trigger.reach == "workload" or case.canary == 0:
         return []
     means = case.trigger.unproven(case)
     if not means and not case.canary:
         return []
-    names = {state.slot.group for state in case.scope}
-    place = {name: n for n, s in enumerate(case.snapshot.workload.steps(names)) for name in s.replicated_jobs}
-    ranked = sorted((state for state, _ in case.pods()), key=lambda s: (place[s.slot.group], not _healthy(s)))
+    place = {slot: number for number, step in enumerate(in_steps(case)) for slot in step.slots}
+    candidates = [state for state in in_order(case, together(case)) if state.pod is not None]
     if case.canary is not None:
-        first = [state for state in ranked if state.slot.group in _first(ranked, place)]
-        return first[: case.canary]
+        return _first(case, candidates, place, case.canary)
+    ranked = sorted(candidates, key=lambda state: (place[state.slot], not _healthy(state)))
     chosen: list[SlotState] = []
     for states in means.values():
         slots = {state.slot for state in states}
@@ -109,9 +155,16 @@ def canaries(case: Case) -> list[SlotState]:
     return chosen
 
 
-def _first(ranked: list[SlotState], place: dict[str, int]) -> set[str]:
-    lowest = min((place[s.slot.group] for s in ranked), default=0)
-    return {name for name, at in place.items() if at == lowest}
+def _first(case: Case, candidates: list[SlotState], place: dict[Slot, int], number: int) -> list[SlotState]:
+    """So many slots or units of the first step with whatever belongs to them, the healthy ones before others."""
+    of, lowest = goes(case), min((place[state.slot] for state in candidates), default=0)
+    found: dict[Slot | Unit, list[SlotState]] = {}
+    for state in candidates:
+        if place[state.slot] == lowest:
+            found.setdefault(of(state.slot), []).append(state)
+    ranked = sorted(found, key=lambda each: not all(map(_healthy, found[each])))
+    chosen = set(ranked[:number])
+    return [state for state in together(case) if of(state.slot) in chosen]
 
 
 def _healthy(state: SlotState) -> bool:
@@ -121,16 +174,20 @@ def _healthy(state: SlotState) -> bool:
 # ---------------------------------------------------------------- how long it takes
 
 
-def turns(case: Case) -> int:
-    """How many times the restart waits for slots to be back, the last time included."""
-    return len(in_steps(case)) + len(canaries(case)) if case.trigger.order == "steps" else 1
+def waves(case: Case) -> int:
+    """How many times the restart waits for slots to be back, the last time included: for each step and each canary, and
+    where it is paced for each time that all places were taken anew, as if all slots took the same time."""
+    if case.trigger.order != "steps":
+        return 1
+    most = places(case)
+    return max(1, sum(ceil(counted(case, part.states) / most) if most else 1 for part in parts(case)))
 
 
 def predicted(case: Case) -> float:
-    """Seconds the restart should take when containers stop as soon as they are told to. Steps and canaries take that
-    each, and so does the time for which a slot has to stay Ready. Where Pods are deleted, their Jobs' back-off is
+    """Seconds the restart should take when containers stop as soon as they are told to. Each step, canary and window
+    takes that, and so does the time for which a slot has to stay Ready. Where Pods are deleted, their Jobs' back-off is
     waited for."""
-    times = turns(case)
+    times = waves(case)
     return case.trigger.until_ready(case, times, longest_back_off(case)) + times * min_ready_seconds(case)
 
 
@@ -140,4 +197,4 @@ def predicted_most(case: Case) -> float:
     if not case.trigger.gives_grace:
         return predicted(case)
     longest = max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
-    return predicted(case) + longest * turns(case)
+    return predicted(case) + longest * waves(case)

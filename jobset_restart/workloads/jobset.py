@@ -143,8 +143,8 @@ class JobSetWorkload(Workload):
     def ordered(self) -> bool:
         return is_ordered(self.jobset)
 
-    def steps(self, groups: Iterable[str]) -> list[Step]:
-        return steps(self.jobset, groups)
+    def steps(self, slots: Iterable[Slot]) -> list[Step]:
+        return steps(self.jobset, slots)
 
     def held_back(self, group: str) -> str:
         return held_back(self.jobset, group)

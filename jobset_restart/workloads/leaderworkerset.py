@@ -6,6 +6,7 @@ group's leader owns, so a worker belongs to the LeaderWorkerSet by way of its le
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,9 @@ from msgspec import field as default
 
 from jobset_restart.objects import ApiStruct, Pod, PodTemplateSpec, WorkloadMeta, number
 from jobset_restart.objects import PodSpec as Template
+from jobset_restart.order import Step, in_roles
 from jobset_restart.owners import controller
-from jobset_restart.slots import Unit
+from jobset_restart.slots import Slot, Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.direct import DirectWorkload, Kinship, Seat
 from jobset_restart.workloads.kinds import LEADER_WORKER_SET, WorkloadKind
@@ -47,6 +49,7 @@ class RolloutStrategy(ApiStruct):
 
 class LeaderWorkerSetSpec(ApiStruct):
     replicas: int = 1
+    startup_policy: str = "LeaderCreated"
     rollout_strategy: RolloutStrategy = default(default_factory=RolloutStrategy)
     leader_worker_template: LeaderWorkerTemplate = default(default_factory=LeaderWorkerTemplate)
 
@@ -143,6 +146,17 @@ class LeaderWorkerSetWorkload(DirectWorkload):
         """Leaders have a template of their own, or that of the workers."""
         own = self.object.spec.leader_worker_template.leader_template is not None
         return f"the leaders of {self.name}" if own and state.slot.indexes[-1:] == (0,) else self.name
+
+    @property
+    def ordered(self) -> bool:
+        """With startupPolicy LeaderReady workers are created once the leader of their group is Ready
+        (LeaderWorkerSet, pod_controller.go)."""
+        return self.object.spec.startup_policy == "LeaderReady"
+
+    def steps(self, slots: Iterable[Slot]) -> list[Step]:
+        if not self.ordered:
+            return super().steps(slots)
+        return in_roles(slots, lambda slot: (0, "the leaders") if slot.indexes[-1] == 0 else (1, "the workers"))
 
     def kinship(self) -> Groups:
         return Groups(self.object)

@@ -5,15 +5,16 @@ The operator manages the Pods itself. It gives a new Pod a new name, and counts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import field as default
 
 from jobset_restart.objects import ApiStruct, Pod, PodSpec, PodTemplateSpec, WorkloadMeta
+from jobset_restart.order import Step, in_roles
 from jobset_restart.owners import controller
-from jobset_restart.slots import Unit
+from jobset_restart.slots import Slot, Unit
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.direct import DirectWorkload, Kinship, Seat
 from jobset_restart.workloads.kinds import RAY_CLUSTER, RAY_JOB, WorkloadKind
@@ -148,6 +149,15 @@ class RayWorkload(DirectWorkload):
     def cluster(self) -> RayCluster | None:
         """The RayCluster, None where there is none now."""
         raise NotImplementedError
+
+    @property
+    def ordered(self) -> bool:
+        """Workers join their head when they start: the operator makes them wait for it by an init container (KubeRay,
+        common/pod.go, DefaultWorkerPodTemplate), which does not run again in a Pod that is restarted in place."""
+        return True
+
+    def steps(self, slots: Iterable[Slot]) -> list[Step]:
+        return in_roles(slots, lambda slot: (0, HEAD) if slot.group == HEAD else (1, slot.group))
 
     def kinship(self) -> Nodes:
         return Nodes(self.cluster)

@@ -16,7 +16,7 @@ from jobset_restart.objects import Job, JobSet, Pod, PodSpec, TrainJob, Workload
 from jobset_restart.order import Step
 from jobset_restart.owners import manages
 from jobset_restart.pods import condition
-from jobset_restart.slots import Unit
+from jobset_restart.slots import Slot, Unit
 from jobset_restart.suspension import queue_triggers
 from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads import jobset as jobsets
@@ -180,8 +180,8 @@ class TrainJobWorkload(Workload):
     def ordered(self) -> bool:
         return any(part.ordered for part in self.parts)
 
-    def steps(self, groups: Iterable[str]) -> list[Step]:
-        return self.parts[0].steps(groups) if self.parts else super().steps(groups)
+    def steps(self, slots: Iterable[Slot]) -> list[Step]:
+        return self.parts[0].steps(slots) if self.parts else super().steps(slots)
 
     def held_back(self, group: str) -> str:
         return next((part.held_back(group) for part in self.parts), "")

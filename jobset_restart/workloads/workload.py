@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct, field
 
 from jobset_restart.objects import Job, JobSet, Node, Pod, PodSpec, WorkloadMeta
-from jobset_restart.order import Step
+from jobset_restart.order import Step, in_roles
 from jobset_restart.places import indexed
 from jobset_restart.pods import pod_ready
 from jobset_restart.slots import Slot, Unit
@@ -316,13 +316,12 @@ class Workload(Protocol):
 
     @property
     def ordered(self) -> bool:
-        """Whether its groups have to start in an order."""
+        """Whether its slots have to start in an order."""
         return False
 
-    def steps(self, groups: Iterable[str]) -> list[Step]:
-        """These groups in the order in which they have to start."""
-        chosen = set(groups)
-        return [Step(tuple(group for group in (*self.groups, *sorted(chosen - set(self.groups))) if group in chosen))]
+    def steps(self, slots: Iterable[Slot]) -> list[Step]:
+        """These slots in the order in which they have to start."""
+        return in_roles(slots, lambda slot: (0, slot.group))
 
     def held_back(self, group: str) -> str:  # noqa: ARG002
         """Why nothing of this group is created yet, "" where nothing holds it back."""

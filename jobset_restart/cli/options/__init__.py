@@ -4,6 +4,7 @@ from jobset_restart.cli.options.captures import CaptureBounds, CaptureInto
 from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.how import Course, How
 from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
+from jobset_restart.cli.options.pace import Pace
 from jobset_restart.cli.options.shown import Shown, Telling, Verbosity
 from jobset_restart.cli.options.steps import Looks, Progress, Steps
 from jobset_restart.cli.options.values import MOST_SECONDS, owner, timeout_seconds
@@ -21,6 +22,7 @@ __all__ = [
     "Limits",
     "Looks",
     "OfPods",
+    "Pace",
     "Parallel",
     "Progress",
     "Selected",
