@@ -38,6 +38,10 @@ class Arrivals:
     def lifted(self) -> bool:
         return self.current >= self.target
 
+    def keeps_waiting(self, slot: Slot) -> bool:
+        """Whether the slot has arrived, and others that have not hold the barrier."""
+        return not self.lifted and bool(self._held) and slot not in self._held
+
     def saw(self, slot: Slot, pods: Iterable[Pod]) -> None:
         """These Pods fill the slot."""
         if any(self._arrived(pod, self.target) for pod in pods):

@@ -19,12 +19,13 @@ from jobset_restart.earlier import Earlier, came_since, identity_before, living,
 from jobset_restart.health import dead, running
 from jobset_restart.names import Absent
 from jobset_restart.objects import Container, Job, Pod
-from jobset_restart.pid1 import Means, Probe
+from jobset_restart.pid1 import Means, Probe, deaf
 from jobset_restart.pid1 import means as means_of
 from jobset_restart.places import ended as over
 from jobset_restart.pod_owners import Above
 from jobset_restart.pods import Identity
 from jobset_restart.rules import ExitEffect, effect_of_exit
+from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
 from jobset_restart.vocabulary import OrderName, Strategy, TriggerName
@@ -189,6 +190,13 @@ class Case(Struct, kw_only=True):
     def unprobed(self) -> bool:
         """Whether the containers have to be looked into before it is known what to send."""
         return self.trigger.by_exit and self.evidence.probes is None
+
+    def deaf(self) -> frozenset[Slot]:
+        """The slots with a container that does not notice when it is told to stop, as far as was looked."""
+        found = self.evidence.probes or {}
+        program = self.snapshot.workload.program
+        asked = ((state, found.get((program(state), container.name))) for state, _, container in self.targets())
+        return frozenset(state.slot for state, probe in asked if probe is not None and deaf(probe))
 
     def pods(self) -> Iterable[tuple[SlotState, Pod]]:
         for state in self.scope:

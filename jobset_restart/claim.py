@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -37,18 +37,22 @@ HEARTBEAT_SECONDS = 10.0
 MOST_ATTEMPTS = 2**31 - 1
 """The in-place restart attempt is an int32 (JobSet API, status.currentInPlaceRestartAttempt)."""
 MOST_WORDS = 200
+MOST_ROUNDS = 12
+"""More than an operation can have: rungs only rise, and begin anew only for slots that were not restarted yet."""
 OUT = ("suspending", "evicting")
 """The phases in which a workload is to be suspended."""
 _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
 class PastRound(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A round of an operation that is over: how it went, and what came of its slots. Times are RFC 3339.
+    """A round of an operation that is over: how it went, and what came of its slots. Times are RFC 3339. `rung` is how
+    far it went for slots that had not come back.
 
     Raises ValueError where a value is none that this tool writes."""
 
     strategy: str = ""
     trigger: str = ""
+    rung: str = ""
     started: str = ""
     ended: str = ""
     slots: int = 0
@@ -71,7 +75,8 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     carry no index: what was scaled since shows in them.
 
     An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
-    over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last.
+    over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last. `waiting` are
+    slots of rounds before that are still waited for, restarted in place and not by this round.
 
     Raises ValueError where a value is none that this tool writes."""
 
@@ -90,6 +95,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     scope: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     seats: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
     exit_code: int | None = None
     reason: str = ""
     outcomes: dict[str, int] = {}
@@ -116,9 +122,12 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
             raise ValueError(f"attempt {self.attempt} is out of range")
         if self.slots < 0:
             raise ValueError(f"slots {self.slots} is out of range")
+        if len(self.rounds) > MOST_ROUNDS:
+            raise ValueError(f"it has {len(self.rounds):,} rounds")
         try:
             self.parts()
             Folded(self.seats)
+            self.awaited()
         except ValueError:
             raise ValueError("its slots cannot be read") from None
 
@@ -127,6 +136,10 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
         Raises ValueError where they cannot be read."""
         return (Folded(self.scope), Folded(self.lost)) if self.scope or self.lost else None
+
+    def awaited(self) -> Folded:
+        """The slots that it only waits for. Raises ValueError where they cannot be read."""
+        return Folded(self.waiting)
 
     def earlier(self) -> Earlier:
         """What of it tells which slots it has restarted already."""
@@ -250,14 +263,14 @@ def unusable(workload: Workload, record: Record, now: float) -> str:
 
 def what_is_restarted(plan: Plan) -> dict[str, Any]:
     """What a new record says of this plan's slots: its fields slots, scope, lost, seats and request."""
-    scope = [each.state.slot for each in plan.scope if not each.lost]
+    scope = [each.state.slot for each in plan.scope if not each.lost and not each.awaited]
     lost = [each.state.slot for each in plan.scope if each.lost]
     everything = sum(state.expected for state in plan.snapshot.slots.values())
     request = structs.replace(plan.request, selection=Selection())
     part = {}
     if lost or len(scope) < everything:
         part = {"scope": folded(scope), "lost": folded(lost), "seats": folded(_seats(plan.snapshot, {*scope, *lost}))}
-    return {"slots": len(plan.scope), "request": request, **part}
+    return {"slots": len(scope) + len(lost), "request": request, **part}
 
 
 def _seats(snapshot: Snapshot, meant: Collection[Slot]) -> list[Slot]:
@@ -318,13 +331,18 @@ def as_sent(plan: Plan, record: Record) -> Plan:
 def carried_on(record: Record, before: Record) -> Record:
     """The record of a client that carries on what `before` tells of."""
     return structs.replace(
-        record, started=before.started, attempt=before.attempt, slots=before.slots, rounds=before.rounds
+        record,
+        started=before.started,
+        attempt=before.attempt,
+        slots=before.slots,
+        rounds=before.rounds,
+        waiting=before.waiting,
     )
 
 
-def next_round(record: Record, plan: Plan, over: PastRound, now: float) -> dict[str, Any]:
+def next_round(record: Record, plan: Plan, over: PastRound, now: float, waiting: Iterable[Slot] = ()) -> dict[str, Any]:
     """The fields of `record` that change when the round it tells of is `over` and this plan is carried out next, from
-    `now` on (seconds since the epoch)."""
+    `now` on (seconds since the epoch), while the slots that are `waiting` are waited for as well."""
     fresh = Record(id=record.id, started=timestamp(now), **what_is_restarted(plan))
     return {
         "strategy": plan.strategy,
@@ -335,6 +353,7 @@ def next_round(record: Record, plan: Plan, over: PastRound, now: float) -> dict[
         "slots": fresh.slots,
         "scope": fresh.scope,
         "lost": fresh.lost,
+        "waiting": folded(waiting),
         "request": fresh.request,
         "rounds": (*record.rounds, over),
     }

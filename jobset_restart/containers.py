@@ -56,6 +56,19 @@ def marked(operation: str, pod: Pod) -> dict[str, str]:
     return {OPERATION: json.dumps({"id": operation, "before": before}, separators=(",", ":"))}
 
 
+def awaits_its_end(pod: Pod, container: str) -> bool:
+    """Whether an operation changed the image of the container, and what ran then runs still: the kubelet has told it to
+    end, and will start it anew whatever its exit code (kubelet, computePodActions)."""
+    operation, before = mark_of(pod)
+    image = next((c.image for c in (*pod.spec.containers, *pod.spec.init_containers) if c.name == container), "")
+    status = status_of(pod, container)
+    if status is None or status.state.running is None or container not in before:
+        return False
+    name, _, digest = image.partition("@")
+    changed = f"jsr-{operation}" in image or (bool(digest) and ":" not in name.rpartition("/")[2])
+    return changed and status.restart_count <= before[container]
+
+
 def mark_of(pod: Pod) -> tuple[str, dict[str, int]]:
     """The operation id and restartCounts that `marked` left on the Pod, ("", {}) where there are none."""
     try:

@@ -53,13 +53,15 @@ class Planned(EventBase, frozen=True, kw_only=True):
 
 class NextRound(EventBase, frozen=True, kw_only=True):
     """What was planned did not bring every slot back, and another plan begins in the same operation, made from a fresh
-    look: round 2 and so on. `reason` is the plan's, `because` what came of the round before; the rest is as in
-    Planned."""
+    look: round 2 and so on. `rung` is how far it goes for slots that did not come back ("force", "pod", "job",
+    "workload"), "" where it is none of these. `reason` is the plan's, `because` what came of the round before; the rest
+    is as in Planned."""
 
     operation: str
     round: int
     strategy: str
     trigger: str
+    rung: str = ""
     reason: str = ""
     because: str = ""
     predicted: float = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import signal as signals
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -17,7 +18,13 @@ from jobset_restart.writes import Exec, pod_path
 
 NOT_CAUGHT = 97
 REFUSALS = ((NOT_CAUGHT, "PID 1 does not handle the signal"),)
+SURVIVED = 96
+SURVIVALS = ((SURVIVED, "PID 1 survives whatever can be done from inside"),)
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"})
+STOP_SIGNALS = ("TERM", "QUIT", "USR1", "WINCH")
+SYSTEMD_STOPS = 37
+"""SIGRTMIN+3, by which systemd ends as PID 1 (systemd(1))."""
+KILLS = 3
 CLOCK_TICKS = 100
 UTIME, STIME = 11, 12
 """Where user and system time stand in /proc/PID/stat after the name (proc_pid_stat(5): fields 14 and 15)."""
@@ -123,6 +130,39 @@ def means(probe: Probe, wanted: str = "") -> Means | None:
     if probe.prlimit and probe.cpu > 1:
         return Means("cpu", 137)
     return None
+
+
+def deaf(probe: Probe) -> bool:
+    """Whether PID 1 does not even notice that it is told to stop: it catches neither TERM nor any other signal that
+    images name in its place (STOPSIGNAL). Then a grace period is waited for in vain."""
+    other = probe.caught >> (SYSTEMD_STOPS - 1) & 1
+    return not probe.error and not other and not any(probe.catches(name) for name in STOP_SIGNALS)
+
+
+def measures(probe: Probe) -> tuple[str, ...]:
+    """All that may make this PID 1 end from inside, the mildest first: signals it catches, the death of everything else
+    in the container, and the kernel's own KILL through a CPU limit, which meets a PID 1 that computes."""
+    if probe.error:
+        return ()
+    signals_ = ("TERM",) if probe.name in SHELLS else ("TERM", "INT")
+    found = [name for name in signals_ if probe.catches(name)]
+    found += ["children"] if probe.children else []
+    found += ["cpu"] if probe.prlimit and probe.cpu > 1 else []
+    return tuple(found)
+
+
+def force(chosen: Iterable[str]) -> tuple[str, ...]:
+    """The command that takes these measures one after the other, a second apart. It ends with the container, or exits
+    with SURVIVED. Killing the children is done again and again: a script goes on with its next command."""
+    steps = []
+    for measure in chosen:
+        if measure == "children":
+            steps += ["kill -9 -1", "sleep 1"] * KILLS
+        elif measure == "cpu":
+            steps += ["prlimit --pid 1 --cpu=1:1", "sleep 2"]
+        else:
+            steps += [f"kill -{number(measure)} 1", "sleep 1"]
+    return ("sh", "-c", "; ".join([*steps, f"exit {SURVIVED}"]))
 
 
 def command(chosen: Means, process: int = 1) -> tuple[str, ...]:

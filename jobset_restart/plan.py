@@ -27,8 +27,8 @@ from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
 from jobset_restart.triggers.steps import in_steps, predicted, predicted_most, waves
 from jobset_restart.triggers.suspend import SUSPEND
-from jobset_restart.vocabulary import OrderName, Strategy, TriggerName
-from jobset_restart.waits import min_ready_seconds
+from jobset_restart.vocabulary import OrderName, Rung, Strategy, TriggerName
+from jobset_restart.waits import min_ready_seconds, patience
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action, Exec, Permission, Write, on_collection, permission
 
@@ -89,6 +89,10 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     may be down at once, "N", "P%" or empty for all; `order` by what they are put in order; `keep_going`: one that fails
     does not stop the others. `min_ready_seconds` is how long a slot has to stay Ready, None: the plan chooses.
 
+    `escalate` is the highest rung that may follow for slots that do not come back, "" for none; `rung` the one that
+    this request is, "" for what was asked for itself. `step_timeout` is how many seconds a slot has to come back before
+    the next rung begins, None: as long as the plan says.
+
     Raises ValueError where max_unavailable says no number."""
 
     strategy: Strategy | Literal[""] = ""
@@ -103,6 +107,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     order: OrderName | Literal[""] = ""
     keep_going: bool = False
     min_ready_seconds: Annotated[float, Meta(ge=0, le=MOST_READY_SECONDS)] | None = None
+    escalate: Rung | Literal[""] = ""
+    rung: Rung | Literal[""] = ""
+    step_timeout: float | None = None
     selection: Selection = field(default_factory=Selection)
 
     def __post_init__(self) -> None:
@@ -133,7 +140,8 @@ class SlotPlan(Struct, frozen=True, kw_only=True):
     """What the plan does with one slot. `pod` and `node` name what fills it. `trigger` is None where it leaves the
     slot alone; `lost` tells that its Pod is on a machine declared down. `before` is the identity to judge by, None
     where the slot has no Pod. `sent` and `new` are for an operation that is carried on: the slot was triggered
-    already, and the UIDs of its Pods that are new already."""
+    already, and the UIDs of its Pods that are new already; `awaited`: an earlier round restarted its Pod in place, this
+    one only waits for it."""
 
     state: SlotState
     trigger: Trigger | None
@@ -144,6 +152,7 @@ class SlotPlan(Struct, frozen=True, kw_only=True):
     node: str = ""
     sent: bool = False
     new: frozenset[str] = frozenset()
+    awaited: bool = False
 
     @property
     def trigger_name(self) -> str:
@@ -155,7 +164,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     an operation to carry on. `needs_probes`: the containers must be looked into before the choice is final. `finishes`:
     the id of a dead client's suspend that this run completes. `attempt`: the in-place attempt that a native restart
     leads to. `predicted` are the seconds it should take, `predicted_most` those where a container uses its whole grace
-    period. `min_ready_seconds` is how long a slot must stay Ready to count, where that was not asked for."""
+    period. `min_ready_seconds` is how long a slot must stay Ready to count, where that was not asked for, and
+    `patience` how many seconds it has to come back before it counts as stuck; `deaf` are the slots that do not notice
+    when they are told to stop."""
 
     operation: str
     snapshot: Snapshot
@@ -172,6 +183,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     predicted: float = 0.0
     predicted_most: float = 0.0
     min_ready_seconds: float = 0.0
+    patience: float = 0.0
+    deaf: frozenset[Slot] = frozenset()
     finishes: str = ""
     attempt: int = 0
     drafted: int = 0
@@ -284,12 +297,29 @@ def _chosen(
         drafted=sum(len(stage.actions) for stage in found_stages) if draft else 0,
         findings=found,
         budgets=budgets(case),
-        needs_probes=case.unprobed,
+        needs_probes=case.unprobed or looks_for_deaf(case, request),
         predicted=predicted(case),
         predicted_most=predicted_most(case),
         min_ready_seconds=min_ready_seconds(case),
+        patience=_patience(case, request),
+        deaf=case.deaf() if may_force(case, request) else frozenset(),
         attempt=case.snapshot.workload.attempt + 1,
     )
+
+
+def may_force(case: Case, request: Request) -> bool:
+    """Whether containers that do not stop when they are told to may be made to before their grace period is over."""
+    whole = request.escalate and not request.rung and request.step_timeout is None
+    return bool(whole) and case.trigger.in_place and case.trigger.gives_grace
+
+
+def looks_for_deaf(case: Case, request: Request) -> bool:
+    """Whether it has to be seen which containers would use their grace period in vain."""
+    return may_force(case, request) and case.evidence.probes is None
+
+
+def _patience(case: Case, request: Request) -> float:
+    return patience(case) if request.step_timeout is None else request.step_timeout
 
 
 def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
@@ -399,6 +429,7 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         predicted=predicted(case),
         predicted_most=predicted_most(case),
         min_ready_seconds=min_ready_seconds(case),
+        patience=_patience(case, request),
         finishes=finishes,
     )
 
@@ -412,7 +443,8 @@ def permissions(plan: Plan) -> list[Permission]:
     collections = [source.collection for source in (sources.pods, *sources.children)]
     collections += [source.collection for source in (sources.itself, *sources.parts)]
     needed |= {on_collection("watch", collection) for collection in collections}
-    if plan.needs_probes or any(isinstance(action, Exec) for action in plan.actions):
+    by_exit = plan.trigger is not None and plan.trigger.by_exit
+    if (by_exit and plan.needs_probes) or any(isinstance(action, Exec) for action in plan.actions):
         # A WebSocket is opened with GET, which RBAC takes for get; newer API servers ask for create besides.
         needed |= {Permission("create", "", "pods", "exec"), Permission("get", "", "pods", "exec")}
     return sorted(needed)

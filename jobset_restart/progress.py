@@ -271,7 +271,8 @@ def _claimed(event: Claimed) -> str:
 def _next_round(event: NextRound) -> str:
     how = "recreating" if event.strategy == "recreate" else "restarting in place"
     slots = sum(bool(planned.trigger) for planned in event.slots)
-    return f"round {event.round}: {how} {slots:,} slot{'' if slots == 1 else 's'} by {event.trigger}"
+    rung = f" (--escalate {event.rung})" if event.rung else ""
+    return f"round {event.round}{rung}: {how} {slots:,} slot{'' if slots == 1 else 's'} by {event.trigger}"
 
 
 def _detached(event: Detached) -> str:

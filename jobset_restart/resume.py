@@ -7,26 +7,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any, Literal
 
 from msgspec import structs
 
 from jobset_restart.case import Case, Evidence, Trigger
 from jobset_restart.claim import OUT, Record, lock, unusable
 from jobset_restart.commands import jsr
-from jobset_restart.earlier import Earlier, came_since, living, replaced
+from jobset_restart.earlier import Earlier, came_since, identity_before, living, replaced
 from jobset_restart.errors import UsageError
 from jobset_restart.findings import Finding, by_severity, look
 from jobset_restart.health import dead
-from jobset_restart.objects import Pod
+from jobset_restart.objects import Pod, seconds
 from jobset_restart.places import active
-from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for
-from jobset_restart.slots import Folded, Unit, unit_text
+from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force
+from jobset_restart.slots import Folded, Slot, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, made
 from jobset_restart.triggers import pacing
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
-from jobset_restart.waits import min_ready_seconds
+from jobset_restart.vocabulary import Rung
+from jobset_restart.waits import min_ready_seconds, patience
 from jobset_restart.workloads.workload import SlotState
 
 
@@ -56,11 +58,14 @@ def carry_on(
     allow: Iterable[str] = (),
     node_down: Iterable[str] = (),
     fallback: bool = False,
+    escalate: Rung | Literal[""] = "",
+    step_timeout: float | None = None,
 ) -> Plan:
     """The plan that does what the recorded operation has not done yet, under the same id.
 
     Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
-    on (`allow`, `node_down`, `fallback`), never from the record: whoever may patch it may have written that.
+    on (`allow`, `node_down`, `fallback`, `escalate`), never from the record: whoever may patch it may have
+    written that.
 
     Raises ValueError where the record does not fit the workload, or not its Pods any more, or names no trigger of this
     version.
@@ -70,13 +75,15 @@ def carry_on(
         raise ValueError(f"operation {record.id} names the unknown trigger {record.trigger!r}")
     if why := unusable(snapshot.workload, record, snapshot.time):
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
-    asked = {"allow": tuple(allow), "fallback": fallback and trigger.in_place, "selection": Selection()}
+    asked: dict[str, Any] = {"allow": tuple(allow), "fallback": fallback and trigger.in_place, "selection": Selection()}
+    asked |= {"escalate": escalate, "step_timeout": step_timeout}
     request = structs.replace(record.request, node_down=_down(snapshot, record, node_down), **asked)
     if moved := _sit_elsewhere(snapshot, record):
         raise ValueError(f"operation {record.id} cannot be carried on with: {moved}")
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]
+    slots += _awaited(snapshot, record, trigger, {slot.state.slot for slot in slots})
     rest = structs.replace(
         case,
         scope=[s.state for s in slots if not s.sent and not s.lost],
@@ -99,12 +106,33 @@ def carry_on(
         stages=[] if unprobed or refused else made(_stages(rest, earlier, slots)),
         findings=found,
         refused=refused,
-        needs_probes=unprobed and not refused,
+        needs_probes=(unprobed or looks_for_deaf(case, request)) and not refused,
         predicted=predicted(rest),
         predicted_most=predicted_most(rest),
         min_ready_seconds=min_ready_seconds(case),
+        patience=patience(case) if step_timeout is None else step_timeout,
+        deaf=case.deaf() if may_force(case, request) else frozenset(),
         attempt=record.attempt or snapshot.workload.attempt + 1,
     )
+
+
+def _awaited(snapshot: Snapshot, record: Record, trigger: Trigger, others: set[Slot]) -> list[SlotPlan]:
+    """The slots that rounds before this one restarted in place, and that are only waited for."""
+    waiting, began = record.awaited(), int(seconds(record.began))
+    return [
+        SlotPlan(
+            state=state,
+            trigger=trigger,
+            reason=f"operation {record.id} restarted it in an earlier round",
+            pod=state.pod.metadata.name if state.pod else "",
+            node=state.node_name,
+            before=identity_before(state.pod, began) if state.pod else None,
+            sent=True,
+            awaited=True,
+        )
+        for state in snapshot.slots.values()
+        if state.expected and state.slot in waiting and state.slot not in others
+    ]
 
 
 def _sit_elsewhere(snapshot: Snapshot, record: Record) -> str:

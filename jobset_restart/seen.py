@@ -33,7 +33,8 @@ class SlotTrack(Struct):
     reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final. `unattainable`
     names the containers that had ended for good before and keep the Pod from being Ready. `ready_as` are the containers
     it is Ready with since `ready_since`. `broken`: the Pod that was to be restarted failed, and its Job has to replace
-    it. `over`: the slot needs no Pod any more, because its index completed or its Job does without it."""
+    it. `over`: the slot needs no Pod any more, because its index completed or its Job does without it. `rung` is
+    that of the plan that restarts it, `round` the number of its round where that is over."""
 
     slot: Slot
     before: Identity | None
@@ -57,6 +58,8 @@ class SlotTrack(Struct):
     node: str = ""
     seconds: float | None = None
     recreated: bool = False
+    round: int = 0
+    rung: str = ""
 
     @property
     def vacant(self) -> bool:
@@ -75,7 +78,7 @@ def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
     return SlotTrack(
         planned.state.slot,
         planned.before,
-        in_place=plan.strategy == "in-place" and not planned.lost,
+        in_place=(plan.strategy == "in-place" or planned.awaited) and not planned.lost,
         lost=planned.lost,
         pods=pods,
         old=pods.keys() - planned.new,
@@ -83,6 +86,7 @@ def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
         unattainable=keep_unready(planned.state.pod, plan.request.containers) if planned.state.pod else (),
         pod=planned.pod,
         node=planned.node,
+        rung="" if planned.awaited else plan.request.rung,
     )
 
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from msgspec import structs
+
 from jobset_restart import seen
 from jobset_restart.barrier import Arrivals
 from jobset_restart.containers import fresh, mark_of
@@ -37,16 +39,26 @@ class Tracker:
 
     It takes from the plan what it needs and keeps nothing else of it. `began` is the time the plan began to be carried
     out (seconds since the epoch), `min_ready_seconds` how long a slot must stay Ready to count. `machines` are those
-    that somebody has watched before; without it nothing is known of any. `kind` is that of the workload.
+    that somebody has watched before; without it nothing is known of any. `kind` is that of the workload. `number` is
+    that of the round, `earlier` the tracker of the round before: what was not back there and is not restarted now is
+    waited for all the same.
     """
 
     def __init__(
-        self, plan: Plan, began: float, min_ready_seconds: float = 0.0, machines: Machines | None = None
+        self,
+        plan: Plan,
+        began: float,
+        min_ready_seconds: float = 0.0,
+        machines: Machines | None = None,
+        *,
+        number: int = 1,
+        earlier: Tracker | None = None,
     ) -> None:
         self.began = began
         self.min_ready_seconds = min_ready_seconds
         self._barrier = Arrivals.of(plan)
         self.slots = {p.state.slot: seen.waiting(p, plan, began) for p in plan.scope}
+        self.number = number
         self.verdict: Verdict | None = None
         self.members = members_of(plan.snapshot)
         self.machines = machines or Machines()
@@ -65,6 +77,10 @@ class Tracker:
         """The Jobs that failed, and whose JobSet neither failed with them nor made them anew."""
         self._open = set(self.slots)
         self._news: dict[Slot, None] = dict.fromkeys(self.slots)
+        self._found: dict[Slot, list[Pod]] = {}
+        """The Pods that the plan saw in slots which the round before left open, until they are judged by them."""
+        if earlier is not None:
+            self._take_over(earlier, plan)
         self.halted = ""
         """Why slots were left that were to be triggered, empty where none was."""
         self._left: set[Slot] = set()
@@ -82,10 +98,27 @@ class Tracker:
                 self.machines.saw(pod)
             self._places[track.slot.unit].append(track)
 
+    def _take_over(self, earlier: Tracker, plan: Plan) -> None:
+        """What the round before leaves open: its slots that are not restarted again, and its barrier."""
+        if self._barrier is None and earlier._barrier is not None:
+            self._barrier = earlier._barrier
+            self._barrier.current = plan.snapshot.workload.attempt or self._barrier.current
+        known = plan.snapshot.slots
+        for track in earlier.pending():
+            if track.slot in self.slots or track.slot in earlier._left:
+                continue
+            self.slots[track.slot] = structs.replace(track, pods=dict(track.pods), round=track.round or earlier.number)
+            state = known.get(track.slot)
+            pods = (state.pod, *state.leftovers) if state else ()
+            self._found[track.slot] = [pod for pod in pods if pod is not None]
+            if track.state != "failed":
+                self._open.add(track.slot)
+
     # ------------------------------------------------------------ what was sent
 
     def begin(self, now: float) -> list[Event]:
-        """What another client had done before this one carries on; nothing for a new operation."""
+        """What another client had done before this one carries on, and what the plan saw of slots that the round before
+        left open; nothing for a new operation."""
         if self._barrier:
             for track in self.slots.values():
                 self._barrier.saw(track.slot, track.pods.values())
@@ -93,7 +126,18 @@ class Tracker:
         for slot in self._sent_before:
             self.slots[slot].frozen = True
             events += self.sent(slot, now)
+        found, self._found = self._found, {}
+        for slot, pods in found.items():
+            events += self._renew(self.slots[slot], pods, now)
         return events
+
+    def _renew(self, track: SlotTrack, found: list[Pod], now: float) -> list[Event]:
+        """A slot of the round before, with the Pods that the plan saw: what came between was told to nobody."""
+        present = {pod.metadata.uid for pod in found}
+        for uid in track.pods.keys() - present:
+            del track.pods[uid]
+        events = [event for pod in found for event in self.observe(pod, now, live=False)]
+        return events + self._judge(track, now)
 
     def sent(self, slot: Slot, now: float) -> list[Event]:
         """The write or exec for this slot was accepted."""
@@ -374,10 +418,23 @@ class Tracker:
         self._news.clear()
         return found
 
+    def pending(self) -> list[SlotTrack]:
+        """The slots that are not back: those that may come, and those that failed."""
+        return [track for track in self.slots.values() if track.state != "ready"]
+
+    def waits_at_barrier(self, track: SlotTrack) -> bool:
+        """Whether the slot has come to the barrier, and waits there for others."""
+        return self._barrier is not None and self._barrier.keeps_waiting(track.slot)
+
     @property
     def left_alone(self) -> int:
         """How many slots were to be triggered and then were not."""
         return len(self._left)
+
+    @property
+    def untouched(self) -> frozenset[Slot]:
+        """The slots that were to be triggered and then were not."""
+        return frozenset(self._left)
 
     @property
     def done(self) -> bool:

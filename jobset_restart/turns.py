@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -41,28 +42,31 @@ class Turns:
         self._awaited = [planned.state.slot for planned in plan.scope if planned.sent]
         self._ahead: Stage | None = None
         """The stage that went first and is not back yet."""
+        self.canary_failed = False
+        """Whether slots that went ahead of others did not come back."""
         self._plain = False
         """Whether references without a tag are sent, because the container runtime refused one with tag and digest."""
         whole_units = plan.trigger is not None and plan.trigger.reach == "unit"
         self._window = Window(self._awaited, whole_units=whole_units)
 
-    def next(self, tracker: Tracker, now: float) -> Turn:
-        """The next thing to do, by what the tracker has seen. `now` is the time, in seconds since the epoch."""
+    def next(self, tracker: Tracker, now: float, stuck: Collection[Slot] = ()) -> Turn:
+        """The next thing to do, by what the tracker has seen. `now` is the time, in seconds since the epoch; `stuck`
+        are slots that are not waited for any longer."""
         self._window.heed(tracker.news())
         if self._ahead is not None and (refused := self._refused(self._ahead, tracker)):
             return self._without_tag(self._ahead, refused) or self._halt(tracker, refused)
-        if (turn := self._refill(tracker)) is not None:
+        if (turn := self._refill(tracker, stuck)) is not None:
             return turn
         stage = self._left[0] if self._left else None
         if stage is None:
             undecided = self._ahead is not None and self._ahead.otherwise and not self._back(tracker, now)
-            return WAIT if undecided and not self._failed(tracker) else Turn("over")
+            return WAIT if undecided and not self._failed(tracker, stuck) else Turn("over")
         if stage.after == "stopped" and not tracker.stopped:
             return WAIT
         if stage.after == "ready":
             back = self._back(tracker, now)
-            if failed := self._failed(tracker):
-                return self._halt(tracker, [failed])
+            if failed := self._failed(tracker, stuck):
+                return self._halt(tracker, [failed], waits=failed.slot in stuck)
             if not back or not _complete(stage.complete, tracker):
                 return WAIT
         if not stage.places:
@@ -71,9 +75,9 @@ class Turns:
         self._ahead = stage if stage.canary else None
         self._awaited += reversed(stage.slots)
         self._window.open(stage, tracker.slots)
-        return self.next(tracker, now)
+        return self.next(tracker, now, stuck)
 
-    def _refill(self, tracker: Tracker) -> Turn | None:
+    def _refill(self, tracker: Tracker, stuck: Collection[Slot]) -> Turn | None:
         """What the window does: it sends as many as there are places for, and waits while it has some left. None where
         it has nothing to do with what is next."""
         stage = self._window.stage
@@ -82,6 +86,8 @@ class Turns:
         if failed := self._window.failed(frozenset() if self._plain else GIVEN_UP):
             return self._halt(tracker, failed) if self._window.left or self._left else None
         portions = self._window.take()
+        if not portions and self._window.left and (held := _all_stuck(tracker, stuck)):
+            return self._halt(tracker, held, waits=True)
         if not portions:
             return WAIT if self._window.left else None
         actions = [action for each in portions for action in each.to_send(plain=self._plain)]
@@ -102,11 +108,13 @@ class Turns:
             self._awaited.pop()
         return not self._awaited
 
-    def _failed(self, tracker: Tracker) -> SlotTrack | None:
+    def _failed(self, tracker: Tracker, stuck: Collection[Slot]) -> SlotTrack | None:
         """The slot that holds the others up, where it has failed. That the Job replaces a Pod which did not survive its
         restart is no reason to try that on others."""
         track = tracker.slots[self._awaited[-1]] if self._awaited else None
-        return track if track is not None and (track.state == "failed" or track.broken) else None
+        if track is None:
+            return None
+        return track if track.state == "failed" or track.broken or track.slot in stuck else None
 
     def _refused(self, ahead: Stage, tracker: Tracker) -> list[SlotTrack]:
         """Those that went first and whose container cannot be started."""
@@ -125,19 +133,31 @@ class Turns:
         why = f"without a tag, for the container runtime does not take it: {refused[0].reason}"
         return Turn("send", Stage(name=ahead.name, actions=actions, slots=(), why=why))
 
-    def _halt(self, tracker: Tracker, failed: list[SlotTrack]) -> Turn:
+    def _halt(self, tracker: Tracker, failed: list[SlotTrack], *, waits: bool = False) -> Turn:
+        """Nothing more is sent, for these slots failed, or keep all others waiting (`waits`)."""
+        self.canary_failed = self.canary_failed or self._ahead is not None
         names = ", ".join(str(track.slot) for track in failed[:3])
         self._left, self._ahead = [], None
         self._window.close()
         untouched = sum(track.sent_at is None and track.state != "failed" for track in tracker.slots.values())
         if not untouched:
             return Turn("over")
-        return Turn("over", halted=f"not touched, for {names} did not come back", failed=tuple(t.slot for t in failed))
+        return Turn(
+            "over",
+            halted=f"not touched, for {names} did not come back",
+            failed=() if waits else tuple(t.slot for t in failed),
+        )
 
 
 def _stayed(track: SlotTrack, seconds: float, now: float) -> bool:
     """Whether the slot is back, and has been for so long."""
     return track.state == "ready" and (track.ready_since is None or now - track.ready_since >= seconds)
+
+
+def _all_stuck(tracker: Tracker, stuck: Collection[Slot]) -> list[SlotTrack]:
+    """The slots under way, where nothing is to be expected of any of them."""
+    under_way = [t for t in tracker.slots.values() if t.sent_at is not None and t.state != "ready"] if stuck else []
+    return under_way if all(track.slot in stuck for track in under_way) else []
 
 
 def _complete(replicated_jobs: tuple[str, ...], tracker: Tracker) -> bool:

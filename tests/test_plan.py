@@ -340,6 +340,7 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
     ),
     "JSR303": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SHELL_LESS), "blocker"),
     "JSR304": (on_failure(6, 0), Request(via="signal"), Evidence(probes=SLEEP), "blocker"),
+    "JSR314": (on_failure(6, 0), Request(via="force"), Evidence(probes=SLEEP), "blocker"),
     "JSR305": (build.native(attempts=("2", "")), Request(via="native"), Evidence(), "blocker"),
     "JSR306": (build.native(features=["Other"]), Request(via="native"), Evidence(), "blocker"),
     "JSR307": (

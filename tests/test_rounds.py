@@ -11,16 +11,18 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.claim import PastRound, Record
+from jobset_restart.ladder import Footing, Left, above
 from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart import carry_on_command
-from jobset_restart.restart.escalate import Standing, next_request
+from jobset_restart.restart.escalate import Standing, next_request, passed
 from jobset_restart.restart.outline import outline
 from jobset_restart.restart.result import Came, came, exit_code, left_over, past_round, result_report
 from jobset_restart.resume import carry_on
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import OPERATION, Snapshot
 from jobset_restart.track import Tracker
+from jobset_restart.vocabulary import RUNGS, TriggerName
 from tests import build
 
 NOW = build.NOW
@@ -290,3 +292,139 @@ def test_a_plan_that_was_given_away_takes_its_pods_along() -> None:
         assert alive() - before == 3
         del tracker
         assert alive() == before
+
+
+# ---------------------------------------------------------------- rung by rung
+
+EVERYWHERE: tuple[TriggerName, ...] = ("image", "signal", "force", "suspend", "jobs", "pods")
+FOOTING = Footing(slots=tuple(Slot("workers", (job, index)) for job in (0, 1) for index in (0, 1)), triggers=EVERYWHERE)
+HUNG, SILENT = Left(slot=Slot("workers", (0, 1)), pod="hung", runs=True), Left(slot=Slot("workers", (1, 0)), pod="away")
+IN_PLACE = Request(strategy="in-place", via="image", signal="TERM", canary=2, allow=("JSR202",), escalate="workload")
+
+
+def stands(rung: str = "", most: str = "workload", left: tuple[Left, ...] = (HUNG, SILENT), **fields: Any) -> Standing:
+    request = structs.replace(IN_PLACE, rung=rung, escalate=most)
+    return Standing(**{"request": request, "again": Selection(), "left": left, "footing": FOOTING, **fields})
+
+
+def asked(came: Standing) -> Request:
+    found = next_request(came)
+    assert found is not None
+    return found
+
+
+def meant(request: Request) -> set[Slot]:
+    return set(request.selection.slots or ())
+
+
+def test_the_rungs_rise_one_by_one_as_far_as_is_allowed() -> None:
+    seen, rung = [], ""
+    while (found := next_request(stands(rung))) is not None:
+        seen.append((found.rung, found.strategy, found.via))
+        rung = found.rung
+    assert seen == [
+        ("force", "in-place", "force"),
+        ("pod", "recreate", "pods"),
+        ("job", "recreate", "jobs"),
+        ("workload", "recreate", ""),
+    ]
+    for at, most in enumerate(RUNGS):
+        assert next_request(stands(most, most)) is None
+        assert asked(stands("", most, left=(HUNG,))).rung == "force"
+        assert above("", most) == RUNGS[: at + 1]
+    assert above("", "") == ()
+
+
+def test_each_rung_is_for_the_slots_that_are_left() -> None:
+    chosen = {rung: asked(stands(before)) for before, rung in zip(("", *RUNGS[:3]), RUNGS, strict=True)}
+    assert meant(chosen["force"]) == {HUNG.slot}
+    assert meant(chosen["pod"]) == {HUNG.slot, SILENT.slot}
+    assert meant(chosen["job"]) == set(FOOTING.slots)
+    assert chosen["workload"].selection == Selection()
+    assert meant(asked(stands("pod", left=(HUNG,)))) == set(FOOTING.slots[:2])
+
+
+def test_a_rung_takes_over_what_was_allowed_and_not_how_it_was_done() -> None:
+    found = asked(stands("force"))
+    assert (found.allow, found.escalate) == (("JSR202",), "workload")
+    assert (found.signal, found.canary, found.fallback) == ("", None, False)
+
+
+def test_without_a_container_that_runs_there_is_nothing_to_force() -> None:
+    came = stands(left=(SILENT,))
+    found = asked(came)
+    assert found.rung == "pod"
+    assert [each.rung for each in passed(came, found)] == ["force"]
+
+
+def test_a_dead_machine_is_left_alone_unless_it_was_declared_down() -> None:
+    on_dead = structs.replace(SILENT, down="n7")
+    came = stands("force", left=(HUNG, on_dead))
+    assert meant(asked(came)) == {HUNG.slot}
+    assert meant(asked(structs.replace(came, request=structs.replace(came.request, rung="pod")))) == set(
+        FOOTING.slots[:2]
+    )
+    alone = stands("force", "pod", left=(on_dead,))
+    assert next_request(alone) is None
+    (told,) = passed(alone, None)
+    assert "n7" in told.reason
+    assert "--node-down" in told.reason
+    allowed = structs.replace(alone, request=structs.replace(alone.request, node_down=("n7",)))
+    assert meant(asked(allowed)) == {SILENT.slot}
+
+
+def test_pods_without_an_index_are_chosen_by_their_names() -> None:
+    seated = tuple(structs.replace(each, seated=True) for each in (HUNG, SILENT))
+    assert asked(stands("force", left=seated)).selection == Selection(pods=frozenset({"hung", "away"}))
+
+
+def test_what_was_refused_throughout_did_not_fail_to_come_back() -> None:
+    assert next_request(stands(refused_throughout=True)) is None
+
+
+def test_a_rung_that_was_looked_at_and_not_taken_is_not_looked_at_again() -> None:
+    assert asked(stands(tried="pod")).rung == "job"
+
+
+def test_those_whose_turn_had_not_come_follow_when_nothing_is_left() -> None:
+    came = stands("force", left=(), untouched=(FIRST,), by="image")
+    found = asked(came)
+    assert (found.rung, found.via, meant(found)) == ("", "image", {FIRST})
+    assert next_request(structs.replace(came, number=claim.MOST_ROUNDS)) is None
+    assert (
+        next_request(structs.replace(came, left=(HUNG,), request=structs.replace(came.request, escalate="force")))
+        is None
+    )
+
+
+def test_a_record_with_more_rounds_than_there_can_be_is_not_read() -> None:
+    one = {"started": claim.timestamp(NOW), "ended": claim.timestamp(NOW)}
+    text = msgspec.json.encode({"id": "op1", "rounds": [one] * (claim.MOST_ROUNDS + 1)})
+    with pytest.raises(msgspec.ValidationError, match="rounds"):
+        msgspec.json.decode(text, type=Record)
+
+
+def test_to_carry_on_the_escalation_is_said_again() -> None:
+    plan = make(build.snapshot(), Request(via="image", escalate="pod", step_timeout=90.0), "op1")
+    assert carry_on_command(plan).endswith("--resume op1 --escalate pod --step-timeout 90s")
+
+
+@pytest.mark.parametrize(("asked_for", "holds"), [("pod", "pod"), ("", "")])
+def test_the_word_of_the_record_allows_no_escalation(asked_for: str, holds: str) -> None:
+    snapshot = two_groups()
+    said = opened(make(snapshot, Request(via="image", escalate="workload"), "op1"))
+    assert carry_on(snapshot, said, escalate=asked_for).request.escalate == holds  # type: ignore[arg-type]
+
+
+def test_who_is_waited_for_stands_in_the_record_and_is_waited_for_by_who_carries_on() -> None:
+    snapshot = three()
+    record = second_of(opened(make(snapshot, Request(via="image"), "op1")), recreates(snapshot, FIRST))
+    record = structs.replace(record, waiting=("workers/0/2",))
+    plan = carry_on(snapshot, record)
+    slots = {planned.state.slot: planned for planned in plan.slots}
+    assert set(slots) == {FIRST, THIRD}
+    assert (slots[THIRD].awaited, slots[THIRD].sent, slots[FIRST].awaited) == (True, True, False)
+    assert claim.carried_on(opened(plan), record).waiting == ("workers/0/2",)
+    assert opened(plan).scope == ("workers/0/0",)
+    track = Tracker(plan, NOW).slots[THIRD]
+    assert (track.in_place, track.rung) == (True, "")

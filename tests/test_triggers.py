@@ -339,5 +339,6 @@ def test_what_has_been_through_an_operation_is_not_triggered_by_it_again(
         "native": attempt >= 2 and (came or started >= TIMES[1]),
         "image": came or (marked_by == "op1" and restarts > 1),
         "signal": came or started >= TIMES[1],
+        "force": came or started >= TIMES[1],
     }
     assert trigger.through(pod, earlier) == expected.get(trigger.name, came)

@@ -47,6 +47,7 @@ def _root(
 def restart(
     workload: options.Workload,
     how: options.How,
+    escalation: options.Escalation,
     selected: options.Selected,
     course: options.Course,
     drawn: options.Drawn,
@@ -62,6 +63,7 @@ def restart(
     return restarting.restart(
         workload.target(selected.selector, part=True),
         how,
+        escalation,
         selected,
         course,
         drawn,

@@ -13,7 +13,7 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, Drawn, How, Limits, Pace, Progress, Selected, Telling, Where
+from jobset_restart.cli.options import Course, Drawn, Escalation, How, Limits, Pace, Progress, Selected, Telling, Where
 from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
     give_up,
@@ -55,6 +55,7 @@ NOTHING_CHANGED = 3
 def restart(
     target: Target,
     how: How,
+    escalation: Escalation,
     selected: Selected,
     course: Course,
     drawn: Drawn,
@@ -65,11 +66,12 @@ def restart(
     where: Where,
 ) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
+    request = pace.asked_in(how.request(selected), limits.min_ready_seconds, resumes=bool(course.resume))
     asked = Asked(
         kind=target.kind,
         name=target.name,
         namespace=where.namespace or "",
-        request=pace.asked_in(how.request(selected), limits.min_ready_seconds, resumes=bool(course.resume)),
+        request=escalation.allowing(request, wait=limits.wait),
         selector="" if target.kind is POD else selected.selector or "",
         resume=course.resume or "",
         rehearsal=not course.for_real,

@@ -9,10 +9,9 @@ from jobset_restart.findings.registry import Occurrence, finding
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Pod
 from jobset_restart.places import indexes_over
-from jobset_restart.pods import agent
+from jobset_restart.pods import agent, attempt
 from jobset_restart.rules import agents_count_attempts, attempt_headroom, container_restart_headroom, max_restarts
 from jobset_restart.triggers.image import IMAGE
-from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.workloads.jobset import is_native
 
 IMAGE_TODO = "use --via image, which restarts containers and leaves the agents alone"
@@ -33,9 +32,21 @@ def _is_agent(pod: Pod, container: str) -> bool:
     return found is not None and found.name == container
 
 
+def hold_the_barrier(case: Case) -> bool:
+    """Whether the slots of this case hold the barrier, and all other Pods wait there at the next attempt: agents that
+    start anew take that one too, so it lifts without another round."""
+    jobset = case.snapshot.jobset
+    current = jobset.status.current_in_place_restart_attempt if jobset else None
+    if current is None:
+        return False
+    meant = {s.slot for s in (*case.scope, *case.lost)}
+    others = [s.pod for s in case.snapshot.slots.values() if s.slot not in meant and s.expected and s.pod]
+    return bool(others) and all((attempt(pod) or 0) == current + 1 for pod in others)
+
+
 def restarts_others(case: Case) -> bool:
     """Whether Pods that were not meant are restarted in place with those that were."""
-    if case.trigger.reach == "workload" or not restarts_agents(case):
+    if case.trigger.reach == "workload" or not restarts_agents(case) or hold_the_barrier(case):
         return False
     return not case.whole or case.trigger.in_place
 
@@ -51,8 +62,9 @@ def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
     rows = []
     if restarts_agents(case):
         used = limit - attempt_headroom(jobset, pods)
-        row = Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=used + 1)
-        rows.append((row, used >= limit))
+        after_it = used if hold_the_barrier(case) else used + 1
+        row = Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=after_it)
+        rows.append((row, after_it > limit))
     worst = limit - container_restart_headroom(jobset, pods)
     after = _most_restarts_after(case, worst)
     if after is not None:
@@ -124,7 +136,7 @@ def _way_out(case: Case) -> str:
     "the agents would wait for completed Pods for ever",
     source="JobSet, in_place_restart.go (reconcileInPlaceRestart: all Pods, by number, at one attempt)",
     todo=IMAGE_TODO,
-    concerns=lambda trigger: trigger is not SIGNAL,
+    concerns=lambda trigger: not trigger.by_exit,
     final=True,
 )
 def completed_hold_the_barrier(case: Case) -> Occurrence | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobset_restart.case import Case
-from jobset_restart.containers import containers_in_scope, status_of
+from jobset_restart.containers import awaits_its_end, containers_in_scope, status_of
 from jobset_restart.events import Budget
 from jobset_restart.findings.attempts import native_budgets
 from jobset_restart.findings.pod_owners import counted
@@ -24,8 +24,8 @@ from jobset_restart.rules import (
     pod_failure_action,
     replaces_only_failed,
 )
+from jobset_restart.triggers.force import FORCE
 from jobset_restart.triggers.pods import PODS
-from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.waits import back_off
 from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.workload import SlotState
@@ -134,7 +134,7 @@ def deletion_fails_job(case: Case) -> Occurrence | None:
     "the exit code would not bring the container back",
     source="KEP-5307 restartPolicyRules; pkg/api/v1/pod ContainerShouldRestart; job controller, matchPodFailurePolicy",
     todo="use --via image, for which neither restart policy nor exit code matters",
-    concerns=only(SIGNAL),
+    concerns=lambda trigger: trigger.by_exit,
 )
 def exit_code(case: Case) -> Occurrence | None:
     """What follows an exit is decided by the container's restartPolicyRules in order, then by its restartPolicy, then
@@ -143,10 +143,12 @@ def exit_code(case: Case) -> Occurrence | None:
     With restartPolicy Never and no matching rule the container stays down and the Pod fails: a Job failure. With
     OnFailure an exit code of 0 means "completed". The code expected after a signal is 128 + its number, unless the
     handler chooses another: a handler that exits 0 under OnFailure completes the index.
+
+    A container whose image was changed comes back whatever it exits with, also when it is made to end by force.
     """
     bad = []
-    for state, _, container, code, effect in case.exits():
-        if effect in ("complete", "fail"):
+    for state, pod, container, code, effect in case.exits():
+        if effect in ("complete", "fail") and not (case.trigger is FORCE and awaits_its_end(pod, container.name)):
             bad.append((state, f"{container.name}, expected to exit {code}, {effect}s"))
     if not bad:
         return None
@@ -159,7 +161,7 @@ def exit_code(case: Case) -> Occurrence | None:
     "the containers would wait in CrashLoopBackOff",
     source="kubelet, doBackOff: 10 s doubled to 300 s, forgotten after 10 minutes of running",
     todo="use --via image, which starts a new back-off",
-    concerns=only(SIGNAL),
+    concerns=lambda trigger: trigger.by_exit,
 )
 def crash_loop(case: Case) -> Occurrence | None:
     """The first exit-based restart is at once; one within 10 minutes of the last waits 10 s, then 20 s, 40 s ... 300 s.

@@ -7,10 +7,12 @@ from jobset_restart.containers import status_of
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.objects import Container, Pod
+from jobset_restart.pid1 import measures
 from jobset_restart.pods import agent, attempt
 from jobset_restart.rules import effect_of_exit, in_place_exit_code
 from jobset_restart.snapshot import DISABLE_IN_PLACE_RESTART
 from jobset_restart.suspension import queue
+from jobset_restart.triggers.force import FORCE
 from jobset_restart.triggers.image import IMAGE, running_digest
 from jobset_restart.triggers.native import NATIVE
 from jobset_restart.triggers.signal import SIGNAL
@@ -81,11 +83,12 @@ def always_pulls(case: Case) -> Occurrence | None:
     "there is no shell to inspect PID 1 with",
     source="exec of sh in the container",
     todo="use --via image, which needs nothing in the container",
-    concerns=only(SIGNAL),
+    concerns=lambda trigger: trigger.by_exit,
     final=True,
 )
 def no_shell(case: Case) -> Occurrence | None:
-    """A signal has to be sent from inside the container, by a shell that can also tell whether PID 1 handles it.
+    """A signal has to be sent from inside the container, by a shell that can also tell whether PID 1 handles it; and so
+    has whatever else makes a container end from inside (--via force).
 
     Distroless images have none. Without the look the signal might do nothing at all.
     """
@@ -124,6 +127,33 @@ def no_handler(case: Case) -> Occurrence | None:
             bad.append(
                 (state, container.name, f"PID 1 ({probe.name}) handles {what if not case.signal else 'no ' + what}")
             )
+    return Occurrence(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
+
+
+@finding(
+    "JSR314",
+    "blocker",
+    "PID 1 would survive whatever can be done from inside",
+    source="pid_namespaces(7): not even KILL reaches PID 1 from its own namespace; setrlimit(2), RLIMIT_CPU",
+    todo="make a new Pod (--via pods, or --escalate pod); or run the program under an init that handles TERM",
+    concerns=only(FORCE),
+    final=True,
+)
+def survives_force(case: Case) -> Occurrence | None:
+    """Where a container does not end when it is told to, three things can still be done from inside, one after the
+    other: signals that PID 1 catches are sent; everything else in the container is killed, and a shell or launcher that
+    waits for it ends with it; and where there is prlimit, PID 1 gets a CPU limit, at which the kernel kills it: that
+    meets a program that computes.
+
+    A PID 1 that sleeps, catches nothing and has no children survives all of this, and so does one in a process
+    namespace that is shared, where PID 1 is not the container's."""
+    bad = []
+    for state, pod, container in case.targets():
+        probe = (case.evidence.probes or {}).get((case.snapshot.workload.program(state), container.name))
+        if pod.spec.share_process_namespace or pod.spec.host_pid:
+            bad.append((state, container.name, "PID 1 is not the container's: its process namespace is shared"))
+        elif probe and not probe.error and not measures(probe):
+            bad.append((state, container.name, f"PID 1 ({probe.name}) catches no signal and has no children"))
     return Occurrence(named(s for s, _, _ in bad), f"container {bad[0][1]}: {bad[0][2]}") if bad else None
 
 
@@ -275,7 +305,7 @@ def grace_period(case: Case) -> Occurrence | None:
     "a signal to one Pod would restart the whole JobSet",
     source="KEP-5532 RestartAllContainers; JobSet, in_place_restart.go: Pods whose attempts differ are restarted",
     todo="use --via native: one write, one round; or --via image, which sets off no restart rule",
-    concerns=only(SIGNAL),
+    concerns=lambda trigger: trigger.by_exit,
 )
 def signal_sets_off_rounds(case: Case) -> Occurrence | None:
     """Where a container's exit restarts all containers of its Pod, the Pod's agent comes back with another attempt, and

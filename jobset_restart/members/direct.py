@@ -99,8 +99,11 @@ class DirectMembers(Members):
         for uid in self._held.keys() - present:
             del self._held[uid]
 
-    def awaited(self, slot: Slot) -> str:  # noqa: ARG002
-        return self._refusal or ANOTHER
+    def awaited(self, slot: Slot) -> str:
+        return self.refusal(slot) or ANOTHER
+
+    def refusal(self, slot: Slot) -> str:  # noqa: ARG002
+        return self._refusal
 
     def see_workload(self, workload: Workload) -> list[Unit]:
         """What is not there now, as the RayCluster of a RayJob, was not scaled down."""

@@ -47,6 +47,10 @@ class Members(Protocol):
         """A controller could not create a Pod, or a child. Returns where that is, nothing where it is not of this
         workload."""
 
+    def refusal(self, slot: Slot) -> str:  # noqa: ARG002
+        """Why what the slot waits for could not be created when it was tried last, "" where nothing tells."""
+        return ""
+
     def see_workload(self, workload: Workload) -> list[Unit]:  # noqa: ARG002
         """The workload changed. Returns where it wants another number of Pods than before, as far as no child tells."""
         return []

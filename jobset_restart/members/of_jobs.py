@@ -158,13 +158,16 @@ class JobMembers(Members):
         unit = slot.unit
         job = self.job_at(unit)
         if job is None:
-            refused = self._refusals.get(self.workload.parent_uid)
-            return refused or self.workload.held_back(slot.group) or "waiting for its Job"
+            return self.refusal(slot) or self.workload.held_back(slot.group) or "waiting for its Job"
         if job.spec.suspend:
             queued = queue(self.workload.metadata)
             waits = f"its Job is suspended: waiting in Kueue's queue {queued}" if queued else "its Job is suspended"
             return self.workload.held_back(slot.group) or waits
-        return self._refusals.get(job.metadata.uid) or ANOTHER
+        return self.refusal(slot) or ANOTHER
+
+    def refusal(self, slot: Slot) -> str:
+        job = self.job_at(slot.unit)
+        return self._refusals.get(job.metadata.uid if job else self.workload.parent_uid, "")
 
     def lost(self, slot: Slot) -> str:
         job = self.job_at(slot.unit)

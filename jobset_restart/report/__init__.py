@@ -82,7 +82,8 @@ class BudgetReport(Report, kw_only=True):
 
 class OperationReport(Report, kw_only=True):
     """The claim or last record on the workload. `state` is running, lapsed (its client is gone),
-    detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back."""
+    detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back. `rung`
+    is how far the round goes for slots that had not come back."""
 
     id: str
     owner: str
@@ -100,6 +101,7 @@ class OperationReport(Report, kw_only=True):
     total: int = 0
     phase: str = ""
     round: int = 1
+    rung: str = ""
 
 
 class Advice(Report, kw_only=True):
@@ -168,10 +170,23 @@ class SlotPlanReport(Report, kw_only=True):
     node: str = ""
 
 
+class RungReport(Report, kw_only=True):
+    """A rung that may follow for slots that do not come back, at its worst: for all `slots`, by this `trigger`, with
+    what would be spent of each budget by then, rungs before it included. `refused` says what would stand against it as
+    of now, "" where nothing does."""
+
+    rung: str
+    trigger: str
+    slots: int
+    budgets: list[Budget] = []
+    refused: str = ""
+
+
 class PlanReport(AboutWorkload, kw_only=True):
     """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
     seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
-    operation that another client left or died in, and that this one would replace."""
+    operation that another client left or died in, and that this one would replace. `escalation` is what may follow,
+    with --escalate."""
 
     api_version: str = APIVERSION
     kind: str = "RestartPlan"
@@ -189,6 +204,7 @@ class PlanReport(AboutWorkload, kw_only=True):
     slots: list[SlotPlanReport] = []
     findings: list[FindingReport] = []
     budgets: list[Budget] = []
+    escalation: list[RungReport] = []
     survives: list[str] = []
     lost: list[str] = []
     actions: list[dict[str, Any]] = []
@@ -197,8 +213,8 @@ class PlanReport(AboutWorkload, kw_only=True):
 
 
 class SlotResultReport(Report, kw_only=True):
-    """`outcome` is restarted, recreated, unchanged, failed, timed out or gone, as of the last `round` that the slot was
-    in."""
+    """`outcome` is restarted, recreated, unchanged, failed, timed out or gone, as of the last `round` that restarted
+    the slot; `rung` is how far that had to go, "" where what was asked for itself did."""
 
     slot: str
     outcome: str
@@ -208,15 +224,17 @@ class SlotResultReport(Report, kw_only=True):
     reason: str = ""
     seconds: float | None = None
     round: int = 1
+    rung: str = ""
 
 
 class RoundReport(Report, kw_only=True):
     """One round of an operation: a plan that was carried out, and what came of it. `started` is RFC 3339, `slots`
-    counts those it was for."""
+    counts those it was for, `rung` is how far it went for slots that had not come back."""
 
     round: int
     strategy: str
     trigger: str
+    rung: str = ""
     started: str = ""
     seconds: float = 0.0
     slots: int = 0
@@ -224,11 +242,19 @@ class RoundReport(Report, kw_only=True):
     reason: str = ""
 
 
+class PassedReport(Report, kw_only=True):
+    """A rung that was allowed and not taken, and why."""
+
+    rung: str
+    reason: str
+
+
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
     what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
-    more than one. With --until-progress, `step_before` is the step it stood at, `step_after` the first that was seen
-    beyond it, `progress_seconds` how long after the beginning that was."""
+    more than one, `passed` of rungs that were allowed and not taken. With --until-progress, `step_before` is the step
+    it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long after the beginning that
+    was."""
 
     api_version: str = APIVERSION
     kind: str = "RestartResult"
@@ -246,6 +272,7 @@ class ResultReport(AboutWorkload, kw_only=True):
     outcomes: dict[str, int] = {}
     budgets: list[Budget] = []
     rounds: list[RoundReport] = []
+    passed: list[PassedReport] = []
     slots: list[SlotResultReport] = []
     step_before: int | None = None
     step_after: int | None = None

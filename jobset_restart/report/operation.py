@@ -50,6 +50,7 @@ def as_recorded(found: claim.Lock, now: float) -> OperationReport:
         total=record.slots,
         phase=record.phase,
         round=record.round,
+        rung=record.request.rung,
     )
 
 
@@ -61,7 +62,7 @@ def operation_of(snapshot: Snapshot) -> OperationReport | None:
         return None
     report, record = as_recorded(found, snapshot.time), found.record
     if record is not None and report.state != "finished":
-        report.done = sum(_back(state, record) for state in _meant(snapshot, record))
+        report.done = sum(been_through(state, record) for state in _meant(snapshot, record))
     return report
 
 
@@ -74,7 +75,7 @@ def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:
     return [s for s in states if any(s.slot in part for part in parts)] if parts else states
 
 
-def _back(state: SlotState, record: claim.Record) -> bool:
+def been_through(state: SlotState, record: claim.Record) -> bool:
     """Whether the slot has been through the operation and is Ready, as far as the cluster alone tells."""
     pod, trigger = state.pod, BY_NAME.get(record.trigger)
     if pod is None or not (state.ready or ready_as_far_as_it_can_be(pod, record.request.containers)):

@@ -8,8 +8,9 @@ from typing import Any
 
 from jobset_restart.commands import jsr
 from jobset_restart.findings import Finding
+from jobset_restart.ladder import outlook
 from jobset_restart.plan import Plan
-from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, SlotPlanReport
+from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, RungReport, SlotPlanReport
 from jobset_restart.report.operation import operation_of, unfinished
 from jobset_restart.writes import Action, Exec
 
@@ -43,6 +44,10 @@ def plan_report(plan: Plan) -> PlanReport:
         ],
         findings=finding_reports(plan.findings),
         budgets=plan.budgets,
+        escalation=[
+            RungReport(rung=o.rung, trigger=o.trigger, slots=o.slots, budgets=list(o.budgets), refused=o.refused)
+            for o in outlook(plan)
+        ],
         survives=list(plan.trigger.kept(plan.snapshot.workload.owners)) if plan.trigger else [],
         lost=list(plan.trigger.lost) if plan.trigger else [],
         actions=[described(action) for action in plan.actions],

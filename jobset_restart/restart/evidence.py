@@ -67,7 +67,8 @@ async def _probe_all(cluster: Cluster, plan: Plan) -> dict[tuple[str, str], Prob
     """A look into one container of each kind that is still to be signalled; Pods that are Ready first."""
     samples: dict[tuple[str, str], list[Exec]] = {}
     program = plan.snapshot.workload.program
-    asked = [planned for planned in plan.scope if not planned.sent and planned.state.pod]
+    by_exit = plan.trigger is not None and plan.trigger.by_exit
+    asked = [planned for planned in plan.scope if planned.state.pod and not (planned.sent and by_exit)]
     for planned in sorted(asked, key=lambda planned: not planned.state.ready):
         pod = planned.state.pod
         for container in containers_in_scope(pod, plan.request.containers) if pod else ():

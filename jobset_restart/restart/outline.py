@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from jobset_restart.commands import jsr
 from jobset_restart.events import Budget, PlannedSlot
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Slot
+from jobset_restart.vocabulary import TriggerName
 
 
 class OutlinedSlot(Struct, frozen=True, kw_only=True):
@@ -25,7 +28,8 @@ class OutlinedSlot(Struct, frozen=True, kw_only=True):
 class Outline(Struct, frozen=True, kw_only=True):
     """`jobset` is the name of the workload, `kind` and `group` say of what kind it is. `actions` is how many actions
     the plan has, `again` selects its slots once more, whatever their Pods are called by then, `carry_on` is the command
-    that carries the operation on."""
+    that carries the operation on. `triggers` are those that the workload offers, `seated` the slots of Pods that carry
+    no index."""
 
     operation: str
     jobset: str
@@ -34,7 +38,7 @@ class Outline(Struct, frozen=True, kw_only=True):
     namespace: str
     context: str
     strategy: str
-    trigger: str
+    trigger: TriggerName | Literal[""]
     reason: str
     finishes: str
     predicted: float
@@ -44,6 +48,8 @@ class Outline(Struct, frozen=True, kw_only=True):
     request: Request
     again: Selection
     carry_on: str
+    triggers: tuple[TriggerName, ...]
+    seated: frozenset[Slot]
 
     def planned_slots(self) -> list[PlannedSlot]:
         """The slots as events tell of them."""
@@ -61,7 +67,7 @@ def outline(plan: Plan) -> Outline:
         namespace=seen.namespace,
         context=seen.context,
         strategy=plan.strategy,
-        trigger=plan.trigger_name,
+        trigger=plan.trigger.name if plan.trigger else "",
         reason=plan.reason,
         finishes=plan.finishes,
         predicted=plan.predicted,
@@ -81,6 +87,8 @@ def outline(plan: Plan) -> Outline:
         request=plan.request,
         again=_again(plan),
         carry_on=carry_on_command(plan),
+        triggers=seen.workload.triggers,
+        seated=frozenset(p.state.slot for p in plan.slots if seen.workload.seated(p.state)),
     )
 
 
@@ -91,9 +99,18 @@ def _again(plan: Plan) -> Selection:
     return Selection() if everything else Selection(slots=frozenset(selected))
 
 
+def escalation(request: Request) -> list[str]:
+    """The options that allow what this request may be followed by."""
+    if not request.escalate:
+        return []
+    within = [] if request.step_timeout is None else ["--step-timeout", f"{request.step_timeout:g}s"]
+    return ["--escalate", request.escalate, *within]
+
+
 def carry_on_command(plan: Plan) -> str:
     """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
     said = ["--fallback", "recreate"] if plan.request.fallback else []
+    said += escalation(plan.request)
     said += [word for node in plan.request.node_down for word in ("--node-down", node)]
     said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
     seen = plan.snapshot

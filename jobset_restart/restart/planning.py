@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -12,8 +13,11 @@ from jobset_restart.case import Evidence
 from jobset_restart.errors import Invalid, Refused, Superseded, UsageError
 from jobset_restart.objects import Named
 from jobset_restart.plan import Plan, Request, make
+from jobset_restart.pods import node_ready
+from jobset_restart.report.operation import been_through
 from jobset_restart.restart.evidence import decide
 from jobset_restart.resume import carry_on, unfinished
+from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.workload import Workload
@@ -70,12 +74,37 @@ async def planned_again(cluster: Cluster, asked: Asked, shown: Plan) -> Plan:
     return plan
 
 
-async def planned_next(cluster: Cluster, workload: Workload, request: Request, operation: str) -> Plan:
-    """The plan of a further round of an operation, which holds the workload. Raises what the transport raises."""
+async def planned_next(
+    cluster: Cluster, workload: Workload, request: Request, record: claim.Record, left: Collection[Slot]
+) -> Plan | None:
+    """The plan of a further round of the operation with this record, which holds the workload, for slots that were
+    `left` behind; None where they are all back meanwhile. Raises what the transport raises."""
     from jobset_restart.cluster.resolve import resolve
 
     snapshot = await resolve(cluster, workload.namespace, workload.name, workload.kind)
-    return await decide(cluster, lambda found: make(snapshot, request, operation, found))
+    asked = still_left(snapshot, request, record, left)
+    if asked is None:
+        return None
+    return await decide(cluster, lambda found: make(snapshot, asked, record.id, found))
+
+
+def still_left(snapshot: Snapshot, request: Request, record: claim.Record, left: Collection[Slot]) -> Request | None:
+    """The request without slots that have come back since, as far as it is for single slots, and without machines that
+    are back, or that the operation has freed; None where no slot is left. `left` are the slots that it is made for,
+    empty where it is not for such."""
+    used = {pod.spec.node_name for pod in snapshot.pods()}
+    nodes = snapshot.nodes or {}
+    alive = {name for name, node in nodes.items() if node_ready(node)}
+    request = structs.replace(request, node_down=tuple(n for n in request.node_down if n in used and n not in alive))
+    back = {slot for slot in left if slot in snapshot.slots and been_through(snapshot.slots[slot], record)}
+    if not left or not back:
+        return request
+    if not set(left) - back:
+        return None
+    selection = request.selection
+    if selection.slots is not None and selection.slots <= set(left):
+        selection = structs.replace(selection, slots=selection.slots - back)
+    return structs.replace(request, selection=selection)
 
 
 def refusal(plan: Plan) -> Refused:
@@ -132,6 +161,8 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
                 allow=asked.request.allow,
                 node_down=asked.request.node_down,
                 fallback=asked.request.fallback,
+                escalate=asked.request.escalate,
+                step_timeout=asked.request.step_timeout,
             )
         except ValueError as error:
             raise UsageError(str(error), "start a new one") from None

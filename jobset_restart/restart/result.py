@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from msgspec import Struct, structs
 
@@ -13,22 +13,25 @@ from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Budget, Finished
 from jobset_restart.findings.words import some
 from jobset_restart.objects import seconds
-from jobset_restart.report import ResultReport, RoundReport, SlotResultReport
+from jobset_restart.report import PassedReport, ResultReport, RoundReport, SlotResultReport
+from jobset_restart.restart.escalate import Passed
 from jobset_restart.restart.outline import Outline, OutlinedSlot
 from jobset_restart.seen import SlotTrack
 from jobset_restart.slots import Slot
 from jobset_restart.track import KEPT, Tracker
+from jobset_restart.vocabulary import TriggerName
 from jobset_restart.workloads.workload import Workload
 from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
 DEADLINE = 124
 SETTLED = ("restarted", "recreated", "unchanged")
+NONE: Mapping[Slot, str] = {}
 
 
 class Came(Struct, frozen=True, kw_only=True):
     """What came of one round: exit code and reason as if it were the only one, in `seconds` with `writes`. `tracks` are
-    its slots without their Pods, `slots` all that its plan knew."""
+    its slots without their Pods, `slots` all that its plan knew, `untouched` those whose turn never came."""
 
     outline: Outline
     number: int
@@ -39,11 +42,12 @@ class Came(Struct, frozen=True, kw_only=True):
     reason: str
     tracks: dict[Slot, SlotTrack]
     slots: dict[Slot, SlotResultReport]
+    untouched: tuple[Slot, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, int]:
         """How many of the slots it was for came to what."""
-        return dict(Counter(self.slots[slot].outcome for slot in self.tracks))
+        return dict(Counter(self.slots[slot].outcome for slot in self.tracks if slot in self.slots))
 
 
 def exit_code(
@@ -56,12 +60,14 @@ def exit_code(
     error: JsrError | None,
     suspended: bool,
     earlier: Sequence[SlotTrack] = (),
+    stuck: Mapping[Slot, str] = NONE,
 ) -> tuple[int, str]:
     """The exit code of an operation and the reason in words. `carry_on` is the command that carries it on, `error` what
     it died of, `suspended` whether the workload had to be left suspended; `earlier` are slots that rounds before this
-    one left behind."""
+    one left behind, `stuck` those that are not waited for any longer, with the reason."""
     way_out = tracker.machines.way_out(carry_on) if not tracker.done else ""
-    failed = [*(t for t in tracker.slots.values() if t.state == "failed"), *earlier]
+    mine = (t for t in tracker.slots.values() if t.state == "failed" or t.slot in stuck)
+    failed = [*(structs.replace(t, reason=stuck.get(t.slot) or t.reason) for t in mine), *earlier]
     open_slots = [t for t in tracker.slots.values() if t.state not in ("ready", "failed")]
     if isinstance(error, OwnFault):
         return error.exit_code, f"{error.message}; {_left(tracker, suspended)}. {error.hint[0].upper()}{error.hint[1:]}"
@@ -79,7 +85,7 @@ def exit_code(
     if tracker.resumed_by and (failed or tracker.done):
         return _interfered(tracker, failed)
     if failed or tracker.halted:
-        return 4, _not_back(tracker, failed)
+        return 4, f"{_not_back(tracker, failed)}{way_out}"
     if not waited and not tracker.done:
         return 0, "triggered, not waited for"
     return 0, _all_back(tracker)
@@ -101,6 +107,8 @@ def _all_back(tracker: Tracker) -> str:
 def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
     """Which slots did not come back, which never left because their write was refused, and which were left alone for
     that reason."""
+    waited = [track for track in failed if track.sent_at is None and track.state == "waiting"]
+    failed = [track for track in failed if track not in waited]
     untouched = [track for track in failed if track.sent_at is None and track.refusal]
     gone = [track for track in failed if not (track.sent_at is None and track.refusal)]
     told = [
@@ -110,6 +118,8 @@ def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
     ]
     if tracker.halted:
         told.append(f"{tracker.left_alone:,} others were {tracker.halted}")
+    elif waited:
+        told.append(f"{len(waited):,} others were not touched, for some before them did not come back")
     return "; ".join(told)
 
 
@@ -142,16 +152,27 @@ def leaves(tracker: Tracker, code: int) -> bool:
     """Whether slots are left under way, so that the operation can be carried on with."""
     if code == 1 and all(t.sent_at is None for t in tracker.slots.values()):
         return False
-    return code in (0, 1, INTERRUPTED, DEADLINE) and not tracker.done
+    return code in (0, 1, 4, INTERRUPTED, DEADLINE) and not tracker.done
 
 
 # ---------------------------------------------------------------- one round after another
 
 
 def came(
-    of: Outline, number: int, tracker: Tracker, code: int, reason: str, *, began: float, seconds: float, writes: int
+    of: Outline,
+    number: int,
+    tracker: Tracker,
+    code: int,
+    reason: str,
+    *,
+    began: float,
+    seconds: float,
+    writes: int,
+    stuck: Mapping[Slot, str] = NONE,
+    untouched: Sequence[Slot] = (),
 ) -> Came:
     """What came of a round, as of now. Nothing of it changes any more, and no Pod is kept."""
+    late = code == DEADLINE
     tracks = {slot: structs.replace(track, pods={}, old=set()) for slot, track in tracker.slots.items()}
     return Came(
         outline=of,
@@ -162,7 +183,8 @@ def came(
         code=code,
         reason=reason,
         tracks=tracks,
-        slots={each.slot: _slot(each, tracker, number, timed_out=code == DEADLINE) for each in of.slots},
+        slots={e.slot: _slot(e, tracker, number, timed_out=late or e.slot in stuck) for e in of.slots},
+        untouched=tuple(untouched),
     )
 
 
@@ -177,7 +199,8 @@ def _slot(planned: OutlinedSlot, tracker: Tracker, number: int, *, timed_out: bo
         previous_pod=before if track and track.pod != before else "",
         reason=_reason(tracker, track, planned),
         seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
-        round=number,
+        round=(track.round if track else 0) or number,
+        rung=track.rung if track else "",
     )
 
 
@@ -187,20 +210,30 @@ def _reason(tracker: Tracker, track: SlotTrack | None, planned: OutlinedSlot) ->
     return track.reason or (tracker.halted if track.sent_at is None else "")
 
 
+def turns_left(rounds: Sequence[Came]) -> tuple[tuple[Slot, ...], TriggerName | Literal[""]]:
+    """The slots whose turn never came in any of these rounds, and the trigger that they were to be restarted by."""
+    slots: dict[Slot, TriggerName | Literal[""]] = {}
+    for each in rounds:
+        slots = {slot: by for slot, by in slots.items() if slot not in each.tracks}
+        slots |= dict.fromkeys(each.untouched, each.outline.trigger)
+    return tuple(slots), next(iter(slots.values()), "")
+
+
 def _untold(of: Outline) -> set[Slot]:
     """The slots that this round leaves alone though a Pod is to run there: of them rounds before say the last word."""
     return {each.slot for each in of.slots if each.expected and not each.trigger}
 
 
-def left_over(rounds: Sequence[Came], current: Outline) -> list[SlotTrack]:
-    """The slots that did not come back in these rounds, and that no later round takes up."""
+def left_over(rounds: Sequence[Came], current: Outline, tracked: Collection[Slot] = ()) -> list[SlotTrack]:
+    """The slots that did not come back in these rounds, and that no later round takes up; `tracked` are those that the
+    current one still waits for."""
     left: dict[Slot, SlotTrack] = {}
     for each in rounds:
         untold = _untold(each.outline)
-        left = {slot: track for slot, track in left.items() if slot in untold}
+        left = {slot: track for slot, track in left.items() if slot in untold and slot not in each.tracks}
         left |= {slot: track for slot, track in each.tracks.items() if track.state != "ready"}
     untold = _untold(current)
-    return [track for slot, track in left.items() if slot in untold]
+    return [track for slot, track in left.items() if slot in untold and slot not in tracked]
 
 
 def _merged(rounds: Sequence[Came]) -> list[SlotResultReport]:
@@ -238,6 +271,7 @@ def past_round(over: Came, now: float) -> claim.PastRound:
     return claim.PastRound(
         strategy=over.outline.strategy,
         trigger=over.outline.trigger,
+        rung=over.outline.request.rung,
         started=claim.timestamp(over.began),
         ended=claim.timestamp(now),
         slots=len(over.tracks),
@@ -247,10 +281,15 @@ def past_round(over: Came, now: float) -> claim.PastRound:
 
 
 def result_report(
-    rounds: Sequence[Came], recorded: Sequence[claim.PastRound] = (), *, seconds: float, writes: int
+    rounds: Sequence[Came],
+    recorded: Sequence[claim.PastRound] = (),
+    *,
+    seconds: float,
+    writes: int,
+    passed: Iterable[Passed] = (),
 ) -> ResultReport:
     """The document of `jsr restart -o json`. `recorded` are all rounds that the record has as over, those of another
-    client included."""
+    client included; `passed` are the rungs that were not taken."""
     last, slots = rounds[-1], _merged(rounds)
     of, reason = last.outline, last.reason
     if finishes := rounds[0].outline.finishes:
@@ -272,6 +311,7 @@ def result_report(
         outcomes=dict(Counter(row.outcome for row in slots)),
         budgets=_budgets(rounds),
         rounds=[*told, _told(last)] if told else [],
+        passed=[PassedReport(rung=each.rung, reason=each.reason) for each in passed],
         slots=slots,
     )
 
@@ -314,6 +354,7 @@ def _recorded(number: int, past: claim.PastRound) -> RoundReport:
         round=number,
         strategy=past.strategy,
         trigger=past.trigger,
+        rung=past.rung,
         started=past.started,
         seconds=round(seconds(past.ended) - seconds(past.started), 3),
         slots=past.slots,
@@ -327,6 +368,7 @@ def _told(last: Came) -> RoundReport:
         round=last.number,
         strategy=last.outline.strategy,
         trigger=last.outline.trigger,
+        rung=last.outline.request.rung,
         started=claim.timestamp(last.began),
         seconds=round(last.seconds, 3),
         slots=len(last.tracks),

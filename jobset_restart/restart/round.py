@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from jobset_restart.events import Emit, Event, NextRound, Phase, Planned
+from jobset_restart.ladder import Footing
 from jobset_restart.machines import Machines
 from jobset_restart.plan import Plan
 from jobset_restart.restart.answers import Answers
-from jobset_restart.restart.escalate import Standing
+from jobset_restart.restart.escalate import Standing, as_left
 from jobset_restart.restart.outline import outline
 from jobset_restart.restart.suspending import Suspension
+from jobset_restart.seen import SlotTrack
+from jobset_restart.slots import Slot
 from jobset_restart.stages import Stage
+from jobset_restart.stuck import Stuck
 from jobset_restart.track import Tracker
 from jobset_restart.turns import Turns
+from jobset_restart.vocabulary import TriggerName
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -52,11 +57,14 @@ class Round:
     """`number` counts the rounds of the operation from 1. The plan is not kept: whoever made it lets go of it, and its
     Pods are gone with it."""
 
-    def __init__(self, plan: Plan, ground: Ground, number: int, began: float) -> None:
+    def __init__(self, plan: Plan, ground: Ground, number: int, began: float, earlier: Tracker | None = None) -> None:
         self._ground, self.number, self.began = ground, number, began
         self.outline = outline(plan)
         asked = ground.min_ready_seconds
-        self.tracker = Tracker(plan, began, plan.min_ready_seconds if asked is None else asked, ground.machines)
+        least = plan.min_ready_seconds if asked is None else asked
+        self.tracker = Tracker(plan, began, least, ground.machines, number=number, earlier=earlier)
+        self.stuck = Stuck(plan.patience, plan.deaf)
+        self._escalates = bool(plan.request.escalate)
         self.answers = Answers(plan, self.tracker, ground.cluster.now, self.tell)
         self._turns = Turns(plan)
         self._stop = asyncio.Event()
@@ -76,7 +84,7 @@ class Round:
         if self.outline.finishes:
             self.tell(self.tracker.sent_all(now()))
         while not self._stop.is_set():
-            turn = self._turns.next(self.tracker, now())
+            turn = self._turns.next(self.tracker, now(), self._left_behind(now()))
             if turn.kind == "over":
                 self.tell(self.tracker.leave(turn.halted, turn.failed, now()))
                 self.sent_all = True
@@ -108,11 +116,31 @@ class Round:
         if self.answers.refused is not None:
             raise self.answers.refused
 
+    def _left_behind(self, now: float) -> Collection[Slot]:
+        """The slots that the others do not wait for, where something else may be done for them."""
+        if not self._escalates:
+            return ()
+        self.stuck.look(self.tracker, now)
+        return self.stuck.slots
+
+    def over(self, now: float, *, last: bool) -> bool:
+        """Whether nothing is to be sent and nothing to be waited for any more in this round; where it is the `last`, no
+        slot is given up that may come back however late."""
+        if not self.sent_all:
+            return False
+        return self.tracker.done or (self._escalates and self.stuck.over(self.tracker, now, last=last))
+
     def tell(self, events: Iterable[Event]) -> None:
         for event in events:
             self._ground.emit(event)
 
     # ------------------------------------------------------------ what is told of it
+
+    @property
+    def untouched(self) -> tuple[Slot, ...]:
+        """The slots whose turn never came because one before them did not come back. Where a canary did not, that is
+        how it is to be: whatever brought it back proves nothing for the others."""
+        return () if self._turns.canary_failed else tuple(self.tracker.untouched)
 
     @property
     def refused_throughout(self) -> bool:
@@ -122,10 +150,26 @@ class Round:
         untouched = all(track.sent_at is None and track.state in ("waiting", "failed") for track in tracks)
         return refused and untouched
 
-    def standing(self) -> Standing:
-        """What came out, for the choice of the next round."""
-        of = self.outline
-        return Standing(request=of.request, again=of.again, refused_throughout=self.refused_throughout)
+    def standing(self, untouched: Collection[Slot] = (), by: TriggerName | Literal[""] = "") -> Standing:
+        """What came out, for the choice of the next round. `untouched` are slots of all rounds whose turn never came,
+        which were to be restarted `by` this trigger."""
+        of, left = self.outline, self.left()
+        return Standing(
+            request=of.request,
+            again=of.again,
+            refused_throughout=self.refused_throughout,
+            left=tuple(as_left(track, self.tracker.machines, seated=track.slot in of.seated) for track in left),
+            footing=Footing(slots=tuple(each.slot for each in of.slots), triggers=of.triggers),
+            untouched=tuple(untouched),
+            by=by,
+            number=self.number,
+        )
+
+    def left(self) -> list[SlotTrack]:
+        """The slots that do not come back, as far as can be told now."""
+        stuck, untouched = self.stuck.slots, self.tracker.untouched
+        pending = (track for track in self.tracker.pending() if track.slot not in untouched)
+        return [track for track in pending if track.state == "failed" or track.slot in stuck]
 
     def planned(self) -> Planned:
         """The event that opens an operation with this round."""
@@ -157,6 +201,7 @@ class Round:
             round=self.number,
             strategy=of.strategy,
             trigger=of.trigger,
+            rung=of.request.rung,
             reason=of.reason,
             because=because,
             predicted=of.predicted,

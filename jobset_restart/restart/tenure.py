@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from jobset_restart import claim
 from jobset_restart.errors import JsrError, NotFound, OwnFault, told
@@ -17,7 +17,7 @@ from jobset_restart.machines import Machines
 from jobset_restart.plan import Plan, Request
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import result
-from jobset_restart.restart.escalate import next_request, why
+from jobset_restart.restart.escalate import Passed, Standing, next_request, passed, why
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.planning import planned_next
 from jobset_restart.restart.result import Came
@@ -26,6 +26,7 @@ from jobset_restart.restart.suspending import BACK, Suspension
 from jobset_restart.restart.watching import Watching
 from jobset_restart.suspension import setter
 from jobset_restart.verdict import Verdict
+from jobset_restart.vocabulary import Rung
 from jobset_restart.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Tenure:
         self.watching = Watching(cluster, plan.snapshot, self.round.tracker, self._see, self.round.tell, self._changed)
         self._over: list[Came] = []
         """What came of the rounds before."""
+        self._passed: list[Passed] = []
+        """The rungs that were allowed and not taken."""
+        self._tried: Rung | Literal[""] = ""
+        self._last = not plan.request.escalate
+        """Whether no round can follow upon the one that runs, so that slots are waited for as long as there is hope."""
         self.interrupted = False
         self.fault: OwnFault | None = None
 
@@ -125,8 +131,14 @@ class Tenure:
             watchers = list(tasks)
             error = await self._play(tasks, watchers)
             try:
-                while await self._another(error, watchers):
-                    error = await self._play(tasks, watchers)
+                while True:
+                    if await self._another(error, watchers):
+                        error = await self._play(tasks, watchers)
+                        continue
+                    if error is None:
+                        await self._until(self._round_is_over, watchers)
+                    if error is not None or self._last or self._ends:
+                        break
             except Exception as raised:
                 error = told(raised)
         return error or _fault_of(tasks)
@@ -145,7 +157,8 @@ class Tenure:
         return error
 
     def _round_is_over(self) -> bool:
-        return self.round.sent_all and (self.round.tracker.done or not self.options.wait)
+        waited = not self.options.wait or self.round.over(self.cluster.now(), last=self._last)
+        return self.round.sent_all and waited
 
     def _contradicted(self, how: str) -> None:
         """Somebody else set spec.suspend while this operation relied on it."""
@@ -170,22 +183,48 @@ class Tenure:
         record could not be written for."""
         if self._ends or (error is not None and error is not self.round.answers.refused):
             return False
-        request = next_request(self.round.standing())
-        if request is None:
-            return False
-        came = self._came(error)
-        self._notice(f"{came.reason}; {why(request)}")
-        with self.watching.keeping():
-            plan = await self._look(request, watchers)
-            if plan is None:
+        while not self._ends:
+            standing = self._standing()
+            request = next_request(standing)
+            below = passed(standing, request)
+            for each in below:
+                self._pass(each)
+            if request is None:
+                break
+            if below and not self._round_is_over():
                 return False
-            await self._begin(plan, came)
-        return True
+            came = self._came(error)
+            self._notice(f"{came.reason}; {why(request)}")
+            with self.watching.keeping():
+                plan = await self._look(request, watchers)
+                if plan is not None and not plan.refused and plan.scope and not self._ends:
+                    await self._begin(plan, came)
+                    return True
+            if plan is None or not request.rung:
+                break
+            self._pass(Passed(rung=request.rung, reason=plan.reason.removeprefix("refused: ")))
+            if not self._round_is_over():
+                return False
+        self._last = True
+        return False
+
+    def _pass(self, each: Passed) -> None:
+        """A rung is not taken, which is said."""
+        self._passed.append(each)
+        self._tried = each.rung
+        if each.rung == "force":
+            self.round.stuck.forget_deaf()
+        self._notice(f"--escalate {each.rung} is skipped: {each.reason}")
+
+    def _standing(self) -> Standing:
+        """What came out of all rounds so far, for the choice of the next."""
+        standing = self.round.standing(*result.turns_left([*self._over, self._came(None)]))
+        return structs.replace(standing, tried=self._tried)
 
     async def _look(self, request: Request, watchers: list[asyncio.Task[None]]) -> Plan | None:
-        """The plan for the request from a fresh look. None where there is nothing to be carried out, which is said."""
-        operation = self.round.outline.operation
-        looking = self.watching.task(planned_next(self.cluster, self.hold.workload, request, operation))
+        """The plan for the request from a fresh look. None where there is nothing to be planned, which is said."""
+        left = [track.slot for track in self.round.left()] if request.rung else []
+        looking = self.watching.task(planned_next(self.cluster, self.hold.workload, request, self.hold.record, left))
         try:
             await self._until(looking.done, watchers)
             if not looking.done():
@@ -198,19 +237,24 @@ class Tenure:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+        if plan is None:
+            self._notice("every slot has come back meanwhile")
+            return None
         self._see(plan.snapshot.workload)
-        for finding in plan.findings:
+        for finding in () if plan.refused and request.rung else plan.findings:
             if finding.severity != "note":
                 self._notice(_sentence(finding))
-        return None if plan.refused or self._ends else plan
+        return plan
 
     async def _begin(self, plan: Plan, came: Came) -> None:
         """Writes the record of the next round, and begins it."""
         now = self.cluster.now()
-        fields = claim.next_round(self.hold.record, plan, result.past_round(came, now), now)
+        begun = Round(plan, self._ground, came.number + 1, now, self.round.tracker)
+        waiting = begun.tracker.slots.keys() - {planned.state.slot for planned in plan.scope}
+        fields = claim.next_round(self.hold.record, plan, result.past_round(came, now), now, waiting)
         await self.hold.change(self.deadline, **fields)
         self._over.append(came)
-        self.round = Round(plan, self._ground, came.number + 1, now)
+        self.round, self._tried = begun, ""
         if self._ends:
             self.round.stop()
         self._emit(self.round.follows(came.reason))
@@ -219,10 +263,12 @@ class Tenure:
     def _came(self, error: JsrError | None) -> Came:
         """What came of the round, as of now."""
         current = self.round
+        stuck = {track.slot: current.stuck.slots.get(track.slot, "") for track in current.left()}
         code, reason = result.exit_code(
             current.tracker,
             current.outline.carry_on,
-            earlier=result.left_over(self._over, current.outline),
+            earlier=result.left_over(self._over, current.outline, current.tracker.slots),
+            stuck=stuck,
             interrupted=self.interrupted,
             timed_out=self._late,
             waited=self.options.wait,
@@ -238,6 +284,8 @@ class Tenure:
             began=current.began,
             seconds=self.cluster.now() - current.began,
             writes=current.answers.writes,
+            stuck=stuck,
+            untouched=current.untouched,
         )
 
     # ------------------------------------------------------------ wait
@@ -306,14 +354,16 @@ class Tenure:
         """What came out, and whether slots are left under way that can be carried on with."""
         tracker = self.round.tracker
         self.fault = error if isinstance(error, OwnFault) else None
-        nothing_follows = next_request(self.round.standing()) is None
+        nothing_follows = next_request(self._standing()) is None
         if self.fault and tracker.done and self.round.sent_all and nothing_follows and not self.suspension.on:
             self._notice(f"{self.fault.message}; {self.fault.hint}")  # it came too late to matter
             error = None
         came = self._came(error)
         rounds = [*self._over, came]
         seconds = self.cluster.now() - self.began
-        report = result.result_report(rounds, self.hold.record.rounds, seconds=seconds, writes=self.writes)
+        report = result.result_report(
+            rounds, self.hold.record.rounds, seconds=seconds, writes=self.writes, passed=self._passed
+        )
         return report, result.leaves(tracker, came.code)
 
     def _bare_report(self, error: JsrError) -> ResultReport:

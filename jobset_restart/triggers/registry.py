@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobset_restart.case import Trigger
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.triggers.force import FORCE
 from jobset_restart.triggers.group import GROUP
 from jobset_restart.triggers.image import IMAGE
 from jobset_restart.triggers.jobs import JOBS
@@ -15,7 +16,19 @@ from jobset_restart.triggers.rollout import ROLLOUT
 from jobset_restart.triggers.signal import SIGNAL
 from jobset_restart.triggers.suspend import SUSPEND
 
-TRIGGERS: tuple[Trigger, ...] = (NATIVE, IMAGE, SIGNAL, SUSPEND, RESTART, JOBS, GROUP, PODS, ROLLOUT, REQUEUE)
+TRIGGERS: tuple[Trigger, ...] = (
+    NATIVE,
+    IMAGE,
+    SIGNAL,
+    FORCE,
+    SUSPEND,
+    RESTART,
+    JOBS,
+    GROUP,
+    PODS,
+    ROLLOUT,
+    REQUEUE,
+)
 BY_NAME: dict[str, Trigger] = {trigger.name: trigger for trigger in TRIGGERS}
 
 

@@ -22,6 +22,7 @@ from jobset_restart.report import (
     PlanReport,
     Report,
     ResultReport,
+    RungReport,
 )
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
@@ -308,6 +309,8 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
         say(console, f"  spends:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
     if len(plan.budgets) > SHOWN_BUDGETS:
         say(console, f"            and {len(plan.budgets) - SHOWN_BUDGETS:,} more")
+    for rung in plan.escalation:
+        say(console, f"  may go on: {_rung(rung)}")
     if actions:
         _show_actions(console, plan.actions, wide=wide)
     if wide:
@@ -316,6 +319,17 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
         rows(console, ["SLOT", "POD", "NODE", "TRIGGER", "REASON"], lines)
     if plan.server_dry_run:
         say(console, f"  server:   {plan.server_dry_run}")
+
+
+def _rung(rung: RungReport) -> str:
+    """A rung that may follow, and the worst it could cost."""
+    what = f"--escalate {rung.rung}, for what does not come back"
+    if rung.refused:
+        return f"{what}: would be skipped, {rung.refused}"
+    spends = [f"{b.name}: {b.before:,} -> {b.after:,} of {b.limit:,}" for b in rung.budgets[:SHOWN_BUDGETS]]
+    spends += [f"and {len(rung.budgets) - SHOWN_BUDGETS:,} more"] if len(rung.budgets) > SHOWN_BUDGETS else []
+    worst = f"spends at most {', '.join(spends)}" if spends else "spends nothing"
+    return f"{what}: up to {counted(rung.slots, 'slot')} by {rung.trigger}, {worst}"
 
 
 def _show_actions(console: Console, actions: list[dict[str, Any]], *, wide: bool) -> None:
@@ -340,8 +354,10 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
     say(console, head)
     for each in result.rounds:
         came = ", ".join(f"{number:,} {name}" for name, number in sorted(each.outcomes.items())) or "nothing restarted"
-        how = f"{each.strategy} by {each.trigger}"
+        how = f"{each.strategy} by {each.trigger}" + (f" (--escalate {each.rung})" if each.rung else "")
         say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}: {each.reason}")
+    for passed in result.passed:
+        say(console, f"  --escalate {passed.rung} was skipped: {passed.reason}")
     bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
     shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
     if shown:
@@ -351,7 +367,7 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
             [
                 [
                     s.slot,
-                    s.outcome,
+                    f"{s.outcome} ({s.rung})" if s.rung else s.outcome,
                     "-" if s.seconds is None else f"{s.seconds:.1f}",
                     s.pod or "-",
                     s.node or "-",

@@ -69,7 +69,7 @@ class JobWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal", "suspend", "pods", *queue_triggers(self.metadata))
+        return ("image", "signal", "force", "suspend", "pods", *queue_triggers(self.metadata))
 
     def over(self) -> Ending | None:
         for kind, state in _ENDINGS.items():

@@ -91,7 +91,7 @@ class JobSetWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("native", "image", "signal", "suspend", "jobs", "pods", *queue_triggers(self.metadata))
+        return ("native", "image", "signal", "force", "suspend", "jobs", "pods", *queue_triggers(self.metadata))
 
     def over(self) -> Ending | None:
         """A JobSet whose condition Completed or Failed is True never runs again (status.terminalState)."""

@@ -128,7 +128,7 @@ class LeaderWorkerSetWorkload(DirectWorkload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal", "group", "rollout")
+        return ("image", "signal", "force", "group", "rollout")
 
     def over(self) -> Ending | None:
         """It serves until it is deleted."""

@@ -132,7 +132,7 @@ class PodsWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal")
+        return ("image", "signal", "force")
 
     def over(self) -> Ending | None:
         return None

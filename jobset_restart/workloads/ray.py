@@ -218,7 +218,7 @@ class RayClusterWorkload(RayWorkload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal", "suspend", "pods")
+        return ("image", "signal", "force", "suspend", "pods")
 
     def over(self) -> Ending | None:
         """It serves until it is deleted."""
@@ -267,7 +267,7 @@ class RayJobWorkload(RayWorkload):
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
         """Not suspend: a suspended RayJob deletes its RayCluster and submits anew (KubeRay, rayjob_controller.go)."""
-        return ("image", "signal", "pods")
+        return ("image", "signal", "force", "pods")
 
     @property
     def running(self) -> bool:

@@ -121,7 +121,7 @@ class TrainJobWorkload(Workload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("native", "image", "signal", "suspend", "jobs", "pods", *queue_triggers(self.metadata))
+        return ("native", "image", "signal", "force", "suspend", "jobs", "pods", *queue_triggers(self.metadata))
 
     def over(self) -> Ending | None:
         """Condition Complete or Failed of the TrainJob; or of its JobSet, from which Trainer takes them a moment later

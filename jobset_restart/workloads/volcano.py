@@ -152,7 +152,7 @@ class VolcanoJobWorkload(DirectWorkload):
 
     @property
     def triggers(self) -> tuple[TriggerName, ...]:
-        return ("image", "signal", "restart", "pods")
+        return ("image", "signal", "force", "restart", "pods")
 
     def over(self) -> Ending | None:
         """Its phase. An aborted Job has no Pods and makes none before a Command ResumeJob."""

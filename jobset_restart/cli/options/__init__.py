@@ -2,6 +2,7 @@
 
 from jobset_restart.cli.options.captures import CaptureBounds, CaptureInto
 from jobset_restart.cli.options.drawn import Drawn
+from jobset_restart.cli.options.escalation import Escalation
 from jobset_restart.cli.options.how import Course, How
 from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
 from jobset_restart.cli.options.pace import Pace
@@ -17,6 +18,7 @@ __all__ = [
     "Course",
     "Deadline",
     "Drawn",
+    "Escalation",
     "Everywhere",
     "How",
     "Limits",
