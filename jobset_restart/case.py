@@ -25,6 +25,7 @@ from jobset_restart.places import ended as over
 from jobset_restart.pod_owners import Above
 from jobset_restart.pods import Identity
 from jobset_restart.rules import ExitEffect, effect_of_exit
+from jobset_restart.scheduling import Surroundings
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
@@ -38,12 +39,14 @@ Order = Literal["steps", "at once", "controller"]
 
 class Evidence(Struct, kw_only=True):
     """What was asked of the cluster besides the snapshot: PID 1 by (program, container), None before it was
-    looked at; the permissions that the actions of a trigger need and this user lacks, by the trigger's name; and what
-    stands above Pods that were chosen by their labels, None where that was not asked."""
+    looked at; the permissions that the actions of a trigger need and this user lacks, by the trigger's name; what
+    stands above Pods that were chosen by their labels, None where that was not asked; and the Nodes around those that
+    Pods are to leave, None before they were looked at."""
 
     probes: dict[tuple[str, str], Probe] | None = None
     denied: dict[str, list[Permission]] = {}
     above: list[Above] | None = None
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,22 +162,28 @@ class Trigger(ABC):
 class Case(Struct, kw_only=True):
     """One trigger looked at: would it do for these slots?
 
-    `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace;
-    `whole` tells whether the two are the whole workload. `containers` are the names asked for, empty for all main ones,
-    `absent` what was selected by a name that nothing has. `canary` is how many slots are to go first, None where that
-    was not said. `max_unavailable` is how many may be down at once ("N", "P%" or "" for all), `order` by what they are
-    put in order, `keep_going` whether the restart goes on when one fails; `total` is how many slots or units a
-    percentage is of, None for those of the case. `min_ready_seconds` is how long a slot has to stay Ready, None where
-    that was not said.
+    `scope` are the slots to restart with it, `lost` the slots on machines declared down, which it has to replace, and
+    `replaced` those whose Pods are deleted beside a restart in place, to leave their Node; `whole` tells whether these
+    are the whole workload. `replace_nodes` are the Nodes that Pods are to leave, however; `cordon` and `taint` whether
+    those are cordoned first, and the machines declared down tainted as out of service. `containers` are the names asked
+    for, empty for all main ones, `absent` what was selected by a name that nothing has. `canary` is how many slots are
+    to go first, None where that was not said. `max_unavailable` is how many may be down at once ("N", "P%" or "" for
+    all), `order` by what they are put in order, `keep_going` whether the restart goes on when one fails; `total` is how
+    many slots or units a percentage is of, None for those of the case. `min_ready_seconds` is how long a slot has to
+    stay Ready, None where that was not said.
     """
 
     snapshot: Snapshot
     trigger: Trigger
     scope: list[SlotState]
     lost: list[SlotState] = []
+    replaced: list[SlotState] = []
     whole: bool = True
     containers: tuple[str, ...] = ()
     node_down: frozenset[str] = frozenset()
+    replace_nodes: frozenset[str] = frozenset()
+    cordon: bool = False
+    taint: bool = False
     signal: str = ""
     canary: int | None = None
     max_unavailable: str = ""
@@ -185,6 +194,16 @@ class Case(Struct, kw_only=True):
     evidence: Evidence = field(default_factory=Evidence)
     finishes: str = ""
     absent: list[Absent] = []
+
+    @property
+    def meant(self) -> list[SlotState]:
+        """Every slot that is restarted or replaced."""
+        return [*self.scope, *self.lost, *self.replaced]
+
+    @property
+    def deleted(self) -> list[SlotState]:
+        """The slots whose Pods are taken away."""
+        return [*self.lost, *self.replaced] if self.trigger.in_place else self.meant
 
     @property
     def unprobed(self) -> bool:
@@ -210,8 +229,8 @@ class Case(Struct, kw_only=True):
                 yield state, pod, container
 
     def touched_jobs(self) -> list[tuple[Job, list[SlotState]]]:
-        """The Jobs with slots in scope or lost, and those slots."""
-        return _by_job((*self.scope, *self.lost))
+        """The Jobs with slots that are restarted or replaced, and those slots."""
+        return _by_job(self.meant)
 
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
         found = (self.evidence.probes or {}).get((self.snapshot.workload.program(slot), container.name))
@@ -229,8 +248,7 @@ class Case(Struct, kw_only=True):
         not counted twice."""
         if not self.trigger.jobs_count:
             return []
-        states = self.lost if self.trigger.in_place else (*self.scope, *self.lost)
-        return _by_job(state for state in states if state.pod is not None and not over(state.pod))
+        return _by_job(state for state in self.deleted if state.pod is not None and not over(state.pod))
 
 
 def _by_job(states: Iterable[SlotState]) -> list[tuple[Job, list[SlotState]]]:

@@ -70,9 +70,10 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     `phase` is where a run stands ("triggering", "suspending", "resuming", ...); `attempt` the in-place attempt a
     native restart leads to. `started`, `deadline`, `heartbeat` and `ended` are RFC 3339. `request` is what was asked
     for, so that the operation can be carried on. `scope` and `lost` are the slots it restarts, and those on machines
-    declared down, as `slots.folded` writes them: by then their Pods may have other names and nodes. Both are empty
-    where it restarts every slot. `seats` are, written likewise, all slots of the units of which it means some Pods that
-    carry no index: what was scaled since shows in them.
+    declared down, as `slots.folded` writes them: by then their Pods may have other names and nodes. `replaced` are the
+    slots whose Pods leave a Node beside a restart in place, by that Node. All are empty where it restarts every slot.
+    `seats` are, written likewise, all slots of the units of which it means some Pods that carry no index: what was
+    scaled since shows in them.
 
     An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
     over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last. `waiting` are
@@ -96,6 +97,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     lost: tuple[str, ...] = ()
     seats: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    replaced: dict[str, tuple[str, ...]] = {}
     exit_code: int | None = None
     reason: str = ""
     outcomes: dict[str, int] = {}
@@ -131,11 +133,19 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
         except ValueError:
             raise ValueError("its slots cannot be read") from None
 
-    def parts(self) -> tuple[Folded, Folded] | None:
-        """The slots it restarts and those it replaces on machines declared down, None where it restarts every slot.
+    def parts(self) -> tuple[Folded, Folded, Folded] | None:
+        """The slots it restarts, those it replaces on machines declared down, and those whose Pods leave a Node; None
+        where it restarts every slot.
 
         Raises ValueError where they cannot be read."""
-        return (Folded(self.scope), Folded(self.lost)) if self.scope or self.lost else None
+        if not (self.scope or self.lost or self.replaced):
+            return None
+        leaving = (each for those in self.replaced.values() for each in those)
+        return Folded(self.scope), Folded(self.lost), Folded(leaving)
+
+    def left(self, slot: Slot) -> str:
+        """The Node that the slot's Pod leaves, "" where it leaves none."""
+        return next((node for node, those in self.replaced.items() if slot in Folded(those)), "")
 
     def awaited(self) -> Folded:
         """The slots that it only waits for. Raises ValueError where they cannot be read."""
@@ -262,15 +272,23 @@ def unusable(workload: Workload, record: Record, now: float) -> str:
 
 
 def what_is_restarted(plan: Plan) -> dict[str, Any]:
-    """What a new record says of this plan's slots: its fields slots, scope, lost, seats and request."""
-    scope = [each.state.slot for each in plan.scope if not each.lost and not each.awaited]
+    """What a new record says of this plan's slots: its fields slots, scope, lost, replaced, seats and request."""
+    scope = [each.state.slot for each in plan.scope if not (each.lost or each.leaves or each.awaited)]
     lost = [each.state.slot for each in plan.scope if each.lost]
+    leaving: dict[str, list[Slot]] = {}
+    for each in plan.scope:
+        if each.leaves:
+            leaving.setdefault(each.leaves, []).append(each.state.slot)
+    replaced = {node: folded(slots) for node, slots in sorted(leaving.items())}
     everything = sum(state.expected for state in plan.snapshot.slots.values())
     request = structs.replace(plan.request, selection=Selection())
-    part = {}
+    part: dict[str, Any] = {}
     if lost or len(scope) < everything:
-        part = {"scope": folded(scope), "lost": folded(lost), "seats": folded(_seats(plan.snapshot, {*scope, *lost}))}
-    return {"slots": len(scope) + len(lost), "request": request, **part}
+        meant = {*scope, *lost, *(slot for slots in leaving.values() for slot in slots)}
+        part = {"scope": folded(scope), "lost": folded(lost), "seats": folded(_seats(plan.snapshot, meant))}
+    part |= {"replaced": replaced} if replaced else {}
+    number = len(scope) + len(lost) + sum(map(len, leaving.values()))
+    return {"slots": number, "request": request, **part}
 
 
 def _seats(snapshot: Snapshot, meant: Collection[Slot]) -> list[Slot]:
@@ -353,6 +371,7 @@ def next_round(record: Record, plan: Plan, over: PastRound, now: float, waiting:
         "slots": fresh.slots,
         "scope": fresh.scope,
         "lost": fresh.lost,
+        "replaced": fresh.replaced,
         "waiting": folded(waiting),
         "request": fresh.request,
         "rounds": (*record.rounds, over),

@@ -20,9 +20,11 @@ from jobset_restart.names import Absent, absent
 from jobset_restart.pods import Identity, identity
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, made
+from jobset_restart.stages import Stage, filled, made
 from jobset_restart.suspension import queue
 from jobset_restart.triggers import pacing
+from jobset_restart.triggers.nodes import cordoning
+from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
 from jobset_restart.triggers.steps import in_steps, predicted, predicted_most, waves
@@ -85,9 +87,11 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for. `strategy` empty: the plan chooses. `signal` is a name such as TERM, empty: the plan
-    chooses. `canary` is how many slots go ahead of the others, None: the plan chooses. `max_unavailable` is how many
-    may be down at once, "N", "P%" or empty for all; `order` by what they are put in order; `keep_going`: one that fails
-    does not stop the others. `min_ready_seconds` is how long a slot has to stay Ready, None: the plan chooses.
+    chooses. `canary` is how many slots go ahead of the others, None: the plan chooses. `replace_nodes` are Nodes that
+    the Pods there are to leave, whatever becomes of the others; `cordon`: those are cordoned first; `taint`: the
+    machines in `node_down` are tainted as out of service. `max_unavailable` is how many may be down at once, "N", "P%"
+    or empty for all; `order` by what they are put in order; `keep_going`: one that fails does not stop the others.
+    `min_ready_seconds` is how long a slot has to stay Ready, None: the plan chooses.
 
     `escalate` is the highest rung that may follow for slots that do not come back, "" for none; `rung` the one that
     this request is, "" for what was asked for itself. `step_timeout` is how many seconds a slot has to come back before
@@ -100,6 +104,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     containers: tuple[str, ...] = ()
     signal: str = ""
     node_down: tuple[str, ...] = ()
+    replace_nodes: tuple[str, ...] = ()
+    cordon: bool = False
+    taint: bool = False
     allow: tuple[str, ...] = ()
     fallback: bool = False
     canary: int | None = None
@@ -138,7 +145,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class SlotPlan(Struct, frozen=True, kw_only=True):
     """What the plan does with one slot. `pod` and `node` name what fills it. `trigger` is None where it leaves the
-    slot alone; `lost` tells that its Pod is on a machine declared down. `before` is the identity to judge by, None
+    slot alone; `lost` tells that its Pod is on a machine declared down, `leaves` names the Node that its Pod is deleted
+    to leave beside a restart in place. `before` is the identity to judge by, None
     where the slot has no Pod. `sent` and `new` are for an operation that is carried on: the slot was triggered
     already, and the UIDs of its Pods that are new already; `awaited`: an earlier round restarted its Pod in place, this
     one only waits for it."""
@@ -147,6 +155,7 @@ class SlotPlan(Struct, frozen=True, kw_only=True):
     trigger: Trigger | None
     reason: str
     lost: bool = False
+    leaves: str = ""
     before: Identity | None = None
     pod: str = ""
     node: str = ""
@@ -242,16 +251,22 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
     """The slots this trigger would have to restart. Completed slots are never in scope, nor are Pods that have none of
     the containers asked for."""
     expected = [s for s in snapshot.slots.values() if s.expected]
-    selected = [s for s in request.selection.of(expected) if has_any(s, request.containers)]
-    down = frozenset(request.node_down)
+    down, leaving = frozenset(request.node_down), frozenset(request.replace_nodes)
+    meant = request.selection.of(expected)
+    selected = [s for s in meant if s.node_name in leaving or has_any(s, request.containers)]
+    apart = down | leaving if trigger.in_place else down
     return Case(
         snapshot=snapshot,
         trigger=trigger,
-        scope=[s for s in selected if s.node_name not in down],
+        scope=[s for s in selected if s.node_name not in apart],
         lost=[s for s in selected if s.node_name in down],
+        replaced=[s for s in selected if s.node_name in apart - down],
         whole=len(selected) == len(expected),
         containers=request.containers,
         node_down=down,
+        replace_nodes=leaving,
+        cordon=request.cordon,
+        taint=request.taint,
         signal=request.signal,
         canary=request.canary,
         max_unavailable=request.max_unavailable,
@@ -261,6 +276,12 @@ def case_for(snapshot: Snapshot, request: Request, trigger: Trigger, evidence: E
         evidence=evidence,
         absent=request.absent(snapshot),
     )
+
+
+def still_to_leave(request: Request, snapshot: Snapshot) -> Request:
+    """The request for a further round: Nodes that the Pods it selects have left by now are not left again."""
+    here = {state.node_name for state in request.selection.of(snapshot.slots.values())}
+    return structs.replace(request, replace_nodes=tuple(name for name in request.replace_nodes if name in here))
 
 
 def has_any(state: SlotState, containers: tuple[str, ...]) -> bool:
@@ -281,10 +302,14 @@ def _chosen(
     for state in case.lost:
         reason = f"its machine {state.node_name} was declared down"
         slots.append(SlotPlan(state=state, trigger=case.trigger, reason=reason, lost=True, **_before(state)))
+    slots += [
+        SlotPlan(state=s, trigger=PODS, reason=f"leaves node {s.node_name}", leaves=s.node_name, **_before(s))
+        for s in case.replaced
+    ]
     slots += [SlotPlan(state=state, trigger=None, reason=reason, **_before(state)) for state, reason in left]
     order = {slot: n for n, slot in enumerate(case.snapshot.slots)}
     slots.sort(key=lambda plan: order[plan.state.slot])
-    found_stages = case.trigger.stages(case, operation)
+    found_stages = filled([cordoning(case), *case.trigger.stages(case, operation)])
     return Plan(
         operation=operation,
         snapshot=case.snapshot,
@@ -330,6 +355,9 @@ def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str
         reason += f"; in {len(in_order)} steps, each when the one before is Ready: " + ", then ".join(
             map(str, in_order)
         )
+    if case.replaced:
+        names = ", ".join(sorted({state.node_name for state in case.replaced}))
+        reason += f"; {len(case.replaced):,} of them on {names} are made anew elsewhere"
     if passed_over:
         reason += "; passed over: " + _why_not(passed_over)
     return reason
@@ -346,7 +374,7 @@ def _why_not(passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
 def _divide(case: Case) -> tuple[list[SlotState], list[tuple[SlotState, str]]]:
     """The slots to trigger, and those left alone with the reason: complete, unselected, or let be by --allow."""
     scope = []
-    chosen = {s.slot for s in (*case.scope, *case.lost)}
+    chosen = {s.slot for s in case.meant}
     left = [(state, _unselected(case, state)) for state in case.snapshot.slots.values() if state.slot not in chosen]
     for state in case.scope:
         if reason := case.trigger.leaves_alone(state):
@@ -401,7 +429,12 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
     """Resume a workload that a dead client left suspended, once its old Pods are gone. Everything comes back anew."""
     trigger = REQUEUE if queue(snapshot.workload.metadata) else SUSPEND
     whole = Request(
-        strategy="recreate", via=trigger.name, node_down=request.node_down, allow=(*request.allow, "JSR401")
+        strategy="recreate",
+        via=trigger.name,
+        node_down=request.node_down,
+        replace_nodes=request.replace_nodes,
+        cordon=request.cordon,
+        allow=(*request.allow, "JSR401"),
     )
     case = case_for(snapshot, whole, trigger, evidence)
     case.finishes = finishes
@@ -422,7 +455,9 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         ],
         stages=[]
         if refused
-        else made(s for s in trigger.stages(case, operation) if s.name not in ("suspend", "evict")),
+        else made(
+            s for s in filled([cordoning(case), *trigger.stages(case, operation)]) if s.name not in ("suspend", "evict")
+        ),
         findings=found,
         budgets=budgets(case),
         refused=refused,

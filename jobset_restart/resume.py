@@ -23,8 +23,10 @@ from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force
 from jobset_restart.slots import Folded, Slot, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, made
+from jobset_restart.stages import Stage, filled, made
 from jobset_restart.triggers import pacing
+from jobset_restart.triggers.nodes import cordoning
+from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
 from jobset_restart.vocabulary import Rung
@@ -60,12 +62,14 @@ def carry_on(
     fallback: bool = False,
     escalate: Rung | Literal[""] = "",
     step_timeout: float | None = None,
+    cordon: bool = False,
+    taint: bool = False,
 ) -> Plan:
     """The plan that does what the recorded operation has not done yet, under the same id.
 
     Every finding is looked at again. What was allowed and which machines are off is taken from the person who carries
-    on (`allow`, `node_down`, `fallback`, `escalate`), never from the record: whoever may patch it may have
-    written that.
+    on (`allow`, `node_down`, `fallback`, `escalate`), and so is whether Nodes are written to (`cordon`, `taint`), never
+    from the record: whoever may patch it may have written that.
 
     Raises ValueError where the record does not fit the workload, or not its Pods any more, or names no trigger of this
     version.
@@ -77,23 +81,26 @@ def carry_on(
         raise ValueError(f"the record of operation {record.id} cannot be carried on with: {why}")
     asked: dict[str, Any] = {"allow": tuple(allow), "fallback": fallback and trigger.in_place, "selection": Selection()}
     asked |= {"escalate": escalate, "step_timeout": step_timeout}
+    asked |= {"cordon": cordon, "taint": taint}
     request = structs.replace(record.request, node_down=_down(snapshot, record, node_down), **asked)
     if moved := _sit_elsewhere(snapshot, record):
         raise ValueError(f"operation {record.id} cannot be carried on with: {moved}")
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]
+    slots += [_leaving(state, earlier, record.left(state.slot)) for state in case.replaced]
     slots += _awaited(snapshot, record, trigger, {slot.state.slot for slot in slots})
     rest = structs.replace(
         case,
-        scope=[s.state for s in slots if not s.sent and not s.lost],
+        scope=[s.state for s in slots if not (s.sent or s.lost or s.leaves)],
         lost=[_as_it_was(s) for s in slots if s.lost],
         total=pacing.total(case),
+        replaced=[s.state for s in slots if s.leaves and not s.sent],
     )
     found = _findings(rest, record, slots, frozenset(allow))
     refused = any(f.severity == "blocker" and not f.allowed for f in found)
     slots = _left_alone(rest, slots)
-    rest = structs.replace(rest, scope=[s.state for s in slots if s.trigger and not s.sent and not s.lost])
+    rest = structs.replace(rest, scope=[s.state for s in slots if s.trigger and not (s.sent or s.lost or s.leaves)])
     unprobed = rest.unprobed and rest.scope != []
     return Plan(
         operation=record.id,
@@ -170,10 +177,11 @@ def _down(snapshot: Snapshot, record: Record, declared: Iterable[str]) -> tuple[
 
 def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger, evidence: Evidence) -> Case:
     """The slots of the operation. Its record names them: what was selected by Pod or node may have moved since. Given
-    up are those whose old Pod is on a machine that is declared down now, and those that were given up and are free."""
+    up are those whose old Pod is on a machine that is declared down now, and those that were given up and are free.
+    Which Pods leave their Node was decided when the operation began."""
     case = case_for(snapshot, request, trigger, evidence)
     parts = record.parts()
-    states = [*case.scope, *case.lost]
+    states = case.meant
     ours = states if parts is None else [s for s in states if any(s.slot in part for part in parts)]
     earlier, down = record.earlier(), set(request.node_down)
 
@@ -183,15 +191,18 @@ def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger
         return any(pod.spec.node_name in down for pod in old) or (was and not old)
 
     lost = [state for state in ours if given_up(state)]
-    slots = {state.slot for state in lost}
-    return structs.replace(case, scope=[state for state in ours if state.slot not in slots], lost=lost, absent=[])
+    rest = [state for state in ours if not given_up(state)]
+    replaced = [state for state in rest if record.left(state.slot)]
+    apart = {state.slot for state in replaced}
+    scope = [state for state in rest if state.slot not in apart]
+    return structs.replace(case, scope=scope, lost=lost, replaced=replaced, absent=[])
 
 
 def _old_pods(state: SlotState, earlier: Earlier) -> list[Pod]:
     return [pod for pod in living(state) if not came_since(pod, earlier)]
 
 
-DONE_WITH = frozenset({"JSR104", "JSR106", "JSR505"})
+DONE_WITH = frozenset({"JSR104", "JSR106", "JSR411", "JSR505"})
 """What was to be restarted, and how far the trigger may reach, was decided when the operation began."""
 ALWAYS = ("JSR101", "JSR103", "JSR105", "JSR4", "JSR601")
 """What concerns an operation that has nothing left to send, too."""
@@ -209,12 +220,16 @@ def _findings(rest: Case, record: Record, slots: list[SlotPlan], allow: frozense
         rest = structs.replace(rest, finishes=record.id)
     found = [f for f in look(rest, allow) if f.id not in DONE_WITH and not f.id.startswith(WAITED_FOR)]
     lost = [state for state in rest.lost if state.pod]
-    to_send = rest.scope or lost if rest.trigger.in_place else _stages(rest, earlier, slots)
+    to_send = rest.scope or lost or rest.replaced if rest.trigger.in_place else _stages(rest, earlier, slots)
     if suspended or not to_send:
         found = [f for f in found if f.id.startswith(ALWAYS) or f.id == "JSR108"]
-    waited_for = [_where_it_was(snapshot, s.state, earlier) for s in slots if not s.lost]
-    hanging = look(structs.replace(rest, scope=waited_for, lost=lost), allow)
-    found += [_for_resume(f, waited_for, record) for f in hanging if f.id.startswith(WAITED_FOR)]
+    waited_for, leaving = (
+        [_where_it_was(snapshot, s.state, earlier) for s in slots if not s.lost and bool(s.leaves) == apart]
+        for apart in (False, True)
+    )
+    hanging = look(structs.replace(rest, scope=waited_for, lost=lost, replaced=leaving), allow)
+    told = (f for f in hanging if f.id.startswith(WAITED_FOR) and f.id not in DONE_WITH)
+    found += [_for_resume(f, [*waited_for, *leaving], record) for f in told]
     return sorted(found, key=by_severity)
 
 
@@ -239,7 +254,7 @@ def _for_resume(finding: Finding, waited_for: list[SlotState], record: Record) -
 
 def _left_alone(rest: Case, slots: list[SlotPlan]) -> list[SlotPlan]:
     """The slots, those marked that --allow let through and the trigger leaves alone."""
-    reasons = ("" if slot.sent or slot.lost else rest.trigger.leaves_alone(slot.state) for slot in slots)
+    reasons = ("" if slot.sent or slot.lost or slot.leaves else rest.trigger.leaves_alone(slot.state) for slot in slots)
     return [
         structs.replace(slot, trigger=None, reason=reason) if reason else slot
         for slot, reason in zip(slots, reasons, strict=True)
@@ -269,6 +284,23 @@ def _slot(case: Case, state: SlotState, earlier: Earlier, *, lost: bool = False)
     )
 
 
+def _leaving(state: SlotState, earlier: Earlier, node: str) -> SlotPlan:
+    """A slot whose Pod leaves its Node. It was sent where the Pod is gone, or going."""
+    young = frozenset(p.metadata.uid for p in living(state) if came_since(p, earlier))
+    staying = [pod for pod in _old_pods(state, earlier) if not pod.metadata.deletion_timestamp]
+    return SlotPlan(
+        state=state,
+        trigger=PODS,
+        reason=f"carries on operation {earlier.id}",
+        leaves=node,
+        pod=state.pod.metadata.name if state.pod else "",
+        node=state.node_name,
+        sent=not staying,
+        new=young,
+    )
+
+
 def _stages(rest: Case, earlier: Earlier, slots: list[SlotPlan]) -> list[Stage]:
     """Of the actions of the whole operation, those that were not carried out."""
-    return rest.trigger.remaining(rest, earlier, unfinished=any(not slot.sent for slot in slots))
+    remaining = rest.trigger.remaining(rest, earlier, unfinished=any(not slot.sent for slot in slots))
+    return filled([cordoning(rest), *remaining])

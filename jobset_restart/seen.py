@@ -78,7 +78,7 @@ def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
     return SlotTrack(
         planned.state.slot,
         planned.before,
-        in_place=(plan.strategy == "in-place" or planned.awaited) and not planned.lost,
+        in_place=(plan.strategy == "in-place" or planned.awaited) and not (planned.lost or planned.leaves),
         lost=planned.lost,
         pods=pods,
         old=pods.keys() - planned.new,

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from jobset_restart.slots import Slot
 from jobset_restart.writes import Action
 
-StageName = Literal["trigger", "delete", "release", "suspend", "resume", "evict", "readmit"]
+StageName = Literal["cordon", "taint", "trigger", "delete", "release", "suspend", "resume", "evict", "readmit"]
 A = TypeVar("A", bound=Action)
 T = TypeVar("T")
 

@@ -88,6 +88,10 @@ def jobset_path(namespace: str, name: str) -> str:
     return f"{JOBSETS}/namespaces/{namespace}/jobsets/{name}"
 
 
+def node_path(name: str) -> str:
+    return f"{CORE}/nodes/{name}"
+
+
 def on_collection(verb: str, path: str) -> Permission:
     """The RBAC rule for a verb on the objects of this collection's API path."""
     parts = path.strip("/").split("/")

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from jobset_restart.case import Evidence
 from jobset_restart.objects import ClaimedJob, Event, Job, JobSet, KueueWorkload, Node, Pod
+from jobset_restart.scheduling import DemandingPod, Place, Surroundings
 from jobset_restart.snapshot import Snapshot, take
 from jobset_restart.workloads.job import JobWorkload
 from jobset_restart.workloads.jobset import JobSetWorkload
@@ -235,6 +237,34 @@ def snapshot(
         ]
     by_name = {n.metadata.name: n for n in (nodes if nodes is not None else [node()])}
     return take(JobSetWorkload(of), jobs, pods, by_name, NOW, resource_version="7", context="test")
+
+
+def on_two_nodes(of: JobSet | None = None, *nodes: Node, **fields: Any) -> Snapshot:
+    """A JobSet whose two Pods are on a node each: node-0 and node-1."""
+    pods = [pod(index, node=f"node-{index}", **fields) for index in (0, 1)]
+    return snapshot(of or jobset(backoff_limit=6), pods, nodes=list(nodes) or [node("node-0"), node("node-1")])
+
+
+def place(name: str = "node-0", *, ready: bool = True, labels: dict[str, str] | None = None, **spec: Any) -> Place:
+    """A Node as the scheduler sees it."""
+    conditions = [{"type": "Ready", "status": "True" if ready else "Unknown"}]
+    meta = {"name": name, "uid": f"uid-{name}", "resourceVersion": "5", "labels": labels or {}}
+    return msgspec.convert({"metadata": meta, "spec": spec, "status": {"conditions": conditions}}, Place)
+
+
+def demanding(name: str = "train-workers-0-1", node: str = "node-1", **spec: Any) -> DemandingPod:
+    """A Pod as the scheduler sees it."""
+    annotations = spec.pop("annotations", {})
+    meta = {"name": name, "namespace": "ns", "annotations": annotations}
+    return msgspec.convert({"metadata": meta, "spec": {"nodeName": node, **spec}}, DemandingPod)
+
+
+def around(*places: Place, pod: DemandingPod | None = None, **fields: Any) -> Evidence:
+    """What is seen around node-1, which this Pod is to leave: these Nodes, or node-0, node-1 and node-2."""
+    leaving = pod or demanding()
+    there = places or tuple(place(f"node-{index}") for index in range(3))
+    by_name = {each.metadata.name: each for each in there}
+    return Evidence(surroundings=Surroundings(places=by_name, pods={leaving.metadata.name: leaving}, **fields))
 
 
 def plain_job(

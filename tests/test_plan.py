@@ -475,6 +475,39 @@ CASES: dict[str, tuple[Snapshot, Request, Evidence, str]] = {
         "blocker",
     ),
 }
+CASES |= {
+    "JSR409": (build.on_two_nodes(), Request(via="image", replace_nodes=("node-1",)), build.around(), "blocker"),
+    "JSR410": (
+        build.on_two_nodes(),
+        Request(via="image", replace_nodes=("node-1",), cordon=True),
+        build.around(build.place("node-0", unschedulable=True), build.place("node-1")),
+        "blocker",
+    ),
+    "JSR411": (
+        build.on_two_nodes(),
+        Request(via="image", replace_nodes=("node-7",), cordon=True),
+        build.around(),
+        "blocker",
+    ),
+    "JSR412": (
+        build.on_two_nodes(),
+        Request(via="image", replace_nodes=("node-1",), cordon=True),
+        build.around(),
+        "warning",
+    ),
+    "JSR413": (
+        build.on_two_nodes(None, build.node("node-0"), build.node("node-1", ready=False)),
+        Request(via="image", node_down=("node-1",), taint=True),
+        build.around(tenants={"node-1": [("ns", "train-workers-0-1"), ("other", "web")]}),
+        "warning",
+    ),
+    "JSR414": (
+        build.on_two_nodes(),
+        Request(via="image", node_down=("node-1",), taint=True),
+        build.around(),
+        "blocker",
+    ),
+}
 ELSEWHERE = {"JSR108", "JSR404"}
 
 
@@ -510,6 +543,9 @@ def test_a_blocker_can_be_let_through_by_its_id_unless_it_is_final(finding: str)
         "via": request.via or "suspend",
         "containers": request.containers,
         "node_down": request.node_down,
+        "replace_nodes": request.replace_nodes,
+        "cordon": request.cordon,
+        "taint": request.taint,
         "selection": request.selection,
         "canary": request.canary,
         "max_unavailable": request.max_unavailable,

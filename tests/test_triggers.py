@@ -14,10 +14,10 @@ from jobset_restart.containers import mark_of
 from jobset_restart.earlier import Earlier
 from jobset_restart.pid1 import Means, Probe, means, number
 from jobset_restart.stages import Drawn
+from jobset_restart.triggers.deletion import pods
 from jobset_restart.triggers.image import Forms, fresh, image, parse, plain, running_digest, takes_tag_and_digest
 from jobset_restart.triggers.jobs import jobs
 from jobset_restart.triggers.native import native
-from jobset_restart.triggers.pods import pods
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS
 from jobset_restart.triggers.release import release
 from jobset_restart.triggers.suspend import suspend

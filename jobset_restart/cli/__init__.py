@@ -47,6 +47,7 @@ def _root(
 def restart(
     workload: options.Workload,
     how: options.How,
+    leaving: options.Leaving,
     escalation: options.Escalation,
     selected: options.Selected,
     course: options.Course,
@@ -63,6 +64,7 @@ def restart(
     return restarting.restart(
         workload.target(selected.selector, part=True),
         how,
+        leaving,
         escalation,
         selected,
         course,

@@ -13,7 +13,19 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
-from jobset_restart.cli.options import Course, Drawn, Escalation, How, Limits, Pace, Progress, Selected, Telling, Where
+from jobset_restart.cli.options import (
+    Course,
+    Drawn,
+    Escalation,
+    How,
+    Leaving,
+    Limits,
+    Pace,
+    Progress,
+    Selected,
+    Telling,
+    Where,
+)
 from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
     give_up,
@@ -55,6 +67,7 @@ NOTHING_CHANGED = 3
 def restart(
     target: Target,
     how: How,
+    leaving: Leaving,
     escalation: Escalation,
     selected: Selected,
     course: Course,
@@ -66,7 +79,8 @@ def restart(
     where: Where,
 ) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
-    request = pace.asked_in(how.request(selected), limits.min_ready_seconds, resumes=bool(course.resume))
+    leaving.check(how.node_down, resumed=course.resume is not None)
+    request = pace.asked_in(how.request(selected, leaving), limits.min_ready_seconds, resumes=bool(course.resume))
     asked = Asked(
         kind=target.kind,
         name=target.name,

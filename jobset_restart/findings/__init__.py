@@ -8,6 +8,8 @@ A check's id, severity, title, source and remedy stand in its registration, its 
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from jobset_restart.case import Case
 from jobset_restart.findings import (  # noqa: F401 - each registers its checks
     attempts,
@@ -22,20 +24,26 @@ from jobset_restart.findings import (  # noqa: F401 - each registers its checks
     pod_owners,
     queues,
     ray,
+    replacing,
     startup,
     state,
     volcano,
 )
 from jobset_restart.findings.registry import CHECKS, Check, Finding, Occurrence, Severity, by_severity, finding
+from jobset_restart.triggers.pods import PODS
 
 __all__ = ["Check", "Finding", "Occurrence", "Severity", "by_severity", "checks", "finding", "look"]
 
 
 def look(case: Case, allow: frozenset[str] = frozenset()) -> list[Finding]:
-    """Every finding for this case, blockers first. `allow` lets blockers through by id."""
+    """Every finding for this case, blockers first. `allow` lets blockers through by id. Where Pods are deleted beside
+    a restart in place, what is asked of the trigger that deletes Pods is asked for those as well."""
     found = []
+    beside = structs.replace(case, trigger=PODS, scope=case.replaced, lost=[], replaced=[], containers=())
     for check in CHECKS.values():
-        seen = check.examine(case) if check.concerns(case.trigger) else None
+        asked = case if check.concerns(case.trigger) else beside
+        asked_at_all = asked is case or (case.replaced and check.beside and check.concerns(PODS))
+        seen = check.examine(asked) if asked_at_all else None
         if seen is not None:
             severity = seen.severity or check.severity
             found.append(

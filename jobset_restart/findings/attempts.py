@@ -22,7 +22,7 @@ def restarts_agents(case: Case) -> bool:
     the current one, which is spent by that, and every Pod has to follow before the barrier lifts."""
     if not agents_count_attempts(case.snapshot.jobset):
         return False
-    if not case.trigger.by_container or case.lost:
+    if not case.trigger.by_container or case.lost or case.replaced:
         return True
     return any(_is_agent(pod, container.name) for _, pod, container in case.targets())
 
@@ -170,6 +170,7 @@ def completed_hold_the_barrier(case: Case) -> Occurrence | None:
     source="cmd/in-place-restart-agent, Reconcile; JobSet, in_place_restart.go (updatePreviousInPlaceRestartAttempt)",
     todo="restart the whole JobSet; or use --via image, which leaves the agents alone",
     concerns=lambda trigger: trigger.reach != "workload",
+    beside=False,
 )
 def agents_set_off_a_round(case: Case) -> Occurrence | None:
     """In an InPlaceRestart JobSet an agent that starts anew takes the next attempt, and the controller then restarts
@@ -180,6 +181,6 @@ def agents_set_off_a_round(case: Case) -> Occurrence | None:
     """
     if not restarts_others(case):
         return None
-    meant = {s.slot for s in (*case.scope, *case.lost)} if not case.trigger.in_place else set()
+    meant = {s.slot for s in (case.replaced if case.trigger.in_place else case.meant)}
     others = [s for s in case.snapshot.slots.values() if s.slot not in meant and s.expected and s.pod]
     return Occurrence(named(others), f"{count(len(others), 'other Pod')} would restart") if others else None

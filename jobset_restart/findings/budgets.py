@@ -36,12 +36,12 @@ RECREATE_TODO = "use --recreate, which leaves backoffLimit alone"
 def container_restart_budgets(case: Case) -> Iterable[tuple[Budget, bool]]:
     """What image and signal spend of each OnFailure Job's backoffLimit, and whether the Job would fail."""
     pods = case.snapshot.pods_by_job()
-    lost = {state.slot for state in case.lost}
+    taken = {state.slot for state in case.deleted}
     for job, states in case.touched_jobs():
         if job.spec.template.spec.restart_policy != "OnFailure":
             continue
         now = counted_restarts(pods.get(job.metadata.uid, ()))
-        more = sum(len(containers_in_scope(s.pod, case.containers)) for s in states if s.pod and s.slot not in lost)
+        more = sum(len(containers_in_scope(s.pod, case.containers)) for s in states if s.pod and s.slot not in taken)
         limit = job.spec.backoff_limit
         budget = Budget(name=f"Job {job.metadata.name} backoffLimit", limit=limit, before=now, after=now + more)
         yield budget, past_backoff_limit_on_failure(limit, now + more)

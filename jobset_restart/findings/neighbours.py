@@ -17,6 +17,7 @@ from jobset_restart.triggers.suspend import SUSPEND
 from jobset_restart.workloads.kinds import reference
 from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
 from jobset_restart.workloads.registry import reader_of
+from jobset_restart.writes import Permission
 
 CRON_JOB = ("CronJob", "batch/v1")
 
@@ -142,6 +143,7 @@ def _hit(jobs: dict[str, int]) -> Occurrence | None:
     todo="select the whole workload, or use --via image or --via pods, which go Pod by Pod",
     concerns=lambda trigger: not trigger.by_container,
     final=True,
+    beside=False,
 )
 def reaches_too_far(case: Case) -> Occurrence | None:
     """A trigger is used only if it restarts exactly what was asked for.
@@ -157,7 +159,7 @@ def reaches_too_far(case: Case) -> Occurrence | None:
             target, f"{case.trigger} restarts the whole {case.snapshot.workload.kind.kind}, not a part of it"
         )
     if case.trigger.reach == "unit":
-        asked = {s.slot for s in (*case.scope, *case.lost)}
+        asked = {s.slot for s in case.meant}
         reached = {slot.unit for slot in asked}
         others = [
             s for s in case.snapshot.slots.values() if s.slot.unit in reached and s.slot not in asked and s.expected
@@ -220,19 +222,25 @@ def groups_left_out(case: Case) -> Occurrence | None:
 )
 def denied(case: Case) -> Occurrence | None:
     """Every verb the plan's actions use was asked about beforehand, so that a restart does not stop half way for want
-    of a permission. The missing rules are printed as YAML, ready for a Role."""
+    of a permission. The missing rules are printed as YAML, ready for a Role, those
+    on Nodes for a ClusterRole."""
     missing = case.evidence.denied.get(case.trigger.name)
     if not missing:
         return None
-    rules = "\n".join(
-        f'- {{apiGroups: ["{p.group}"], resources: [{p.resource}{"/" + p.subresource if p.subresource else ""}], '
-        f"verbs: [{p.verb}]}}"
-        for p in sorted(missing)
-    )
     names = ", ".join(map(str, sorted(missing)))
     namespace = case.snapshot.namespace
-    return Occurrence(
-        [f"namespace {namespace}"],
-        f"not allowed: {names}",
-        todo=f"have a Role in namespace {namespace} grant:\nrules:\n{rules}",
+    own, everybody_s = ([p for p in sorted(missing) if (p.resource == "nodes") == of_all] for of_all in (False, True))
+    todo = [
+        f"have a {holder} grant:\nrules:\n{_rules(those)}"
+        for holder, those in ((f"Role in namespace {namespace}", own), ("ClusterRole", everybody_s))
+        if those
+    ]
+    return Occurrence([f"namespace {namespace}"], f"not allowed: {names}", todo="\nand ".join(todo))
+
+
+def _rules(missing: list[Permission]) -> str:
+    return "\n".join(
+        f'- {{apiGroups: ["{p.group}"], resources: [{p.resource}{"/" + p.subresource if p.subresource else ""}], '
+        f"verbs: [{p.verb}]}}"
+        for p in missing
     )

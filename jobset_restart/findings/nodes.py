@@ -14,7 +14,7 @@ from jobset_restart.workloads.workload import SlotState
 
 
 def _down(case: Case) -> list[SlotState]:
-    return [state for state in case.scope if dead(state)]
+    return [state for state in (*case.scope, *case.replaced) if dead(state)]
 
 
 @finding(
@@ -72,7 +72,7 @@ def gone(case: Case) -> Occurrence | None:
     """The Pod is bound to a Node that has been deleted. Its containers cannot be reached; the Pod garbage collector
     fails and deletes it after a while, which counts as a Job failure."""
     nodes = case.snapshot.nodes
-    slots = [s for s in case.scope if nodes is not None and s.node_name and s.node_name not in nodes]
+    slots = [s for s in (*case.scope, *case.replaced) if nodes is not None and s.node_name and s.node_name not in nodes]
     if not slots:
         return None
     names = sorted({state.node_name for state in slots})
@@ -93,7 +93,8 @@ def gone(case: Case) -> Occurrence | None:
 )
 def cordoned(case: Case) -> Occurrence | None:
     """A new Pod cannot be scheduled to a cordoned node. If no other node has room, it stays Pending."""
-    slots = [state for state in case.scope if state.node and state.node.spec.unschedulable]
+    staying = (state for state in case.scope if state.node_name not in case.replace_nodes)
+    slots = [state for state in staying if state.node and state.node.spec.unschedulable]
     names = sorted({state.node_name for state in slots})
     return Occurrence(named(slots), f"{some(names)}: {count(len(slots), 'slot')}") if slots else None
 
@@ -109,7 +110,7 @@ def cordoned(case: Case) -> Occurrence | None:
 def nowhere_to_go(case: Case) -> Occurrence | None:
     """Recreated Pods have to be scheduled again, and two things that can be seen beforehand speak against it: Pods of
     this workload that the scheduler cannot place now, or that none of the nodes it runs on takes new Pods (cordoned, or
-    not Ready).
+    not Ready). Where Pods are to leave a node, JSR410 looks at all nodes instead.
 
     Only the nodes of its own Pods are looked at, and neither room, taints nor selectors: other nodes may do, and that
     nothing was found is no promise that there is room."""
@@ -119,7 +120,7 @@ def nowhere_to_go(case: Case) -> Occurrence | None:
         return Occurrence(named(s for s, _ in waiting), f"{count(len(waiting), 'Pod')} cannot be scheduled now: {said}")
     nodes = {s.node_name: s.node for s in case.snapshot.slots.values() if s.node}
     shut = [f"{name} {_shut(node)}" for name, node in sorted(nodes.items()) if _shut(node)]
-    if not nodes or len(shut) < len(nodes):
+    if not nodes or len(shut) < len(nodes) or case.replace_nodes:
         return None
     return Occurrence(
         [f"Node {name}" for name in sorted(nodes)],
@@ -189,12 +190,13 @@ def given_up(case: Case) -> Occurrence | None:
     """By --node-down it was said that these machines are off. Their Pods cannot end by themselves.
 
     With suspend and podReplacementPolicy TerminatingOrFailed they stay Terminating beside the new ones and nothing is
-    spent. Otherwise, and where no Job runs them, they are set to Failed and deleted without grace; a Job counts each as
-    a failure unless it is suspended.
+    spent. With --taint they go with every other Pod of the machine (JSR413). Otherwise, and where no Job runs them,
+    they are set to Failed and deleted without grace; a Job counts each as a failure unless it is suspended.
     """
     if not case.lost:
         return None
     workload = case.snapshot.workload
     freed = not case.trigger.suspends or any(holds_up(workload, state) for state in case.lost)
     how = "set to Failed and deleted" if freed else "left Terminating while new ones start elsewhere"
+    how = "taken away with all others there, by the taint (JSR413)" if case.taint else how
     return Occurrence(named(case.lost), f"{count(len(case.lost), 'Pod')} on {some(sorted(case.node_down))}: {how}")

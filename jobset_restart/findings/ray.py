@@ -12,7 +12,7 @@ from jobset_restart.workloads.workload import SlotState
 
 def _heads(case: Case) -> list[SlotState]:
     """The head, where it is among those that are restarted."""
-    return [state for state in (*case.scope, *case.lost) if state.slot.group == HEAD and state.pod]
+    return [state for state in case.meant if state.slot.group == HEAD and state.pod]
 
 
 @finding(
@@ -30,7 +30,7 @@ def workers_do_not_outlive_the_head(case: Case) -> Occurrence | None:
     workload = case.snapshot.workload
     if not isinstance(workload, RayWorkload) or not workload.head_is_alone_in_memory or not _heads(case):
         return None
-    meant = {state.slot for state in (*case.scope, *case.lost)}
+    meant = {state.slot for state in case.meant}
     others = [state for state in case.snapshot.slots.values() if state.pod and state.slot not in meant]
     if not others:
         return None

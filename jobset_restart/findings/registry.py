@@ -29,7 +29,8 @@ Examine = Callable[[Case], Occurrence | None]
 
 class Check(Struct, frozen=True, kw_only=True):
     """One registered check. `concerns` tells for which triggers it is made. `final` tells a blocker that cannot be let
-    through: there would be nothing to send, or nothing would come of it."""
+    through: there would be nothing to send, or nothing would come of it. `beside`: it is made as well for Pods that are
+    deleted beside a restart in place by a trigger that it does not concern."""
 
     id: str
     severity: Severity
@@ -39,6 +40,7 @@ class Check(Struct, frozen=True, kw_only=True):
     concerns: Concerns
     examine: Examine
     final: bool = False
+    beside: bool = True
 
     @property
     def text(self) -> str:
@@ -80,6 +82,7 @@ def finding(
     todo: str,
     concerns: Concerns = everything,
     final: bool = False,
+    beside: bool = True,
 ) -> Callable[[Examine], Examine]:
     """Registers a check under its stable id, for the triggers it concerns. Raises ValueError where the id is taken."""
 
@@ -95,6 +98,7 @@ def finding(
             concerns=concerns,
             examine=examine,
             final=final,
+            beside=beside,
         )
         return examine
 

@@ -100,7 +100,7 @@ def being_deleted(case: Case) -> Occurrence | None:
 def no_pods(case: Case) -> Occurrence | None:
     """No Pod fills a slot in scope: the workload has not started yet, has no replicas, everything selected is complete,
     or the selection matches nothing."""
-    if any(state.pod for state in (*case.scope, *case.lost)) or case.finishes:
+    if any(state.pod for state in case.meant) or case.finishes:
         return None
     slots = len(case.scope)
     summary = f"{count(slots, 'slot')} in scope, none with a Pod" if slots else "no slot is in scope"
@@ -148,7 +148,7 @@ def selected_in_vain(case: Case) -> Occurrence | None:
     near = [
         f"{each}: {each.suggestion}" if len(named) > 1 else each.suggestion for each in case.absent if each.suggestion
     ]
-    rest = ["--allow JSR106 restarts what is there"] if case.scope or case.lost else []
+    rest = ["--allow JSR106 restarts what is there"] if case.meant else []
     todo = "; ".join([*near[:3], *rest]) if near else ""
     return Occurrence(named, f"{case.snapshot.workload.title} has nothing called {some(named)}", todo)
 

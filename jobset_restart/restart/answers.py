@@ -64,7 +64,7 @@ class Answers:
         return stage.slots
 
     def _not_written(self, stage: Stage, action: Write, slots: Iterable[Slot], error: JsrError) -> None:
-        gone = isinstance(error, NotFound) and stage.name in ("release", "delete")
+        gone = isinstance(error, NotFound) and (action.verb == "delete" or stage.name == "release")
         if gone and (action.path in self._by_job or action.slot in self._units):
             self._sent(slots)  # the Job or the leader went meanwhile, and its Pods with it
         elif not gone and not action.slot and action.path not in self._by_job:

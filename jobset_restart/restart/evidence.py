@@ -10,10 +10,12 @@ from msgspec import structs
 
 from jobset_restart.case import Evidence
 from jobset_restart.cluster.pod_owners import owners_above
+from jobset_restart.cluster.surroundings import look_around
 from jobset_restart.containers import containers_in_scope
 from jobset_restart.errors import ApiError, Forbidden, JsrError
 from jobset_restart.pid1 import Probe, probe, read_probe
 from jobset_restart.plan import Plan, permissions
+from jobset_restart.scheduling import Surroundings
 from jobset_restart.writes import Action, Exec, Permission, Write
 
 if TYPE_CHECKING:
@@ -33,11 +35,20 @@ async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Pla
     if plan.snapshot.workload.shares_its_pods:
         evidence = Evidence(above=await owners_above(cluster, plan.snapshot))
         plan = make_plan(evidence)
+    if plan.request.replace_nodes or plan.request.taint:
+        evidence = structs.replace(evidence, surroundings=await _look_around(cluster, plan))
+        plan = make_plan(evidence)
     while not plan.refused and (plan.needs_probes or plan.trigger_name not in evidence.denied):
         evidence = await _gather(cluster, plan, evidence)
         if plan.needs_probes or evidence.denied[plan.trigger_name]:
             plan = make_plan(evidence)
     return plan
+
+
+async def _look_around(cluster: Cluster, plan: Plan) -> Surroundings:
+    request = plan.request
+    leaving = [s for s in plan.snapshot.slots.values() if s.node_name in request.replace_nodes]
+    return await look_around(cluster, leaving, request.node_down if request.taint else ())
 
 
 async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
@@ -58,7 +69,7 @@ async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
 async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool:
     """A user who may not even ask is taken at their word: the request itself will tell."""
     try:
-        return await cluster.allowed(wanted, namespace)
+        return await cluster.allowed(wanted, "" if wanted.resource == "nodes" else namespace)
     except (Forbidden, ApiError):
         return True
 

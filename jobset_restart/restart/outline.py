@@ -108,10 +108,14 @@ def escalation(request: Request) -> list[str]:
 
 
 def carry_on_command(plan: Plan) -> str:
-    """The command that carries on the operation. What was allowed and which machines are off has to be said again."""
+    """The command that carries on the operation. What was allowed, which machines are off and what may
+    be written to Nodes has to be said again."""
     said = ["--fallback", "recreate"] if plan.request.fallback else []
     said += escalation(plan.request)
     said += [word for node in plan.request.node_down for word in ("--node-down", node)]
+    said += [
+        option for option, wanted in (("--cordon", plan.request.cordon), ("--taint", plan.request.taint)) if wanted
+    ]
     said += [word for finding in plan.findings if finding.allowed for word in ("--allow", finding.id)]
     seen = plan.snapshot
     return jsr("restart", seen.workload.reference, seen.namespace, seen.context, "--resume", plan.operation, *said)

@@ -12,7 +12,7 @@ from jobset_restart import claim
 from jobset_restart.case import Evidence
 from jobset_restart.errors import Invalid, Refused, Superseded, UsageError
 from jobset_restart.objects import Named
-from jobset_restart.plan import Plan, Request, make
+from jobset_restart.plan import Plan, Request, make, still_to_leave
 from jobset_restart.pods import node_ready
 from jobset_restart.report.operation import been_through
 from jobset_restart.restart.evidence import decide
@@ -95,6 +95,7 @@ def still_left(snapshot: Snapshot, request: Request, record: claim.Record, left:
     used = {pod.spec.node_name for pod in snapshot.pods()}
     nodes = snapshot.nodes or {}
     alive = {name for name, node in nodes.items() if node_ready(node)}
+    request = still_to_leave(request, snapshot)
     request = structs.replace(request, node_down=tuple(n for n in request.node_down if n in used and n not in alive))
     back = {slot for slot in left if slot in snapshot.slots and been_through(snapshot.slots[slot], record)}
     if not left or not back:
@@ -152,6 +153,12 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
     record = unfinished(snapshot, asked.resume)
     _refuse_if_held(snapshot)
 
+    if strange := sorted({*asked.request.replace_nodes} - {*record.request.replace_nodes}):
+        raise UsageError(
+            f"operation {record.id} does not replace the Pods of {strange[0]}",
+            "leave --replace-node out: it is recorded",
+        )
+
     def again(evidence: Evidence) -> Plan:
         try:
             return carry_on(
@@ -163,6 +170,8 @@ async def _carried_on(cluster: Cluster, snapshot: Snapshot, asked: Asked) -> Pla
                 fallback=asked.request.fallback,
                 escalate=asked.request.escalate,
                 step_timeout=asked.request.step_timeout,
+                cordon=asked.request.cordon,
+                taint=asked.request.taint,
             )
         except ValueError as error:
             raise UsageError(str(error), "start a new one") from None

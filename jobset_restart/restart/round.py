@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PHASES = {
     "trigger": "triggering",
     "delete": "deleting",
+    "cordon": "cordoning nodes",
+    "taint": "tainting nodes as out of service",
     "release": "releasing Pods of lost machines",
     "suspend": "suspending",
     "resume": "resuming",

@@ -1,4 +1,4 @@
-"""What of an operation that deletes objects is still to be deleted. Pure."""
+"""Pods that are deleted, and what of an operation that deletes objects is still to be. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from jobset_restart.earlier import Earlier
-from jobset_restart.objects import seconds
+from jobset_restart.objects import Pod, seconds
+from jobset_restart.places import ended
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, filled
-from jobset_restart.writes import Write
+from jobset_restart.stages import Drawn, Stage, filled
+from jobset_restart.workloads.workload import SlotState
+from jobset_restart.writes import Write, pod_path
+
+
+def pods(states: Iterable[SlotState]) -> Drawn[Write]:
+    """DELETE of Pods with their own grace period: the Job makes new ones and counts each as a failure. What is over
+    already is left to the Job, which replaces it anyway."""
+    return Drawn([(s.pod, str(s.slot)) for s in states if s.pod is not None and not ended(s.pod)], _delete)
+
+
+def _delete(target: tuple[Pod, str]) -> Write:
+    pod, slot = target
+    path = pod_path(pod.metadata.namespace, pod.metadata.name)
+    return Write(verb="delete", path=path, uid=pod.metadata.uid, slot=slot)
 
 
 def undeleted(stages: Iterable[Stage], snapshot: Snapshot, earlier: Earlier) -> list[Stage]:

@@ -10,7 +10,7 @@ from jobset_restart.objects import JobSet, Pod
 from jobset_restart.pods import attempt as attempt_of
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.steps import NATIVE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.triggers.steps import NATIVE_SECONDS_PER_POD, freed, replacing, slots_of
 from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, jobset_path
@@ -37,9 +37,13 @@ class Native(Trigger):
         return is_native(snapshot.jobset)
 
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
+        """Pods that leave their node are deleted before the write, so that their old agents take no new attempt: the
+        new Pods start with the next one, which is the one that the write leads all others to, and these wait for them
+        at the barrier."""
         jobset = case.snapshot.jobset
         actions = [native(jobset)] if case.scope and jobset else []
-        return filled([Stage(name="trigger", actions=actions, slots=slots_of(case.scope)), freed(case)])
+        trigger = Stage(name="trigger", actions=actions, slots=slots_of(case.scope))
+        return filled([replacing(case), trigger, freed(case)])
 
     def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
         """2.8 s for four Pods."""

@@ -44,8 +44,14 @@ def places(case: Case) -> int:
 
 
 def together(case: Case) -> list[SlotState]:
-    """The slots that are restarted by its actions. With whole units, those on machines declared down are among them."""
-    return [*case.scope, *case.lost] if case.trigger.reach == "unit" else case.scope
+    """The slots that are restarted by its actions. With whole units, those on machines declared down are among them;
+    so are those that leave their node, in their place."""
+    if case.trigger.reach == "unit":
+        return [*case.scope, *case.lost]
+    if not case.replaced:
+        return case.scope
+    place = {slot: number for number, slot in enumerate(case.snapshot.slots)}
+    return sorted([*case.scope, *case.replaced], key=lambda state: place[state.slot])
 
 
 def goes(case: Case) -> Callable[[Slot], Slot | Unit]:

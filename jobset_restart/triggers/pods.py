@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier
-from jobset_restart.objects import Pod
-from jobset_restart.places import ended
-from jobset_restart.stages import Drawn, Stage
-from jobset_restart.triggers.deletion import undeleted
+from jobset_restart.stages import Stage
+from jobset_restart.triggers.deletion import pods, undeleted
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
-from jobset_restart.workloads.workload import SlotState
-from jobset_restart.writes import Write, pod_path
-
-
-def pods(states: Iterable[SlotState]) -> Drawn[Write]:
-    """DELETE of Pods with their own grace period: the Job makes new ones and counts each as a failure. What is over
-    already is left to the Job, which replaces it anyway."""
-    return Drawn([(s.pod, str(s.slot)) for s in states if s.pod is not None and not ended(s.pod)], _delete)
-
-
-def _delete(target: tuple[Pod, str]) -> Write:
-    pod, slot = target
-    path = pod_path(pod.metadata.namespace, pod.metadata.name)
-    return Write(verb="delete", path=path, uid=pod.metadata.uid, slot=slot)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

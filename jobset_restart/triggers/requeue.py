@@ -9,7 +9,7 @@ from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.release import release
+from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
 from jobset_restart.writes import Write
 
@@ -30,12 +30,12 @@ class Requeue(Trigger):
         admission = case.snapshot.admission
         if admission is None:
             return []
-        stuck = [s for s in case.lost if s.job and replaces_only_failed(s.job)]
+        stuck = [s for s in case.lost if case.taint or (s.job and replaces_only_failed(s.job))]
         evict, readmit = (activate(admission.path, admission.uid, active) for active in (False, True))
         return filled(
             [
                 Stage(name="evict", actions=[evict]),
-                Stage(name="release", actions=release(stuck)),
+                freeing(case, stuck),
                 Stage(name="readmit", actions=[readmit], after="stopped"),
             ]
         )

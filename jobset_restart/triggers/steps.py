@@ -16,8 +16,9 @@ from jobset_restart.order import Step
 from jobset_restart.pods import node_ready
 from jobset_restart.slots import Slot, Unit, unit_text
 from jobset_restart.stages import Stage, StageName, filled
+from jobset_restart.triggers.deletion import pods
+from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.pacing import counted, goes, in_order, places, together
-from jobset_restart.triggers.release import release
 from jobset_restart.waits import longest_back_off, min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action
@@ -80,7 +81,8 @@ def step_by_step(
     is paced, each has so many places.
 
     Slots on machines declared down are freed at the end; at the beginning where there is an order, for the later steps
-    may need what runs there."""
+    may need what runs there. Those that leave their node go with the others of their step."""
+    make, otherwise = _beside(case, make), _beside(case, otherwise)
     found = parts(case)
     steps = len(in_steps(case))
     waits = careful or case.snapshot.workload.ordered or any(part.canary for part in found)
@@ -121,7 +123,29 @@ def _told(case: Case, part: Part, steps: int) -> str:
 
 def freed(case: Case) -> Stage:
     """The slots on machines declared down."""
-    return Stage(name="release", actions=release(case.lost), slots=slots_of(case.lost))
+    return freeing(case, case.lost)
+
+
+def replacing(case: Case) -> Stage:
+    """The Pods that leave their node, deleted by themselves."""
+    return Stage(name="delete", actions=pods(case.replaced), slots=slots_of(case.replaced))
+
+
+def _beside(case: Case, make: Make) -> Make:
+    """What `make` makes, and a deletion for each slot whose Pod leaves its node. They come first, for they take
+    longest. Where nothing is made of the others, nothing is of these."""
+    leaving = {state.slot for state in case.replaced}
+    if not leaving:
+        return make
+
+    def both(states: Sequence[SlotState]) -> Sequence[Action]:
+        stay = [state for state in states if state.slot not in leaving]
+        actions = make(stay)
+        if stay and not actions:
+            return ()
+        return [*pods(state for state in states if state.slot in leaving), *actions]
+
+    return both
 
 
 def slots_of(states: Iterable[SlotState]) -> tuple[Slot, ...]:
@@ -194,7 +218,7 @@ def predicted(case: Case) -> float:
 def predicted_most(case: Case) -> float:
     """Seconds it takes where a container does not end on TERM: its whole grace period is waited for, preStop included
     (kubelet, killContainer)."""
-    if not case.trigger.gives_grace:
-        return predicted(case)
-    longest = max((pod.spec.termination_grace_period_seconds for _, pod in case.pods()), default=0)
+    told = [pod for _, pod in case.pods()] if case.trigger.gives_grace else []
+    told += [state.pod for state in case.replaced if state.pod]
+    longest = max((pod.spec.termination_grace_period_seconds for pod in told), default=0)
     return predicted(case) + longest * waves(case)

@@ -8,7 +8,7 @@ from jobset_restart.case import Case, Trigger
 from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.release import release
+from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
 from jobset_restart.workloads.workload import SlotState, Workload
 from jobset_restart.writes import Write
@@ -31,11 +31,11 @@ def holds_up(workload: Workload, state: SlotState) -> bool:
 class Suspend(Trigger):
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
         workload = case.snapshot.workload
-        stuck = [s for s in case.lost if holds_up(workload, s)]
+        stuck = [s for s in case.lost if case.taint or holds_up(workload, s)]
         return filled(
             [
                 Stage(name="suspend", actions=[suspend(workload, True)]),
-                Stage(name="release", actions=release(stuck)),
+                freeing(case, stuck),
                 Stage(name="resume", actions=[suspend(workload, False)], after="stopped"),
             ]
         )

@@ -5,6 +5,7 @@ from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.escalation import Escalation
 from jobset_restart.cli.options.how import Course, How
 from jobset_restart.cli.options.limits import Deadline, Limits, Parallel
+from jobset_restart.cli.options.machines import Leaving
 from jobset_restart.cli.options.pace import Pace
 from jobset_restart.cli.options.shown import Shown, Telling, Verbosity
 from jobset_restart.cli.options.steps import Looks, Progress, Steps
@@ -21,6 +22,7 @@ __all__ = [
     "Escalation",
     "Everywhere",
     "How",
+    "Leaving",
     "Limits",
     "Looks",
     "OfPods",

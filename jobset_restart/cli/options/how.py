@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jobset_restart.cli.groups import fill
+from jobset_restart.cli.options.machines import Leaving
 from jobset_restart.cli.options.where import Selected
 from jobset_restart.errors import UsageError
 from jobset_restart.vocabulary import TriggerName
@@ -48,7 +49,7 @@ class How:
         None
     )
 
-    def request(self, selected: Selected) -> Request:
+    def request(self, selected: Selected, leaving: Leaving) -> Request:
         """What is asked for. Raises UsageError where the options contradict each other or make no sense."""
         from jobset_restart.findings import checks
         from jobset_restart.plan import Request, Selection
@@ -73,6 +74,7 @@ class How:
         return fill(
             Request,
             self,
+            leaving,
             strategy=strategy,
             via=self.via or (SIGNAL.name if self.signal else ""),
             signal=(self.signal or "").upper().removeprefix("SIG"),
