@@ -167,6 +167,27 @@ class Budget(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     after: int
 
 
+class Capturing(EventBase, frozen=True, kw_only=True):
+    """Before anything is changed, evidence is written to `path`: of `slots` of the `total` slots, for at most `within`
+    seconds."""
+
+    path: str
+    slots: int
+    total: int
+    within: float
+
+
+class Captured(EventBase, frozen=True, kw_only=True):
+    """The evidence is written: of so many slots, in `seconds`. `missing` counts what could not be had, `reason` says
+    what cut it short, where something did."""
+
+    path: str
+    slots: int
+    missing: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
 class Finished(EventBase, frozen=True, kw_only=True):
     """The end. `outcomes` counts slots by outcome: restarted, recreated, unchanged, failed, timed out, gone."""
 
@@ -195,6 +216,8 @@ Event = Union[  # noqa: UP007 msgspec reads the union at run time on Python 3.11
     Reconnected,
     Noticed,
     Detached,
+    Capturing,
+    Captured,
     Finished,
 ]
 

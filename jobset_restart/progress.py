@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from jobset_restart.events import (
     Barrier,
     Budget,
+    Captured,
     Claimed,
     Detached,
     Disconnected,
@@ -280,6 +281,12 @@ def _detached(event: Detached) -> str:
     return f"left running{untouched}; carry on with: {event.follow}"
 
 
+def _captured(event: Captured) -> str:
+    lacks = f", {event.missing:,} things missing" if event.missing else ""
+    cut = f"; it was cut short: {event.reason}" if event.reason else ""
+    return f"evidence of {event.slots:,} slots is in {event.path}, taken in {event.seconds:.1f}s{lacks}{cut}"
+
+
 _SENTENCES: dict[type[Event], Callable[[Any], tuple[str, str]]] = {
     Claimed: lambda e: (_claimed(e), ""),
     NextRound: lambda e: (_next_round(e), ""),
@@ -290,6 +297,7 @@ _SENTENCES: dict[type[Event], Callable[[Any], tuple[str, str]]] = {
     Reconnected: lambda e: (f"the API server is back after {e.seconds:.1f}s", ""),
     Noticed: lambda e: (e.message, ""),
     Detached: lambda e: (_detached(e), ""),
+    Captured: lambda e: (_captured(e), ""),
 }
 
 

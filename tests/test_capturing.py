@@ -310,3 +310,10 @@ def test_where_no_container_runs_there_is_no_diagnosis() -> None:
     assert report.complete
     assert isinstance(scene.pods["train-workers-0-0"], Pod)
     assert isinstance(scene.nodes["node-0"], Node)
+
+
+def test_a_diagnosis_that_could_not_be_decided_is_missing() -> None:
+    report, files, _ = captured(Scene(looks={"": None}), seconds=2.0)
+    assert "diagnosis.json" in files
+    assert reasons(report)["", "diagnosis"] == "not enough was seen when 1.6 s were over"
+    assert not report.complete

@@ -64,6 +64,18 @@ def test_an_empty_value_never_means_none(option: str, capsys: pytest.CaptureFixt
     assert "was given an empty value" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--capture-max", "8"], ["--capture-timeout", "9s"]], ids=" ".join)
+def test_bounds_of_no_capture_make_no_sense(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["restart", "train", "--yes", *option]) == 2
+    assert "need --capture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--capture-max", "0"], ["--capture-timeout", "0s"], ["--to", ""]], ids=" ".join)
+def test_a_capture_of_nothing_makes_no_sense(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["capture", "train", *option]) == 2
+    assert option[0] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words", [["explain", "JSR201"], ["status", "a", "b"], ["--via"], ["restart", "--via"]], ids=" ".join
 )

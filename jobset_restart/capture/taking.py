@@ -68,21 +68,24 @@ class Into(Struct, frozen=True):
 
 class Part(Struct):
     """Files that belong together: those of a slot, or of the whole. `wanted` are their names, each with what it holds
-    and of what; `reasons` why one could not be had; `notes` are remarks on those that could."""
+    and of what; `reasons` why one could not be had; `lacking` what is missing in one that is there; `notes` are remarks
+    on those that could."""
 
     wanted: dict[str, Name] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    lacking: list[MissingReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def had(self, written: Collection[str]) -> list[str]:
         return [name for name in self.wanted if name in written]
 
     def missing(self, written: Collection[str], otherwise: str) -> list[MissingReport]:
-        return [
+        files = [
             MissingReport(what=what, of=of, reason=self.reasons.get(name, otherwise))
             for name, (what, of) in self.wanted.items()
             if name not in written
         ]
+        return self.lacking + files
 
 
 class Entry(Part, kw_only=True):
@@ -299,6 +302,8 @@ class Taking:
             return
         report, text = self._diagnosed(gathering, loop.time() - began, late)
         self.verdict = report.verdict
+        if report.verdict == "Incomplete":
+            self.whole.lacking.append(MissingReport(what="diagnosis", reason=f"not enough was seen when {late}"))
         suspects = {each.slot: each.signals[0].text for each in report.suspects if each.signals}
         self._suspects = {slot: suspects[str(slot)] for slot in gathering.observation.slots if str(slot) in suspects}
         await self._writer.write("diagnosis.json", document(report))
@@ -306,7 +311,7 @@ class Taking:
 
     # ------------------------------------------------------------ what came of it
 
-    def report(self, path: str, started: float, seconds: float, operation: str = "") -> CaptureReport:
+    def report(self, path: str, started: float, seconds: float) -> CaptureReport:
         """The index, of what has been written by now. `started` is in seconds since the epoch."""
         written, workload = self._writer.written, self._snapshot.workload
         otherwise = self._writer.failed or self.cut_short or "the capture ended before it"
@@ -320,7 +325,6 @@ class Taking:
             name=self._snapshot.name,
             namespace=self._snapshot.namespace,
             context=self._snapshot.context,
-            operation=operation,
             path=path,
             started=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(seconds, 1),
@@ -362,7 +366,6 @@ async def take(
     tell: Tell,
     states: Iterable[SlotState] | None = None,
     scope: Collection[Slot] = (),
-    operation: str = "",
 ) -> CaptureReport:
     """Takes a capture of these slots (None: all), those in `scope` first, and returns its index. It is over when
     `bounds` say so, or soon after `stop` is set. Raises UsageError where nothing can be written to `into`; whatever
@@ -375,7 +378,7 @@ async def take(
     await taking.run(stop)
 
     def report() -> CaptureReport:
-        return taking.report(into.path, started, loop.time() - began, operation)
+        return taking.report(into.path, started, loop.time() - began)
 
     indexed = await writer.close("index.json", lambda: document(report()), bounds.closing)
     found = report()

@@ -52,6 +52,7 @@ def restart(
     selected: options.Selected,
     course: options.Course,
     drawn: options.Drawn,
+    evidence: options.CaptureBefore,
     pace: options.Pace,
     limits: options.Limits,
     progress: options.Progress,
@@ -69,6 +70,7 @@ def restart(
         selected,
         course,
         drawn,
+        evidence,
         pace,
         limits,
         progress,
@@ -138,7 +140,9 @@ def capture(
     values of environment variables are written. Exit codes: 0 everything was had, 9 something is missing."""
     from jobset_restart.cli import capturing
 
-    return capturing.capture(workload.target(selected.selector), selected, into, bounds, parallel, where, shown.output)
+    return capturing.capture(
+        workload.target(selected.selector, part=True), selected, into, bounds, parallel, where, shown.output
+    )
 
 
 @command(app, short_help="Print what a finding means and what to do about it.")

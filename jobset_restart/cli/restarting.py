@@ -13,7 +13,9 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
+from jobset_restart.cli.before import Before
 from jobset_restart.cli.options import (
+    CaptureBefore,
     Course,
     Drawn,
     Escalation,
@@ -72,6 +74,7 @@ def restart(
     selected: Selected,
     course: Course,
     drawn: Drawn,
+    evidence: CaptureBefore,
     pace: Pace,
     limits: Limits,
     progress: Progress,
@@ -100,17 +103,25 @@ def restart(
             "add --yes to go ahead without being asked",
         )
     where.check()
+    before = Before(evidence, options)
     if course.for_real:
         check_event_file(course.events, append=course.events_append)
         check_report_file(drawn.report)
     try:
-        return asyncio.run(_restart(asked, options, course, drawn, progress, telling, where))
+        return asyncio.run(_restart(asked, options, course, drawn, before, progress, telling, where))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
 
 async def _restart(
-    asked: Asked, options: Options, course: Course, drawn: Drawn, progress: Progress, telling: Telling, where: Where
+    asked: Asked,
+    options: Options,
+    course: Course,
+    drawn: Drawn,
+    before: Before,
+    progress: Progress,
+    telling: Telling,
+    where: Where,
 ) -> int:
     this = asyncio.current_task()
     assert this is not None
@@ -119,7 +130,7 @@ async def _restart(
         asked = structs.replace(asked, namespace=asked.namespace or cluster.namespace)
         plan = await planned(cluster, asked)
         if not course.for_real:
-            return await _dry_run(cluster, plan, course, options, telling)
+            return await _dry_run(cluster, plan, course, options, before, telling)
         report = plan_report(plan)
         if plan.refused:
             print_document(report, telling.output)
@@ -134,10 +145,12 @@ async def _restart(
                 print("nothing was changed", file=sys.stderr)
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
+        plan = await before.the_kill(cluster, asked, plan, shown=not course.yes)
         step = await stood_at(cluster, plan.snapshot, progress)
-        carrying_out = _carry_out(plan, cluster, options, course, drawn, telling)
+        carrying_out = _carry_out(plan, cluster, options, course, drawn, before, telling)
         del plan, report  # thousands of Pods and actions, which nobody asks for any more
         result = await carrying_out
+        result.capture = before.report
         if step is not None and not result.exit_code:
             left = options.timeout - result.seconds
             result = await waited(cluster, asked, result, step, progress.pattern(), left)
@@ -145,11 +158,13 @@ async def _restart(
 
 
 async def _carry_out(
-    plan: Plan, cluster: Cluster, options: Options, course: Course, drawn: Drawn, telling: Telling
+    plan: Plan, cluster: Cluster, options: Options, course: Course, drawn: Drawn, before: Before, telling: Telling
 ) -> ResultReport:
     log, picture = event_file(course.events, append=course.events_append), report_file(drawn.report)
     with log as events, picture as report, view_for() as view:
         sinks = Sinks(view, (events, report), cluster.now, give_up=lambda: give_up(view))
+        for event in before.events:
+            sinks(event)
         tenure = Tenure(plan, cluster, sinks, options)
         del plan
         running = asyncio.ensure_future(tenure.run())
@@ -187,10 +202,13 @@ async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _dry_run(cluster: Cluster, plan: Plan, course: Course, options: Options, telling: Telling) -> int:
+async def _dry_run(
+    cluster: Cluster, plan: Plan, course: Course, options: Options, before: Before, telling: Telling
+) -> int:
     now = cluster.now()
     plan = claim.as_sent(plan, claim.opened(plan, options.owner, now, now + options.timeout))
     report = plan_report(plan)
+    report.capture = before.planned(plan)
     refused: list[str] = []
     if course.dry_run == "server" and not plan.refused:
         refused = await rehearse(cluster, plan)

@@ -40,6 +40,7 @@ while [ "$level" ]; do
     l=; read -r l < /proc/$p/stat; echo "stat $l"
     l=; read -r l < /proc/$p/wchan; echo "wchan $l"
     l=; read -r l < /proc/$p/syscall; echo "syscall $l"
+    while read -r l; do echo "kernel $l"; done < /proc/$p/stack
     threads=
     for t in /proc/$p/task/*; do
       c=; read -r c < $t/children; next="$next $c"

@@ -182,6 +182,30 @@ class RungReport(Report, kw_only=True):
     refused: str = ""
 
 
+class EvidencePlanReport(Report, kw_only=True):
+    """What --capture would write before anything is changed: to `path`, of `slots` of the `expected` slots, for at most
+    `seconds`. `odd` has those that come first, as far as that is known without a diagnosis, with what is odd."""
+
+    path: str
+    slots: int
+    expected: int
+    seconds: float
+    odd: dict[str, list[str]] = {}
+
+
+class EvidenceReport(Report, kw_only=True):
+    """What --capture wrote before anything was changed: to `path`, of `captured` of the `expected` slots. `missing`
+    counts what could not be had, `reason` says what cut it short; the index there says more."""
+
+    path: str
+    captured: int = 0
+    expected: int = 0
+    missing: int = 0
+    complete: bool = False
+    reason: str = ""
+    seconds: float = 0.0
+
+
 class PlanReport(AboutWorkload, kw_only=True):
     """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
     seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
@@ -210,6 +234,7 @@ class PlanReport(AboutWorkload, kw_only=True):
     actions: list[dict[str, Any]] = []
     server_dry_run: str = ""
     unfinished: OperationReport | None = None
+    capture: EvidencePlanReport | None = None
 
 
 class SlotResultReport(Report, kw_only=True):
@@ -277,3 +302,4 @@ class ResultReport(AboutWorkload, kw_only=True):
     step_before: int | None = None
     step_after: int | None = None
     progress_seconds: float | None = None
+    capture: EvidenceReport | None = None

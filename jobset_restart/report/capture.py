@@ -36,8 +36,7 @@ class CapturedSlotReport(Report, kw_only=True):
 class CaptureReport(AboutWorkload, kw_only=True):
     """`slots` are those that were looked at, of `expected` in all. `complete` tells that everything was had that was
     asked for; `cut_short` why the capture ended before that, where it did; `missing` has what belongs to no slot, and
-    `missing_count` counts all. `bytes` are those of the files before compression. `operation` is the restart it was
-    taken for."""
+    `missing_count` counts all. `bytes` are those of the files before compression."""
 
     api_version: str = APIVERSION
     kind: str = "Capture"
@@ -45,7 +44,6 @@ class CaptureReport(AboutWorkload, kw_only=True):
     name: str
     namespace: str
     context: str = ""
-    operation: str = ""
     path: str
     started: str
     seconds: float = 0.0

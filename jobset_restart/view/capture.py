@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from jobset_restart.harmless import plain
+from jobset_restart.report import EvidencePlanReport, EvidenceReport
 from jobset_restart.report.capture import CaptureReport, MissingReport
 from jobset_restart.view.columns import rows, say
 from jobset_restart.view.text import counted
 
 SHOWN_SLOTS = 8
 SHOWN_REASONS = 8
+SHOWN_ODD = 3
 
 
 def show_capture(console: Console, report: CaptureReport, *, wide: bool = False) -> None:
@@ -37,6 +39,30 @@ def show_capture(console: Console, report: CaptureReport, *, wide: bool = False)
         rows(console, ["MISSING", "COUNT", "WHY"], [[what, f"{n:,}", why] for (what, why), n in shown_reasons])
     for note in report.notes:
         say(console, f"  {note}")
+
+
+def would_capture(capture: EvidencePlanReport | None) -> list[str]:
+    """The lines of a plan that tell of --capture."""
+    if capture is None:
+        return []
+    of = f"{capture.slots:,} of {counted(capture.expected, 'slot')}"
+    odd = [f"            {slot}: {'; '.join(odd)}" for slot, odd in list(capture.odd.items())[:SHOWN_ODD]]
+    more = len(capture.odd) - SHOWN_ODD
+    return [
+        f"  captures: {of} in {capture.path} before anything is changed, {capture.seconds:g} s at most",
+        *odd,
+        *([f"            and {more:,} more that are odd; -o json shows all"] if more > 0 else []),
+    ]
+
+
+def was_captured(capture: EvidenceReport | None) -> list[str]:
+    """The line of a result that tells of --capture."""
+    if capture is None:
+        return []
+    lacks = f", {counted(capture.missing, 'thing')} missing" if capture.missing else ""
+    cut = f"; it was cut short: {capture.reason}" if capture.reason else ""
+    of = f"{capture.captured:,} of {counted(capture.expected, 'slot')}"
+    return [f"  evidence of {of} is in {capture.path}{lacks}{cut}"]
 
 
 def sentence(report: CaptureReport) -> str:

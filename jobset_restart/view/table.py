@@ -24,6 +24,7 @@ from jobset_restart.report import (
     ResultReport,
     RungReport,
 )
+from jobset_restart.view.capture import was_captured, would_capture
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
 from jobset_restart.workloads.kinds import JOB, JOBSET, reference, title
@@ -311,6 +312,8 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
         say(console, f"            and {len(plan.budgets) - SHOWN_BUDGETS:,} more")
     for rung in plan.escalation:
         say(console, f"  may go on: {_rung(rung)}")
+    for line in would_capture(plan.capture):
+        say(console, line)
     if actions:
         _show_actions(console, plan.actions, wide=wide)
     if wide:
@@ -358,6 +361,8 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
         say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}: {each.reason}")
     for passed in result.passed:
         say(console, f"  --escalate {passed.rung} was skipped: {passed.reason}")
+    for line in was_captured(result.capture):
+        say(console, line)
     bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
     shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
     if shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 import tarfile
 from pathlib import Path
@@ -14,7 +15,15 @@ import pytest
 from tests.e2e import kubeconfigs
 from tests.e2e.command import Jsr
 from tests.e2e.manifests import container, exits, handles_term, jobset, replicated_job
-from tests.e2e.picture import assert_same_jobset, assert_untouched
+from tests.e2e.picture import (
+    OPERATION,
+    Picture,
+    assert_nothing_changed,
+    assert_recreated,
+    assert_restarted_in_place,
+    assert_same_jobset,
+    assert_untouched,
+)
 from tests.e2e.place import Place
 
 SECRET = "Zq7-hunter2"
@@ -141,3 +150,100 @@ def test_a_selection(place: Place, jsr: Jsr, tmp_path: Path) -> None:
         "did you mean" in jsr.run("capture", "train", "--group", "drivr", "--to", str(tmp_path / "f")).exited(2).stderr
     )
     assert not (tmp_path / "f").exists()
+
+
+# ---------------------------------------------------------------- before a restart
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("how", ["--in-place", "--recreate"])
+def test_a_restart_leaves_the_evidence_of_what_it_ended(place: Place, jsr: Jsr, tmp_path: Path, how: str) -> None:
+    place.create(jobset("train", replicated_job("workers", talkative())))
+    before = place.settled("train")
+    events, path = tmp_path / "events", tmp_path / "e"
+    ended = jsr.restart("train", how, "--capture", str(path), "--events", str(events)).exited(0)
+    told = ended.document["capture"]
+    assert (told["path"], told["captured"], told["missing"], told["complete"]) == (str(path), 2, 0, True)
+    found = files(path)
+    for pod in before.pods.values():
+        written = json.loads(found[f"pods/{pod.name}/pod.json"])
+        assert written["metadata"]["uid"] == pod.uid
+        assert {each["restartCount"] for each in written["status"]["containerStatuses"]} == {0}
+    if how == "--in-place":
+        assert_restarted_in_place(before, place.settled("train"))
+    else:
+        assert_recreated(before, place.settled("train"), same_jobs=True)
+    names = [json.loads(line)["event"] for line in events.read_text().splitlines()]
+    assert names[:3] == ["capturing", "captured", "planned"]
+
+
+def untouched(place: Place, before: Picture) -> None:
+    assert_nothing_changed(before, place.picture("train"))
+    assert OPERATION not in place.jobset("train")["metadata"].get("annotations", {})
+
+
+def test_where_it_cannot_be_written_nothing_is_begun(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    place.create(jobset("train"))
+    before = place.settled("train")
+    (tmp_path / "e.tar.gz").write_text("mine")
+    for name in ("e.tar.gz", "no/such", "e.zip"):
+        for more in ([], ["--dry-run", "client"]):
+            ended = jsr.restart("train", "--in-place", "--capture", str(tmp_path / name), *more).exited(2)
+            assert "nothing was changed" in ended.stderr
+    untouched(place, before)
+    assert (tmp_path / "e.tar.gz").read_text() == "mine"
+
+
+def test_a_dry_run_says_what_would_be_captured(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    place.create(jobset("train"))
+    before = place.settled("train")
+    path = str(tmp_path / "e")
+    asked = ("train", "--in-place", "--capture", path, "--capture-max", "1", "--dry-run", "client")
+    capture = jsr.restart(*asked).exited(0).document["capture"]
+    assert (capture["path"], capture["slots"], capture["expected"], capture["seconds"]) == (path, 1, 2, 30.0)
+    untouched(place, before)
+    assert not os.path.lexists(path)
+
+
+def test_ctrl_c_during_the_capture_changes_nothing(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    """The diagnosis alone takes three seconds: it looks at the logs twice."""
+    place.create(jobset("train"))
+    before = place.settled("train")
+    path = tmp_path / "e.tar.gz"
+    running = jsr.start("restart", "train", "--in-place", "--yes", "--capture", str(path), "-o", "json")
+    running.until_said("capturing the evidence")
+    while not path.exists():
+        assert not running.over, str(running)
+    running.interrupt()
+    ended = running.wait().exited(130)
+    assert "nothing was changed" in ended.stderr
+    untouched(place, before)
+    assert json.loads(files(path)["index.json"])["cutShort"] == "interrupted"
+
+
+def test_a_disk_that_fills_stops_no_restart(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    place.create(jobset("train", replicated_job(pods=4)))
+    before = place.settled("train")
+    path = tmp_path / "e.tar.gz"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, limits[1]))  # inherited: a stand-in for a disk that is full
+    try:
+        running = jsr.start("restart", "train", "--in-place", "--yes", "--capture", str(path), "-o", "json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    capture = running.wait().exited(0).document["capture"]
+    assert not capture["complete"]
+    assert capture["missing"] > 0
+    assert capture["reason"].startswith("it cannot be written any more")
+    assert_restarted_in_place(before, place.settled("train"))
+    assert json.loads(files(path)["index.json"])["complete"] is False
+
+
+def test_when_its_time_is_over_the_restart_goes_on(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    """Two looks at the logs alone take three seconds."""
+    place.create(jobset("train"))
+    before = place.settled("train")
+    asked = ("--in-place", "--capture", str(tmp_path / "e"), "--capture-timeout", "1s")
+    capture = jsr.restart("train", *asked).exited(0).document["capture"]
+    assert (capture["complete"], capture["missing"] > 0) == (False, True)
+    assert_restarted_in_place(before, place.settled("train"))

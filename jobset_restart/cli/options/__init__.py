@@ -1,6 +1,6 @@
 """The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
 
-from jobset_restart.cli.options.captures import CaptureBounds, CaptureInto
+from jobset_restart.cli.options.captures import CaptureBefore, CaptureBounds, CaptureInto
 from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.escalation import Escalation
 from jobset_restart.cli.options.how import Course, How
@@ -14,6 +14,7 @@ from jobset_restart.cli.options.where import Everywhere, OfPods, Selected, Where
 
 __all__ = [
     "MOST_SECONDS",
+    "CaptureBefore",
     "CaptureBounds",
     "CaptureInto",
     "Course",

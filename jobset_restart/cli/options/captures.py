@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobset_restart.cli.options.values import timeout_seconds
+from jobset_restart.errors import UsageError
 
 if TYPE_CHECKING:
     from jobset_restart.capture.taking import Bounds, Into
@@ -28,6 +29,31 @@ class CaptureBounds:
 
         seconds = timeout_seconds(self.capture_timeout, "--capture-timeout")
         return Bounds(slots=self.capture_max, seconds=seconds, concurrency=concurrency)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureBefore(CaptureBounds):
+    """What is captured before a restart."""
+
+    capture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|FILE.tar.gz",
+            help="Before anything is changed, write the evidence to this new folder or archive.",
+        ),
+    ] = None
+
+    def into(self) -> Into | None:
+        """The place, checked; None where nothing is to be captured. Raises UsageError."""
+        from jobset_restart.capture.files import check
+        from jobset_restart.capture.taking import Into
+
+        if self.capture is None:
+            if (self.capture_max, self.capture_timeout) != (CaptureBounds.capture_max, CaptureBounds.capture_timeout):
+                raise UsageError("--capture-max and --capture-timeout need --capture DIR|FILE.tar.gz")
+            return None
+        check(self.capture, "--capture")
+        return Into(self.capture, "--capture")
 
 
 @dataclass(frozen=True, kw_only=True)
