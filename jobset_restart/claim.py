@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from jobset_restart.commands import jsr
+from jobset_restart.cost import Cost
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.plan import Plan, Request, Selection
@@ -29,6 +30,7 @@ from jobset_restart.slots import Folded, Slot, Unit, folded
 from jobset_restart.snapshot import OPERATION, Snapshot
 from jobset_restart.stages import Stage
 from jobset_restart.triggers.registry import BY_NAME
+from jobset_restart.wording import asked
 from jobset_restart.workloads.workload import Workload
 from jobset_restart.writes import Write
 
@@ -76,8 +78,10 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     scaled since shows in them.
 
     An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
-    over, and all other fields but `id`, `owner` and `deadline` tell of the round that runs, or ran last. `waiting` are
-    slots of rounds before that are still waited for, restarted in place and not by this round.
+    over, and all other fields but `id`, `owner`, `deadline`, `asked` and `cost` tell of the round that runs, or ran
+    last. `waiting` are slots of rounds before that are still waited for, restarted in place and not by this round.
+
+    `asked` is what the person asked for, in words; `cost` what it cost, once a client has let go of it.
 
     Raises ValueError where a value is none that this tool writes."""
 
@@ -103,6 +107,8 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     outcomes: dict[str, int] = {}
     request: Request = field(default_factory=Request)
     rounds: tuple[PastRound, ...] = ()
+    asked: str = ""
+    cost: Cost = Cost()
 
     @property
     def round(self) -> int:
@@ -319,6 +325,7 @@ def opened(plan: Plan, owner: str, began: float, deadline: float) -> Record:
         started=timestamp(began),
         heartbeat=timestamp(began),
         deadline=timestamp(deadline),
+        asked=asked(plan.request),
         attempt=plan.attempt if plan.trigger is not None and plan.trigger.barrier else None,
         **what_is_restarted(plan),
     )
@@ -355,6 +362,8 @@ def carried_on(record: Record, before: Record) -> Record:
         slots=before.slots,
         rounds=before.rounds,
         waiting=before.waiting,
+        asked=before.asked,
+        cost=before.cost,
     )
 
 
@@ -432,10 +441,12 @@ def written(record: Record) -> dict[str, str]:
     return {OPERATION: msgspec.json.encode(record).decode()}
 
 
-def write(workload: Workload, record: Record, *, suspend: bool | None = None) -> Write:
-    """The compare-and-swap that puts the record on the object as it was read, with spec.suspend in the same write if
-    given. It fails with Conflict when anything has changed since."""
-    body: dict[str, object] = {"metadata": {"annotations": written(record)}}
+def write(
+    workload: Workload, record: Record, *, suspend: bool | None = None, beside: Mapping[str, str] | None = None
+) -> Write:
+    """The compare-and-swap that puts the record on the object as it was read, with other annotations `beside` it, and
+    spec.suspend in the same write if given. It fails with Conflict when anything has changed since."""
+    body: dict[str, object] = {"metadata": {"annotations": {**written(record), **(beside or {})}}}
     if suspend is not None:
         body["spec"] = {"suspend": suspend}
     return workload.changed(body, resource_version=workload.metadata.resource_version)

@@ -83,10 +83,12 @@ class Labels(Struct, omit_defaults=True):
 
 
 class Annotations(Struct, omit_defaults=True):
-    """The annotations that are used. `operation` is our own: the record on a workload, the mark on a Pod; `selector`
-    too: the labels of the Pods that a Lease is for; and `restarted_by`: the operation that changed a template."""
+    """The annotations that are used. Our own are `operation`, the record on a workload or the mark on a Pod; `history`,
+    the restarts before that; `selector`, the labels of the Pods that a Lease is for; and `restarted_by`, the operation
+    that changed a template."""
 
     operation: str = field(name="jobset-restart.io/operation", default="")
+    history: str = field(name="jobset-restart.io/history", default="")
     selector: str = field(name="jobset-restart.io/selector", default="")
     restarted_by: str = field(name="jobset-restart.io/restarted-by", default="")
     in_place_restart_attempt: str = field(name="jobset.sigs.k8s.io/in-place-restart-attempt", default="")

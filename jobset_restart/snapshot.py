@@ -17,6 +17,7 @@ from jobset_restart.workloads.workload import SlotState, Workload
 
 DISABLE_IN_PLACE_RESTART = "jobset.sigs.k8s.io/disable-in-place-restart"
 OPERATION = "jobset-restart.io/operation"
+HISTORY = "jobset-restart.io/history"
 
 
 class Snapshot(Struct, frozen=True):

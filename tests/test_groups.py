@@ -105,7 +105,7 @@ def test_nothing_given_is_passed_over(words: tuple[str, ...], said: str, capsys:
 GROUPS = [
     group
     for group in vars(options).values()
-    if inspect.isclass(group) and is_dataclass(group) and group.__module__ == options.__name__
+    if inspect.isclass(group) and is_dataclass(group) and group.__module__.startswith(f"{options.__name__}.")
 ]
 
 

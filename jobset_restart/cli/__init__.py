@@ -97,6 +97,15 @@ def status(
     )
 
 
+@command(app, short_help="Show the last restarts of a workload.")
+def history(workload: options.Workload, of: options.OfPods, shown: options.Shown, where: options.Where) -> int:
+    """Show the last restarts of a workload, the newest first: when, who, how, how long, what each cost and what came
+    of it."""
+    from jobset_restart.cli import recounting
+
+    return recounting.history(workload.target(of.selector), where, shown.output)
+
+
 @command(app, short_help="Wait until every Pod is Ready and no restart runs.")
 def wait(
     workload: options.Workload,

@@ -276,7 +276,8 @@ class PassedReport(Report, kw_only=True):
 
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
-    what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
+    what was left running. `pod_seconds` is for how long slots were down, summed over them: each from what was sent for
+    it until it was back. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
     more than one, `passed` of rungs that were allowed and not taken. With --until-progress, `step_before` is the step
     it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long after the beginning that
     was."""
@@ -296,6 +297,7 @@ class ResultReport(AboutWorkload, kw_only=True):
     writes: int = 0
     outcomes: dict[str, int] = {}
     budgets: list[Budget] = []
+    pod_seconds: float = 0.0
     rounds: list[RoundReport] = []
     passed: list[PassedReport] = []
     slots: list[SlotResultReport] = []

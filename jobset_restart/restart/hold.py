@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from jobset_restart import claim
+from jobset_restart import claim, history
 from jobset_restart.errors import Conflict, JsrError, Superseded
 from jobset_restart.workloads.workload import Workload
 
@@ -88,7 +88,8 @@ class Hold:
         return found
 
     async def _put(self, suspend: bool | None, deadline: float) -> None:
-        write = claim.write(self.workload, self.record, suspend=suspend)
+        beside = history.beside(self.workload, self.record, self.cluster.now())
+        write = claim.write(self.workload, self.record, suspend=suspend, beside=beside)
         written = await self.cluster.send(write, type=self.workload.sources.itself.type, deadline=deadline)
         if written is not None:
             self.workload = self.workload.renewed(written)

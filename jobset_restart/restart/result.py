@@ -1,14 +1,15 @@
-"""What came out: the exit code, the document, and the Event that `kubectl describe` shows. Pure."""
+"""What came out: the exit code and the document. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct, structs
 
 from jobset_restart import claim
+from jobset_restart.cost import Cost
 from jobset_restart.errors import JsrError, OwnFault
 from jobset_restart.events import Budget, Finished
 from jobset_restart.findings.words import some
@@ -20,8 +21,6 @@ from jobset_restart.seen import SlotTrack
 from jobset_restart.slots import Slot
 from jobset_restart.track import KEPT, Tracker
 from jobset_restart.vocabulary import TriggerName
-from jobset_restart.workloads.workload import Workload
-from jobset_restart.writes import CORE, Write
 
 INTERRUPTED = 130
 DEADLINE = 124
@@ -287,9 +286,11 @@ def result_report(
     seconds: float,
     writes: int,
     passed: Iterable[Passed] = (),
+    pod_seconds: float = 0.0,
 ) -> ResultReport:
     """The document of `jsr restart -o json`. `recorded` are all rounds that the record has as over, those of another
-    client included; `passed` are the rungs that were not taken."""
+    client included; `passed` are the rungs that were not taken; `pod_seconds` is for how long slots were down, summed
+    over them."""
     last, slots = rounds[-1], _merged(rounds)
     of, reason = last.outline, last.reason
     if finishes := rounds[0].outline.finishes:
@@ -310,10 +311,17 @@ def result_report(
         writes=writes,
         outcomes=dict(Counter(row.outcome for row in slots)),
         budgets=_budgets(rounds),
+        pod_seconds=round(pod_seconds, 3),
         rounds=[*told, _told(last)] if told else [],
         passed=[PassedReport(rung=each.rung, reason=each.reason) for each in passed],
         slots=slots,
     )
+
+
+def cost(report: ResultReport) -> Cost:
+    """What the operation cost, for the record."""
+    spent = tuple(each for each in report.budgets if each.before != each.after)
+    return Cost(pod_seconds=report.pod_seconds, budgets=spent)
 
 
 def bare_report(of: Outline, error: JsrError, *, seconds: float, writes: int) -> ResultReport:
@@ -375,33 +383,3 @@ def _told(last: Came) -> RoundReport:
         outcomes=last.outcomes,
         reason=last.reason,
     )
-
-
-def event(workload: Workload, result: ResultReport, now: float) -> Write:
-    """The core/v1 Event on the workload that tells of the operation."""
-    meta = workload.metadata
-    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.outcomes.items()))
-    time = claim.timestamp(now)[:19] + "Z"
-    tried = [(each.strategy, each.trigger) for each in result.rounds] or [(result.strategy, result.trigger)]
-    how = ", then ".join(f"{strategy} by {trigger}" for strategy, trigger in tried)
-    body: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{meta.name}.{result.operation}.{int(now * 1000):x}", "namespace": meta.namespace},
-        "involvedObject": {
-            "apiVersion": workload.carrier.api_version,
-            "kind": workload.carrier.kind,
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "uid": meta.uid,
-        },
-        "type": "Normal" if result.exit_code == 0 else "Warning",
-        "reason": "Restarted" if result.exit_code == 0 else "RestartIncomplete",
-        "message": f"{how}, operation {result.operation}: {counts}; {result.reason}"[:1024],
-        "source": {"component": "jsr"},
-        "reportingComponent": "jobset-restart.io/jsr",
-        "firstTimestamp": time,
-        "lastTimestamp": time,
-        "count": 1,
-    }
-    return Write(verb="create", path=f"{CORE}/namespaces/{meta.namespace}/events", body=body)

@@ -16,7 +16,9 @@ from jobset_restart.findings import Finding
 from jobset_restart.machines import Machines
 from jobset_restart.plan import Plan, Request
 from jobset_restart.report import ResultReport
-from jobset_restart.restart import result
+from jobset_restart.restart import announcement, result
+from jobset_restart.restart.announcing import Announcer
+from jobset_restart.restart.down import seconds_down
 from jobset_restart.restart.escalate import Passed, Standing, next_request, passed, why
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.planning import planned_next
@@ -72,6 +74,7 @@ class Tenure:
         )
         self.round = Round(plan, self._ground, record.round, self.began)
         self.watching = Watching(cluster, plan.snapshot, self.round.tracker, self._see, self.round.tell, self._changed)
+        self._announcer = Announcer(cluster)
         self._over: list[Came] = []
         """What came of the rounds before."""
         self._passed: list[Passed] = []
@@ -125,6 +128,7 @@ class Tenure:
         """Has one round after the other carried out. Returns what the last died of, None where it did not."""
         operation, owner = self.round.outline.operation, self.options.owner
         self._emit(Claimed(time=self.cluster.now(), operation=operation, owner=owner, took_over=took_over))
+        self._announcer.tell(announcement.began(self.hold.workload, self.round.outline, owner, self.cluster.now()))
         if self.hold.unusual:
             self._notice(self.hold.unusual)
         async with self.watching.during(self.hold.workload, self.hold.keep_alive()) as tasks:
@@ -258,6 +262,9 @@ class Tenure:
         if self._ends:
             self.round.stop()
         self._emit(self.round.follows(came.reason))
+        self._announcer.tell(
+            announcement.escalated(self.hold.workload, self.round.outline, self.round.number, came.reason, now)
+        )
         self.watching.follow(self.round.tracker, plan.snapshot)
 
     def _came(self, error: JsrError | None) -> Came:
@@ -360,9 +367,14 @@ class Tenure:
             error = None
         came = self._came(error)
         rounds = [*self._over, came]
-        seconds = self.cluster.now() - self.began
+        now = self.cluster.now()
         report = result.result_report(
-            rounds, self.hold.record.rounds, seconds=seconds, writes=self.writes, passed=self._passed
+            rounds,
+            self.hold.record.rounds,
+            seconds=now - self.began,
+            writes=self.writes,
+            passed=self._passed,
+            pod_seconds=sum(seconds_down(rounds, now).values()),
         )
         return report, result.leaves(tracker, came.code)
 
@@ -374,9 +386,10 @@ class Tenure:
 
     async def _leave_record(self, report: ResultReport, leaves: bool) -> None:
         if self.hold.lost:
-            return
+            return self._announcer.give_up()
         now = self.cluster.now()
-        fields: dict[str, Any] = {"state": "detached", "reason": report.reason}
+        cost = self.hold.record.cost.and_then(result.cost(report))
+        fields: dict[str, Any] = {"state": "detached", "reason": report.reason, "cost": cost}
         if not self.suspension.on:
             fields["phase"] = BACK.get(self.hold.record.phase, self.hold.record.phase)
         if not leaves and not self.suspension.on:
@@ -384,11 +397,15 @@ class Tenure:
             fields |= {"exit_code": report.exit_code, "outcomes": report.outcomes}
         try:
             await self.hold.change(now + PARTING_SECONDS, **fields)
-            await self.cluster.send(result.event(self.hold.workload, report, now), deadline=now + PARTING_SECONDS)
         except NotFound:
-            return
+            return self._announcer.give_up()
         except Exception as failed:
             self._notice(f"the record of the operation could not be completed: {told(failed).message}")
+            return self._announcer.give_up()
+        self._announcer.tell(announcement.ended(self.hold.workload, report, now))
+        if failure := await self._announcer.settle():
+            self._notice(f"Events that tell of the operation could not be written: {failure.message}")
+        return None
 
     def _detached(self) -> Detached:
         left = sum(track.sent_at is None for track in self.round.tracker.slots.values())

@@ -13,6 +13,7 @@ from jobset_restart.harmless import plain
 from jobset_restart.report import AboutWorkload, JobSetReport, JobSetReportList, PlanReport, Report, ResultReport
 from jobset_restart.report.capture import CaptureReport
 from jobset_restart.report.diagnosis import DiagnosisReport
+from jobset_restart.report.history import HistoryReport
 from jobset_restart.workloads.kinds import JOBSET, WORKLOAD_KINDS
 
 NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0[ox][\da-f]+|[-+]?\.?(inf|nan)", re.IGNORECASE)
@@ -37,6 +38,8 @@ def render(report: Report, form: str) -> str:
         return plain(report.path)
     if isinstance(report, DiagnosisReport):
         return "\n".join(f"pod/{each.pod}" for each in report.suspects if NAME.fullmatch(each.pod))
+    if isinstance(report, HistoryReport):
+        return "\n".join(each.operation for each in report.items if NAME.fullmatch(each.operation))
     return "\n".join(f"{kind}/{name}" for kind, name in _names(report) if NAME.fullmatch(name))
 
 

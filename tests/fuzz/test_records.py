@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobset_restart.claim import Record, timestamp
+from jobset_restart.history import Entry
 from jobset_restart.simulator.store import Obj
+from jobset_restart.snapshot import HISTORY
 from tests.e2e import manifests as make
 from tests.fuzz.effort import fuzz
 from tests.fuzz.fields import fields_in, put
 from tests.fuzz.forging import ForgedCluster, forged_cluster
-from tests.fuzz.hostile import RECORDS, TEXTS, shown, values_for
+from tests.fuzz.hostile import ANYTHING, RECORDS, TEXTS, shown, values_for
 from tests.fuzz.invariants import RECORD, Ran, broken
 from tests.simulation.cluster import NAME, NAMESPACE, START
 
@@ -63,9 +65,9 @@ def forged(draw: st.DrawFn) -> str:
     return msgspec.json.encode(found).decode(errors="replace")[:MOST]
 
 
-def annotate(cluster: ForgedCluster, resource: str, name: str, text: str) -> None:
+def annotate(cluster: ForgedCluster, resource: str, name: str, text: str, annotation: str = RECORD) -> None:
     obj: Obj = cluster.store.get(resource, NAMESPACE, name)
-    annotations = {**obj["metadata"].get("annotations", {}), RECORD: text}
+    annotations = {**obj["metadata"].get("annotations", {}), annotation: text}
     cluster.store.update(resource, {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}, cluster.now())
     cluster.server.look()
 
@@ -94,6 +96,40 @@ def acted(cluster: ForgedCluster, command: str) -> list[Ran]:
 def deletes_at_once(ran: Ran) -> bool:
     """Whether a Pod was deleted without grace, which only --node-down may ask for."""
     return any(each.method == "DELETE" and (each.body or {}).get("gracePeriodSeconds") == 0 for each in ran.sent)
+
+
+ENTRY = {"id": "op0", "owner": "ann", "started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z", "slots": 2}
+ENTRIES = fields_in(Entry)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> str:
+    """A list of entries, some of them with a field that holds something else, or no list at all."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(st.sampled_from([*RECORDS, *TEXTS]) | st.text(max_size=60))
+    found: list[Any] = []
+    for _ in range(draw(st.integers(1, 13))):
+        entry = dict(ENTRY)
+        for field in draw(st.lists(st.sampled_from(ENTRIES), max_size=2, unique=True)):
+            put(entry, field.path, draw(st.sampled_from(values_for(field.sort))))
+        found.append(draw(st.sampled_from(ANYTHING)) if draw(st.integers(0, 9)) == 0 else entry)
+    return msgspec.json.encode(found).decode(errors="replace")[:MOST]
+
+
+@given(text=histories(), command=st.sampled_from(["json", "wide", "name", "status", "plan", "restart", "restart"]))
+@fuzz(60)
+def test_any_history_on_the_jobset(text: str, command: str) -> None:
+    """It is shown as far as it can be read, and no restart asks what it is."""
+    with forged_cluster(MANIFESTS["never"]) as cluster:
+        annotate(cluster, "jobsets", NAME, text, HISTORY)
+        if command in ("status", "plan", "restart"):
+            ran = acted(cluster, command)
+            assert command != "restart" or ran[-1].code == 0, ran[-1].stderr
+        else:
+            ran = [cluster.command("history", "-o", command)]
+            assert ran[0].code == 0, ran[0].stderr
+        for each in ran:
+            assert not broken(each), f"{' '.join(each.argv)} with {shown(text)}"
 
 
 MARKS = st.sampled_from([*RECORDS, *TEXTS]) | st.builds(

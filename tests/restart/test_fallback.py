@@ -53,8 +53,18 @@ def test_it_is_one_operation_with_one_claim_one_record_and_one_end(four: Stage) 
     assert (over["trigger"], over["outcomes"]) == ("image", {"failed": 4})
     assert over["started"] <= over["ended"] <= record["started"]
     told_by_kubectl = [each for each in four.cluster.store.all("events") if each["source"].get("component") == "jsr"]
-    assert len(told_by_kubectl) == 1
-    assert "in-place by image, then recreate by suspend, operation" in told_by_kubectl[0]["message"]
+    assert [(each["type"], each["reason"]) for each in told_by_kubectl] == [
+        ("Normal", "RestartStarted"),
+        ("Warning", "RestartEscalated"),
+        ("Normal", "Restarted"),
+    ]
+    began, escalated, end = (each["message"] for each in told_by_kubectl)
+    assert began.startswith("in-place by image, operation ")
+    assert began.endswith(": 4 slots")
+    assert escalated.startswith("round 2, recreate by suspend, operation ")
+    assert ": 4 slots; 4 slots never left" in escalated
+    assert "in-place by image, then recreate by suspend, operation" in end
+    assert ": 4 recreated; " in end
 
 
 def test_one_document_tells_of_both_rounds(four: Stage) -> None:

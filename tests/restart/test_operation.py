@@ -41,7 +41,7 @@ def test_in_place_every_container_is_started_once_in_its_pod(four: Stage) -> Non
     assert len(came.of(Ready)) == 4
     assert isinstance(came.events[-1], Finished)
     assert (four.record["state"], four.record["exitCode"]) == ("finished", 0)
-    assert reasons(four) == ["Restarted"]
+    assert reasons(four) == ["RestartStarted", "Restarted"]
 
 
 def test_recreate_every_slot_gets_one_new_pod_and_nothing_is_spent(four: Stage) -> None:

@@ -1,0 +1,36 @@
+"""`jsr history`: the last restarts of a workload."""
+
+from __future__ import annotations
+
+import asyncio
+
+from jobset_restart.cli.options import Where
+from jobset_restart.cli.restarting import opened
+from jobset_restart.cli.showing import stdout_console
+from jobset_restart.cli.targets import Target
+
+
+def history(target: Target, where: Where, form: str) -> int:
+    """Prints the history of one workload on stdout. Raises the errors of jobset_restart.errors."""
+    where.check()
+    return asyncio.run(_history(target, where, form))
+
+
+async def _history(target: Target, where: Where, form: str) -> int:
+    from jobset_restart.cluster.resolve import resolve
+    from jobset_restart.report.history import history_report
+
+    async with await opened(where) as cluster:
+        namespace = where.namespace or cluster.namespace
+        snapshot = await resolve(cluster, namespace, target.name, target.kind, consistent=False)
+        report = history_report(snapshot.workload, cluster.now(), cluster.context)
+    if form in ("json", "yaml", "name"):
+        from jobset_restart.view.document import render
+
+        if text := render(report, form):
+            print(text)
+        return 0
+    from jobset_restart.view.history import show_history
+
+    show_history(stdout_console(), report, wide=form == "wide")
+    return 0

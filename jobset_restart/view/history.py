@@ -1,0 +1,75 @@
+"""The last restarts of a workload, one a line, the newest first; and each at length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from jobset_restart.harmless import plain
+from jobset_restart.report.history import HistoryReport, PastRestartReport
+from jobset_restart.view.columns import rows, say
+from jobset_restart.view.text import counted, duration
+
+
+def show_history(console: Console, report: HistoryReport, *, wide: bool = False) -> None:
+    """A line for each restart; `wide` says of each what was asked for, its rounds, and what it cost."""
+    head = Text(f"{plain(report.workload_kind)} {plain(report.namespace)}/{plain(report.name)}", "bold")
+    head.append(f" (context {plain(report.context)})" if report.context else "", "not bold")
+    kept = f": the last {counted(len(report.items), 'restart')}" if report.items else ": no restart is recorded"
+    say(console, head.append(kept))
+    for note in report.notes:
+        say(console, f"  {note}")
+    if not report.items:
+        return
+    header = ["STARTED", "OPERATION", "HOW", "STATE", "TOOK", "POD-SECONDS", "BY", "OUTCOME"]
+    rows(console, header, [_line(each) for each in report.items], optional=["POD-SECONDS", "BY"])
+    for each in report.items if wide else ():
+        _show_details(console, each)
+
+
+def _line(entry: PastRestartReport) -> Sequence[str]:
+    tried = dict.fromkeys([*(each.trigger for each in entry.rounds), entry.trigger])
+    return [
+        f"{entry.started[:19].replace('T', ' ')}Z" if entry.started else "-",
+        entry.operation,
+        ", then ".join(filter(None, tried)) or "-",
+        entry.state or "-",
+        duration(entry.seconds),
+        f"{entry.pod_seconds:,.0f}" if entry.pod_seconds else "-",
+        entry.owner.partition(" (")[0] or "-",
+        _outcome(entry),
+    ]
+
+
+def _outcome(entry: PastRestartReport) -> str:
+    """ "exit 4: 3 restarted, 1 failed"; of one that was not seen to its end, what is known."""
+    if entry.exit_code is not None:
+        counts = f": {_counts(entry.outcomes)}" if entry.outcomes else ""
+        return f"exit {entry.exit_code}{counts}"
+    if entry.state == "lapsed":
+        return f"its client died; {counted(entry.slots, 'slot')}"
+    return f"{entry.reason or counted(entry.slots, 'slot')}"
+
+
+def _counts(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "nothing restarted"
+
+
+def _show_details(console: Console, entry: PastRestartReport) -> None:
+    console.print()
+    say(console, f"{entry.operation} by {entry.owner or 'somebody unknown'}: {entry.asked or 'as the plan chose'}")
+    scope = f": {', '.join(entry.scope)}" if entry.scope else ""
+    say(console, f"  slots:   {entry.slots:,}{scope}")
+    if entry.ended:
+        say(console, f"  {'ended' if entry.state == 'finished' else 'last heard of'}: {entry.ended}")
+    for each in entry.rounds:
+        how = f"round {each.round}, {each.strategy} by {each.trigger}"
+        say(console, f"  {how}: {_counts(each.outcomes)} in {duration(each.seconds)}: {each.reason}")
+    for budget in entry.budgets:
+        say(console, f"  spent:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+    if entry.pod_seconds:
+        say(console, f"  down:    {entry.pod_seconds:,.1f} Pod-seconds")
+    if entry.reason:
+        say(console, f"  said:    {entry.reason}")
