@@ -43,6 +43,11 @@ def suggestion(name: str, known: Collection[str], plain: Collection[str] = ()) -
     return f"there {'is' if len(there) == 1 else 'are'} {', '.join(there[:SHOWN])}{' ...' if there[SHOWN:] else ''}"
 
 
+def followed(hint: str, more: str) -> str:
+    """The hint with more after it, as one sentence; a question ends by itself."""
+    return f"{hint}{'' if hint.endswith('?') else ';'} {more}"
+
+
 def _near(name: str, known: Collection[str]) -> list[str]:
     if len(known) > MOST_COMPARED:
         there = sorted(known)

@@ -53,6 +53,12 @@ def test_what_is_shown_may_be_everything_or_all_of_a_kind() -> None:
     assert any_of("lws") == any_of("LeaderWorkerSets") == Target(LEADER_WORKER_SET)
 
 
+def test_a_question_ends_by_itself() -> None:
+    with pytest.raises(UsageError) as raised:
+        one("lwss/x")
+    assert raised.value.hint.startswith("did you mean lws? write NAME for a JobSet")
+
+
 def test_pods_are_meant_by_their_labels() -> None:
     assert one("pods", None, "app=x") == one("po", None, "app=x") == Target(POD, "app=x")
     assert any_of("pod", None, "app=x") == Target(POD, "app=x")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from jobset_restart.errors import UsageError
-from jobset_restart.names import suggestion
+from jobset_restart.names import followed, suggestion
 from jobset_restart.workloads.kinds import JOBSET, POD, WORKLOAD_KINDS, WorkloadKind, kind_called
 from jobset_restart.workloads.pods import canonical
 from jobset_restart.workloads.registry import READERS
@@ -84,7 +84,8 @@ def _kind(word: str) -> WorkloadKind:
         every = {name for kind in WORKLOAD_KINDS for name in (kind.kind.lower(), kind.plural, *kind.names)}
         plain = [kind.names[-1] for kind in WORKLOAD_KINDS]
         raise UsageError(
-            f"{word!r} is not a kind of workload that jsr knows", f"{suggestion(word.lower(), every, plain)}; {WRITE}"
+            f"{word!r} is not a kind of workload that jsr knows",
+            followed(suggestion(word.lower(), every, plain), WRITE),
         )
     return kind
 

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from jobset_restart import claim
 from jobset_restart.case import Evidence
 from jobset_restart.errors import Invalid, Refused, Superseded, UsageError
+from jobset_restart.names import followed
 from jobset_restart.objects import Named
 from jobset_restart.plan import Plan, Request, make, still_to_leave
 from jobset_restart.pods import node_ready
@@ -114,7 +115,7 @@ def refusal(plan: Plan) -> Refused:
     mistyped = [finding for finding in blockers if finding.id == "JSR106"]
     stand = mistyped or [finding for finding in blockers if finding.final] or blockers
     if mistyped:
-        hint = f"{stand[0].todo}; `jsr explain {stand[0].id}` says more"
+        hint = followed(stand[0].todo, f"`jsr explain {stand[0].id}` says more")
     else:
         hint = f"`jsr explain {stand[0].id}` says more"
         if not stand[0].final:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import field as default
 
-from jobset_restart.objects import ApiStruct, Pod, PodTemplateSpec, WorkloadMeta, number
+from jobset_restart.objects import ApiStruct, Int32, Pod, PodTemplateSpec, WorkloadMeta, number
 from jobset_restart.objects import PodSpec as Template
 from jobset_restart.order import Step, in_roles
 from jobset_restart.owners import controller
@@ -33,14 +33,14 @@ class StatefulSet(ApiStruct):
 
 
 class LeaderWorkerTemplate(ApiStruct):
-    size: int = 1
+    size: Int32 = 1
     restart_policy: str = "RecreateGroupOnPodRestart"
     leader_template: PodTemplateSpec | None = None
     worker_template: PodTemplateSpec = default(default_factory=PodTemplateSpec)
 
 
 class RollingUpdateConfiguration(ApiStruct):
-    partition: int = 0
+    partition: Int32 = 0
 
 
 class RolloutStrategy(ApiStruct):
@@ -48,7 +48,7 @@ class RolloutStrategy(ApiStruct):
 
 
 class LeaderWorkerSetSpec(ApiStruct):
-    replicas: int = 1
+    replicas: Int32 = 1
     startup_policy: str = "LeaderCreated"
     rollout_strategy: RolloutStrategy = default(default_factory=RolloutStrategy)
     leader_worker_template: LeaderWorkerTemplate = default(default_factory=LeaderWorkerTemplate)

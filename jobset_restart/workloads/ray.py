@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import field as default
 
-from jobset_restart.objects import ApiStruct, Pod, PodSpec, PodTemplateSpec, WorkloadMeta
+from jobset_restart.objects import ApiStruct, Int32, Pod, PodSpec, PodTemplateSpec, WorkloadMeta
 from jobset_restart.order import Step, in_roles
 from jobset_restart.owners import controller
 from jobset_restart.slots import Slot, Unit
@@ -34,10 +34,10 @@ class HeadGroupSpec(ApiStruct):
 
 class WorkerGroupSpec(ApiStruct):
     group_name: str = ""
-    replicas: int | None = None
-    min_replicas: int = 0
-    max_replicas: int = MOST_REPLICAS
-    num_of_hosts: int = 1
+    replicas: Int32 | None = None
+    min_replicas: Int32 = 0
+    max_replicas: Int32 = MOST_REPLICAS
+    num_of_hosts: Int32 = 1
     suspend: bool = False
     template: PodTemplateSpec = default(default_factory=PodTemplateSpec)
 

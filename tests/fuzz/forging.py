@@ -22,6 +22,7 @@ from jobset_restart.simulator.store import Obj
 from tests.fuzz.fields import Field, put
 from tests.fuzz.hostile import shown
 from tests.fuzz.invariants import GoesRoundInCircles, Ran, Sent, watched_over
+from tests.fuzz.shelf import Shelf
 from tests.simulation.cluster import NAME, NAMESPACE, Listening, Request, VirtualCluster
 from tests.simulation.program import Death, run
 from tests.simulation.virtual import StandsStill, VirtualLoop
@@ -58,7 +59,7 @@ class Forging(Encoded):
         self.forgeries, self.claimed, self._victims = forgeries, False, {}
 
     def whole(self, resource: str, obj: Obj) -> bytes:
-        return self._forged(resource, obj, super().whole(resource, obj))
+        return self.forged(resource, obj, super().whole(resource, obj))
 
     def many(self, resource: str, objects: list[Obj], metadata: Obj, form: Form, now: float) -> bytes:
         if form.name == "table" or not any(each.field.resource == resource for each in self.forgeries):
@@ -66,7 +67,8 @@ class Forging(Encoded):
         head = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": metadata}).encode()
         return head[:-1] + b',"items":[' + b",".join(self.whole(resource, obj) for obj in objects) + b"]}"
 
-    def _forged(self, resource: str, obj: Obj, encoded: bytes) -> bytes:
+    def forged(self, resource: str, obj: Obj, encoded: bytes) -> bytes:
+        """The object as it is answered."""
         mine = [
             each
             for each in self.forgeries
@@ -90,6 +92,8 @@ class _Listening(Listening):
     sent: list[Sent]
     forging: Forging
     spoil: Spoil | None = None
+    shelf: Shelf | None = None
+    """What is answered for a workload of a kind that the embedded cluster does not play."""
     late = False
     """Whether answers are spoilt only once a restart has claimed the JobSet."""
 
@@ -98,6 +102,10 @@ class _Listening(Listening):
             body = await request.read()
             self.sent.append(Sent(request.method, request.path, json.loads(body) if body else None))
             self.forging.claimed = True
+        if self.shelf is not None and request.method == "GET":
+            shown = self.shelf.answer(request.path, self.forging.forged)
+            if shown is not None:
+                return web.Response(body=shown, content_type="application/json")
         spoil = self.spoil if self.forging.claimed >= self.late else None
         raw = spoil(request, None) if spoil else None
         if raw is not None:
