@@ -383,6 +383,13 @@ def test_so_many_units_go_first(via: Any) -> None:
 # ---------------------------------------------------------------- who cannot
 
 
+@pytest.mark.parametrize("via", ["jobs", "pods"])
+@pytest.mark.parametrize(("request_", "finding"), [({"max_unavailable": "1"}, "JSR517"), ({"canary": 1}, "JSR507")])
+def test_new_pods_that_have_all_others_restarted_cannot_be_paced(via: Any, request_: Any, finding: str) -> None:
+    assert finding in {f.id for f in make(build.native(), Request(via=via, **request_), "op1").blockers()}
+    assert finding not in {f.id for f in make(build.snapshot(), Request(via=via, **request_), "op1").blockers()}
+
+
 @pytest.mark.parametrize("via", ["native", "suspend"])
 def test_what_restarts_everything_at_once_cannot_be_paced(via: Any) -> None:
     plan = make(build.native(), Request(via=via, max_unavailable="1"), "op1")

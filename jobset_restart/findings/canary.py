@@ -8,7 +8,7 @@ from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
 from jobset_restart.slots import Slot, unit_text
 from jobset_restart.triggers.image import IMAGE, Forms, plain, running_digest, runtime_of
-from jobset_restart.triggers.pacing import goes
+from jobset_restart.triggers.pacing import at_once, goes
 from jobset_restart.triggers.steps import canaries
 from jobset_restart.workloads.workload import SlotState
 
@@ -44,17 +44,17 @@ def goes_first(case: Case) -> Occurrence | None:
     "no slot can go first",
     source="native, suspend, restart, rollout and requeue restart the whole workload with one write",
     todo="use --via image, signal or pods, which go slot by slot, or jobs or group, which go unit by unit",
-    concerns=lambda trigger: not trigger.paced,
+    concerns=lambda trigger: not trigger.paced or not trigger.in_place,
     final=True,
 )
 def no_canary(case: Case) -> Occurrence | None:
     """--canary N asks for N slots to be restarted before the others; with jobs and group, which restart whole units,
-    for N units. A trigger that restarts all of them with one write cannot do that."""
-    if not case.canary:
+    for N units. A trigger that restarts all of them with one write cannot do that; and in a JobSet with
+    restartStrategy InPlaceRestart one new Pod has all others restarted."""
+    why = at_once(case)
+    if not case.canary or not why:
         return None
-    return Occurrence(
-        [case.snapshot.workload.title], f"--canary {case.canary}, and {case.trigger} has no slots to send ahead"
-    )
+    return Occurrence([case.snapshot.workload.title], f"--canary {case.canary}, and {why}")
 
 
 @finding(

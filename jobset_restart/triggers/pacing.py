@@ -14,6 +14,7 @@ from typing import Any
 from jobset_restart.case import Case
 from jobset_restart.slots import Slot, Unit
 from jobset_restart.vocabulary import OrderName
+from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.workload import SlotState
 
 _MOST = re.compile(r"(?P<number>[0-9]{1,9})(?P<percent>%?)")
@@ -41,6 +42,17 @@ def places(case: Case) -> int:
         return 0
     number = int(found["number"])
     return max(1, total(case) * number // 100 if found["percent"] else number)
+
+
+def at_once(case: Case) -> str:
+    """Why the restart reaches all slots at once, in words; "" where they can go one by one. New Pods of a JobSet with
+    restartStrategy InPlaceRestart come with another attempt, by which its controller restarts all others (JobSet,
+    in_place_restart.go)."""
+    if not case.trigger.paced:
+        return f"{case.trigger} restarts everything with one write"
+    if not case.trigger.in_place and is_native(case.snapshot.jobset):
+        return "new Pods of a JobSet with restartStrategy InPlaceRestart have all others restarted"
+    return ""
 
 
 def together(case: Case) -> list[SlotState]:

@@ -150,6 +150,23 @@ def accounts_for_every_slot(played: Played) -> Broken:
 
 
 @invariant
+def keeps_its_pace(played: Played) -> Broken:
+    """Never is more down at once because of the restart than was asked for."""
+    plan = _plan(played.clients[0])
+    at_once = played.scenario.at_once
+    if not at_once or plan is None or not plan.trigger or not played.scenario.only_transport:
+        return
+    if len(played.clients) > 1 and not played.scenario.resumes:
+        return  # the restart was begun again, of what may not have been back
+    whole = plan.trigger == "jobs"
+    meant = {slot.slot.rpartition("/")[0] if whole else slot.slot for slot in plan.slots if slot.trigger}
+    most = max(1, len(meant) * int(at_once[:-1]) // 100) if at_once.endswith("%") else int(at_once)
+    down = played.witness.most_down.get("units" if whole else "slots", 0)
+    if down > most:
+        yield f"{down} of {len(meant)} were down at once, and --max-unavailable is {at_once}"
+
+
+@invariant
 def is_never_left_suspended(played: Played) -> Broken:
     """A JobSet that is suspended at the end has a record that says so, or somebody else suspended it."""
     if any(deed.what == "suspends" for deed in played.scenario.deeds) or not played.witness.is_suspended:

@@ -46,7 +46,8 @@ class Deed(Struct, frozen=True):
 class Scenario(Struct, frozen=True, kw_only=True):
     """`trouble` is what kinds of things go wrong. `rotates` is when the token is replaced, `skew` how much the client's
     clock is ahead, both in seconds. `resumes` says whether an unfinished operation is carried on with --resume or the
-    restart is begun again. `falls_back`: what is sent in place is refused, and a second round recreates."""
+    restart is begun again. `falls_back`: what is sent in place is refused, and a second round recreates. `at_once` is
+    how much may be down at once, "" for all."""
 
     seed: int
     kind: str
@@ -61,6 +62,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     skew: float = 0.0
     resumes: bool = True
     falls_back: bool = False
+    at_once: str = ""
 
     @property
     def touches_pods(self) -> bool:
@@ -95,7 +97,21 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
-    return _as_a_job(_falling_back(_drawn(seed)))
+    return _paced(_as_a_job(_falling_back(_drawn(seed))))
+
+
+def _paced(scenario: Scenario) -> Scenario:
+    """One in four: no more than so much is down at once."""
+    draw = random.Random(f"pace {scenario.seed}")
+    at_once = draw.choice(["1", "1", "2", "30%", "60%"])
+    order = draw.choice([(), (), ("--order", draw.choice(["index", "job", "node", "replicated-job"]))])
+    more = (*order, *draw.choice([(), (), ("--keep-going",), ("--canary", "1")]))
+    fixed = scenario.falls_back or scenario.moves or {"native", "suspend"} & {*scenario.options}
+    if draw.random() > 0.25 or fixed:
+        return scenario
+    at_once = "60%" if "pods" in scenario.options else at_once  # each Pod makes its Job wait for longer
+    options = (*scenario.options, "--max-unavailable", at_once, *more)
+    return structs.replace(scenario, options=options, at_once=at_once)
 
 
 def _falling_back(scenario: Scenario) -> Scenario:

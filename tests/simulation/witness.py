@@ -9,6 +9,7 @@ from jobset_restart.simulator.store import Obj
 from tests.simulation.cluster import NAME, VirtualCluster, is_ready
 
 LABEL = "jobset.sigs.k8s.io/"
+MARK = "jobset-restart.io/operation"
 JOB_NAME = "batch.kubernetes.io/job-name"
 
 
@@ -49,6 +50,11 @@ class Witness:
         self.failed: list[str] = []
         """Conditions Failed of Jobs and JobSets."""
         self.suspended: list[tuple[float, bool]] = []
+        self.most_down: dict[str, int] = {}
+        """How many that were Ready before were down at one moment: "slots", and "units" (Jobs) with such a slot. A Pod
+        whose image was changed is down from then on, though it shows as Ready until its container has ended."""
+        self._up = {slot: {pod.uid} if pod.ready else set[str]() for slot, pod in self.before.items()}
+        self._watched = {slot for slot, pod in self.before.items() if pod.ready}
         cluster.store.subscribe(self._changed)
         self._old = {container for pod in self.before.values() for container in pod.containers.values()}
 
@@ -83,6 +89,7 @@ class Witness:
     def _changed(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
         labels = obj["metadata"].get("labels", {})
         if resource == "pods" and NAME in (labels.get(LABEL + "jobset-name"), labels.get(JOB_NAME)):
+            self._count_down(change, obj)
             if change == "ADDED":
                 self.created[slot_of(obj)].append(obj["metadata"]["uid"])
             for each in (obj.get("status") or {}).get("containerStatuses") or ():
@@ -94,6 +101,21 @@ class Witness:
             mine = resource == self._cluster.resource and obj["metadata"]["name"] == NAME
             if mine and (old is None or _suspend(obj) != _suspend(old)):
                 self.suspended.append((self._cluster.now(), _suspend(obj)))
+
+    def _count_down(self, change: str, pod: Obj) -> None:
+        """Counts what is not Ready now and was before."""
+        slot, uid = slot_of(pod), pod["metadata"]["uid"]
+        up = self._up.setdefault(slot, set())
+        runs = change != "DELETED" and _counts(pod) and is_ready(pod) and not self._ends(pod)
+        (up.add if runs else up.discard)(uid)
+        down = {each for each in self._watched if not self._up[each]}
+        numbers = {"slots": len(down), "units": len({each.rpartition("/")[0] for each in down})}
+        self.most_down = {what: max(n, self.most_down.get(what, 0)) for what, n in numbers.items()}
+
+    def _ends(self, pod: Obj) -> bool:
+        """Whether a container from before is to make room for one with another image."""
+        marked = MARK in (pod["metadata"].get("annotations") or {})
+        return marked and any(container in self._old for container in seen(pod).containers.values())
 
     def _conditions(self, obj: Obj, old: Obj | None) -> None:
         if _has_failed(obj) and not (old and _has_failed(old)):
