@@ -98,10 +98,12 @@ class Starting(SlotEvent, frozen=True, kw_only=True):
 
 
 class Ready(SlotEvent, frozen=True, kw_only=True):
-    """The slot came back. `seconds` is from the trigger to here; `recreated` tells a new Pod from the same one."""
+    """The slot came back. `seconds` is from the trigger to here; `recreated` tells a new Pod from the same one, and
+    `previous_node` where the one before was, if that was another node."""
 
     seconds: float = 0.0
     recreated: bool = False
+    previous_node: str = ""
 
 
 class Failed(SlotEvent, frozen=True, kw_only=True):

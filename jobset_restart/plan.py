@@ -20,7 +20,7 @@ from jobset_restart.names import Absent, absent
 from jobset_restart.pods import Identity, identity
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, filled, made
+from jobset_restart.stages import Stage, StageName, filled, made
 from jobset_restart.suspension import queue
 from jobset_restart.triggers import pacing
 from jobset_restart.triggers.nodes import cordoning
@@ -172,10 +172,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The decision. `refused`: a blocker stands, nothing may be sent, and there is no trigger, unless it is the one of
     an operation to carry on. `needs_probes`: the containers must be looked into before the choice is final. `finishes`:
     the id of a dead client's suspend that this run completes. `attempt`: the in-place attempt that a native restart
-    leads to. `predicted` are the seconds it should take, `predicted_most` those where a container uses its whole grace
-    period. `min_ready_seconds` is how long a slot must stay Ready to count, where that was not asked for, and
-    `patience` how many seconds it has to come back before it counts as stuck; `deaf` are the slots that do not notice
-    when they are told to stop."""
+    leads to. `written_to`: the Nodes that an operation which is carried on has cordoned or tainted. `predicted` are the
+    seconds it should take, `predicted_most` those where a container uses its whole grace period. `min_ready_seconds` is
+    how long a slot must stay Ready to count, where that was not asked for, and `patience` how many seconds it has to
+    come back before it counts as stuck; `deaf` are the slots that do not notice when they are told to stop."""
 
     operation: str
     snapshot: Snapshot
@@ -196,6 +196,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     deaf: frozenset[Slot] = frozenset()
     finishes: str = ""
     attempt: int = 0
+    written_to: tuple[tuple[StageName, str], ...] = ()
     drafted: int = 0
 
     @property

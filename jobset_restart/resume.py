@@ -21,11 +21,12 @@ from jobset_restart.health import dead
 from jobset_restart.objects import Pod, seconds
 from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force
+from jobset_restart.scheduling import Surroundings
 from jobset_restart.slots import Folded, Slot, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, filled, made
+from jobset_restart.stages import Stage, StageName, filled, made
 from jobset_restart.triggers import pacing
-from jobset_restart.triggers.nodes import cordoning
+from jobset_restart.triggers.nodes import cordoning, out_of_service
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.triggers.steps import predicted, predicted_most
@@ -119,6 +120,7 @@ def carry_on(
         min_ready_seconds=min_ready_seconds(case),
         patience=patience(case) if step_timeout is None else step_timeout,
         deaf=case.deaf() if may_force(case, request) else frozenset(),
+        written_to=_written_to(record, case.evidence.surroundings),
         attempt=record.attempt or snapshot.workload.attempt + 1,
     )
 
@@ -298,6 +300,14 @@ def _leaving(state: SlotState, earlier: Earlier, node: str) -> SlotPlan:
         sent=not staying,
         new=young,
     )
+
+
+def _written_to(record: Record, seen: Surroundings | None) -> tuple[tuple[StageName, str], ...]:
+    """The Nodes that the operation meant to cordon or to taint and that are so now."""
+    places, asked = (seen.places if seen else None) or {}, record.request
+    cordoned = (n for n in asked.replace_nodes if asked.cordon and n in places and places[n].spec.unschedulable)
+    tainted = (n for n in asked.node_down if asked.taint and n in places and out_of_service(places[n]))
+    return (*(("cordon", name) for name in cordoned), *(("taint", name) for name in tainted))
 
 
 def _stages(rest: Case, earlier: Earlier, slots: list[SlotPlan]) -> list[Stage]:

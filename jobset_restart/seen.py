@@ -32,9 +32,10 @@ class SlotTrack(Struct):
     of those that were there before. `frozen` tells that `before` was taken at the very write. `refusals` are the
     reasons for which containers, by name, refused an exec; `refusal` is the reason once it is final. `unattainable`
     names the containers that had ended for good before and keep the Pod from being Ready. `ready_as` are the containers
-    it is Ready with since `ready_since`. `broken`: the Pod that was to be restarted failed, and its Job has to replace
-    it. `over`: the slot needs no Pod any more, because its index completed or its Job does without it. `rung` is
-    that of the plan that restarts it, `round` the number of its round where that is over."""
+    it is Ready with since `ready_since`; `node_before` is where its Pod was at first. `broken`: the Pod that was to be
+    restarted failed, and its Job has to replace it. `over`: the slot needs no Pod any more, because its index completed
+    or its Job does without it. `rung` is that of the plan that restarts it, `round` the number of its round where that
+    is over."""
 
     slot: Slot
     before: Identity | None
@@ -56,10 +57,16 @@ class SlotTrack(Struct):
     reason: str = ""
     pod: str = ""
     node: str = ""
+    node_before: str = ""
     seconds: float | None = None
     recreated: bool = False
     round: int = 0
     rung: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """Whether its new Pod is on another node than the one before."""
+        return self.recreated and bool(self.node and self.node_before) and self.node != self.node_before
 
     @property
     def vacant(self) -> bool:
@@ -86,6 +93,7 @@ def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:
         unattainable=keep_unready(planned.state.pod, plan.request.containers) if planned.state.pod else (),
         pod=planned.pod,
         node=planned.node,
+        node_before=planned.leaves or planned.node,
         rung="" if planned.awaited else plan.request.rung,
     )
 

@@ -407,7 +407,8 @@ class Tracker:
                 return [Failed(time=now, **about)]
             case "ready":
                 track.seconds = now - (track.sent_at or self.began)
-                return [Ready(time=now, **about, seconds=track.seconds, recreated=track.recreated)]
+                moved = track.node_before if track.moved else ""
+                return [Ready(time=now, **about, seconds=track.seconds, recreated=track.recreated, previous_node=moved)]
         return []
 
     # ------------------------------------------------------------ questions

@@ -10,7 +10,9 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.case import Evidence
+from jobset_restart.events import Ready
 from jobset_restart.plan import Plan, Request, Selection, make, permissions, still_to_leave
+from jobset_restart.report.operation import operation_of
 from jobset_restart.resume import carry_on
 from jobset_restart.scheduling import OUT_OF_SERVICE, NodeSelector, Surroundings
 from jobset_restart.track import Tracker
@@ -331,3 +333,37 @@ def test_native_goes_on_with_the_write_for_the_others() -> None:
 def test_a_further_round_does_not_ask_for_what_was_left() -> None:
     request = Request(replace_nodes=("node-1", "node-5"), cordon=True)
     assert still_to_leave(request, build.on_two_nodes()).replace_nodes == ("node-1",)
+
+
+# ---------------------------------------------------------------- what is told of it
+
+
+def test_the_tracker_tells_where_the_slot_went() -> None:
+    found = plan(build.on_two_nodes())
+    tracker = Tracker(found, build.NOW)
+    leaving = found.scope[1].state.slot
+    tracker.sent(leaving, build.NOW)
+    tracker.observe(build.pod(1, node="node-1", deleted=True), build.NOW + 1)
+    tracker.observe(build.pod(1, node="node-1", deleted=True), build.NOW + 2, deleted=True)
+    events = tracker.observe(build.pod(1, node="node-0", uid="new", name="new", created=LATER), build.NOW + 12)
+    assert [(e.node, e.previous_node, e.recreated) for e in events if isinstance(e, Ready)] == [
+        ("node-0", "node-1", True)
+    ]
+
+
+def test_status_tells_which_slot_left_which_node() -> None:
+    before = plan(build.on_two_nodes())
+    said = structs.replace(recorded(before), state="finished", ended="2026-01-01T00:59:00Z", exit_code=0)
+    of = build.jobset(backoff_limit=6, annotations=claim.written(said))
+    fresh = build.pod(1, node="node-0", uid="new", name="train-workers-0-1-b", created=LATER)
+    report = operation_of(build.snapshot(of, [build.pod(0), fresh]))
+    assert report is not None
+    assert [(row.slot, row.previous_node, row.node) for row in report.replaced] == [("workers/0/1", "node-1", "node-0")]
+    assert report.cordoned == ["node-1"]
+
+
+def test_whoever_carries_on_knows_which_nodes_were_cordoned() -> None:
+    before = plan(build.on_two_nodes())
+    shut = build.around(build.place(), build.place("node-1", unschedulable=True))
+    assert carry_on(before.snapshot, recorded(before), shut).written_to == (("cordon", "node-1"),)
+    assert carry_on(before.snapshot, recorded(before), build.around()).written_to == ()

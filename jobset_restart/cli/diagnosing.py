@@ -136,7 +136,7 @@ def finished(report: DiagnosisReport, cut_short: str, *, decided: bool) -> Diagn
 
 def commands(snapshot: Snapshot, found: Diagnosis, slot: Slot) -> list[str]:
     """What acts on a suspect and the plan would not refuse now: its containers restarted where it is, or a Pod on
-    another machine where the machine is suspected; the likelier first."""
+    another machine where the machine is suspected, with the others restarted in place; the likelier first."""
     state = snapshot.slots.get(slot)
     suspect = next((each for each in found.suspects if each.slot == slot), None)
     if state is None or state.pod is None or suspect is None:
@@ -153,7 +153,8 @@ def commands(snapshot: Snapshot, found: Diagnosis, slot: Slot) -> list[str]:
     if "DX401" in ids:
         ways = [(down, ("--recreate", "--node-down", node))]
     elif ids & NODE_SIGNALS or any(each.key == "node" for each in found.common):
-        ways.reverse()
+        leaving = Request(strategy="in-place", replace_nodes=(node,), cordon=True)
+        ways = [(leaving, ("--in-place", "--replace-node", node, "--cordon")), *reversed(ways)]
     whole: list[tuple[Request, tuple[str, ...]]] = [(Request(), ()), (Request(strategy="recreate"), ("--recreate",))]
     allowed = [words for request, words in ways if _allowed(snapshot, request)]
     allowed = allowed or [words for request, words in whole if _allowed(snapshot, request)][:1]

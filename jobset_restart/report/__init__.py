@@ -80,9 +80,18 @@ class BudgetReport(Report, kw_only=True):
     meaning: str = ""
 
 
+class LeftNodeReport(Report, kw_only=True):
+    """A slot whose Pod was to leave a node: `node` is where its Pod is now, "" where it is nowhere."""
+
+    slot: str
+    previous_node: str
+    node: str = ""
+
+
 class OperationReport(Report, kw_only=True):
     """The claim or last record on the workload. `state` is running, lapsed (its client is gone),
-    detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back. `rung`
+    detached (its client left it running) or finished; `done` of the `total` slots of this `round` are back.
+    `replaced` are those whose Pods were to leave a node, `cordoned` the nodes that were to be cordoned for that. `rung`
     is how far the round goes for slots that had not come back."""
 
     id: str
@@ -101,6 +110,8 @@ class OperationReport(Report, kw_only=True):
     total: int = 0
     phase: str = ""
     round: int = 1
+    replaced: list[LeftNodeReport] = []
+    cordoned: list[str] = []
     rung: str = ""
 
 
@@ -239,13 +250,15 @@ class PlanReport(AboutWorkload, kw_only=True):
 
 class SlotResultReport(Report, kw_only=True):
     """`outcome` is restarted, recreated, unchanged, failed, timed out or gone, as of the last `round` that restarted
-    the slot; `rung` is how far that had to go, "" where what was asked for itself did."""
+    the slot; `previous_node` is where its Pod was, where the new one is elsewhere; `rung` is how far that had to go, ""
+    where what was asked for itself did."""
 
     slot: str
     outcome: str
     pod: str = ""
     node: str = ""
     previous_pod: str = ""
+    previous_node: str = ""
     reason: str = ""
     seconds: float | None = None
     round: int = 1
@@ -278,7 +291,8 @@ class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
     what was left running. `pod_seconds` is for how long slots were down, summed over them: each from what was sent for
     it until it was back. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
-    more than one, `passed` of rungs that were allowed and not taken. With --until-progress, `step_before` is the step
+    more than one, `passed` of rungs that were allowed and not taken. `cordoned` and `tainted` are the nodes that the
+    operation left so. With --until-progress, `step_before` is the step
     it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long after the beginning that
     was."""
 
@@ -300,6 +314,8 @@ class ResultReport(AboutWorkload, kw_only=True):
     pod_seconds: float = 0.0
     rounds: list[RoundReport] = []
     passed: list[PassedReport] = []
+    cordoned: list[str] = []
+    tainted: list[str] = []
     slots: list[SlotResultReport] = []
     step_before: int | None = None
     step_after: int | None = None

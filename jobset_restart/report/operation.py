@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobset_restart import claim
 from jobset_restart.containers import ready_as_far_as_it_can_be
 from jobset_restart.earlier import came_since
-from jobset_restart.report import OperationReport
+from jobset_restart.report import LeftNodeReport, OperationReport
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.workloads.workload import SlotState
@@ -61,9 +61,24 @@ def operation_of(snapshot: Snapshot) -> OperationReport | None:
     if found is None:
         return None
     report, record = as_recorded(found, snapshot.time), found.record
+    if record is not None:
+        report.replaced = _left(snapshot, record)
+        report.cordoned = list(record.request.replace_nodes) if record.request.cordon else []
     if record is not None and report.state != "finished":
         report.done = sum(been_through(state, record) for state in _meant(snapshot, record))
     return report
+
+
+def _left(snapshot: Snapshot, record: claim.Record) -> list[LeftNodeReport]:
+    """The slots whose Pods leave a node, and where their Pods are now."""
+    if not record.replaced:
+        return []
+    states = ((state, record.left(state.slot)) for state in snapshot.slots.values())
+    return [
+        LeftNodeReport(slot=str(state.slot), previous_node=before, node=state.node_name)
+        for state, before in states
+        if before
+    ]
 
 
 def _meant(snapshot: Snapshot, record: claim.Record) -> list[SlotState]:

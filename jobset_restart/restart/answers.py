@@ -9,7 +9,7 @@ from jobset_restart.errors import ExecFailed, JsrError, NotFound, Unreachable
 from jobset_restart.events import Event
 from jobset_restart.plan import Plan
 from jobset_restart.slots import Slot, unit_text
-from jobset_restart.stages import Stage
+from jobset_restart.stages import Stage, StageName
 from jobset_restart.track import Tracker
 from jobset_restart.writes import Action, Exec, Write, job_path
 
@@ -37,12 +37,15 @@ class Answers:
                 self._by_job.setdefault(job_path(meta.namespace, meta.name), []).append(planned.state.slot)
         self.writes = 0
         self.refused: JsrError | None = None
+        self.nodes: list[tuple[StageName, str]] = []
 
     def answered(self, stage: Stage, action: Action, done: ActionResult) -> None:
         """One action of the stage was answered."""
         slots = self._slots(stage, action)
         if done.error is None:
             self.writes += isinstance(action, Write)
+            if stage.name in ("cordon", "taint"):
+                self.nodes.append((stage.name, action.path.rpartition("/")[2]))
             self._sent(slots)
         elif isinstance(action, Write):
             self._not_written(stage, action, slots, done.error)

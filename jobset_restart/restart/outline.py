@@ -10,6 +10,7 @@ from jobset_restart.commands import jsr
 from jobset_restart.events import Budget, PlannedSlot
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Slot
+from jobset_restart.stages import StageName
 from jobset_restart.vocabulary import TriggerName
 
 
@@ -48,6 +49,7 @@ class Outline(Struct, frozen=True, kw_only=True):
     request: Request
     again: Selection
     carry_on: str
+    nodes: tuple[tuple[StageName, str], ...] = ()
     triggers: tuple[TriggerName, ...]
     seated: frozenset[Slot]
 
@@ -87,6 +89,7 @@ def outline(plan: Plan) -> Outline:
         request=plan.request,
         again=_again(plan),
         carry_on=carry_on_command(plan),
+        nodes=plan.written_to,
         triggers=seen.workload.triggers,
         seated=frozenset(p.state.slot for p in plan.slots if seen.workload.seated(p.state)),
     )

@@ -19,6 +19,7 @@ from jobset_restart.restart.escalate import Passed
 from jobset_restart.restart.outline import Outline, OutlinedSlot
 from jobset_restart.seen import SlotTrack
 from jobset_restart.slots import Slot
+from jobset_restart.stages import StageName
 from jobset_restart.track import KEPT, Tracker
 from jobset_restart.vocabulary import TriggerName
 
@@ -42,6 +43,7 @@ class Came(Struct, frozen=True, kw_only=True):
     tracks: dict[Slot, SlotTrack]
     slots: dict[Slot, SlotResultReport]
     untouched: tuple[Slot, ...] = ()
+    nodes: tuple[tuple[StageName, str], ...] = ()
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -167,6 +169,7 @@ def came(
     began: float,
     seconds: float,
     writes: int,
+    nodes: Iterable[tuple[StageName, str]] = (),
     stuck: Mapping[Slot, str] = NONE,
     untouched: Sequence[Slot] = (),
 ) -> Came:
@@ -184,6 +187,7 @@ def came(
         tracks=tracks,
         slots={e.slot: _slot(e, tracker, number, timed_out=late or e.slot in stuck) for e in of.slots},
         untouched=tuple(untouched),
+        nodes=(*of.nodes, *nodes),
     )
 
 
@@ -196,6 +200,7 @@ def _slot(planned: OutlinedSlot, tracker: Tracker, number: int, *, timed_out: bo
         pod=track.pod if track else before,
         node=track.node if track else planned.node,
         previous_pod=before if track and track.pod != before else "",
+        previous_node=track.node_before if track and track.moved else "",
         reason=_reason(tracker, track, planned),
         seconds=round(track.seconds, 3) if track and track.seconds is not None else None,
         round=(track.round if track else 0) or number,
@@ -252,7 +257,9 @@ def _renewed(before: SlotResultReport, row: SlotResultReport | None, number: int
     if row is None:
         return structs.replace(before, outcome="gone", reason="there is no such slot any more", round=number)
     first = before.previous_pod or before.pod
-    return structs.replace(row, previous_pod=first if first != row.pod else "")
+    was = before.previous_node or before.node
+    moved = was if row.outcome == "recreated" and was != row.node else ""
+    return structs.replace(row, previous_pod=first if first != row.pod else "", previous_node=moved)
 
 
 def _budgets(rounds: Iterable[Came]) -> list[Budget]:
@@ -314,6 +321,8 @@ def result_report(
         pod_seconds=round(pod_seconds, 3),
         rounds=[*told, _told(last)] if told else [],
         passed=[PassedReport(rung=each.rung, reason=each.reason) for each in passed],
+        cordoned=_written_to(rounds, "cordon"),
+        tainted=_written_to(rounds, "taint"),
         slots=slots,
     )
 
@@ -322,6 +331,11 @@ def cost(report: ResultReport) -> Cost:
     """What the operation cost, for the record."""
     spent = tuple(each for each in report.budgets if each.before != each.after)
     return Cost(pod_seconds=report.pod_seconds, budgets=spent)
+
+
+def _written_to(rounds: Iterable[Came], how: StageName) -> list[str]:
+    """The nodes that were cordoned, or tainted, by these rounds or before them."""
+    return sorted({node for each in rounds for name, node in each.nodes if name == how})
 
 
 def bare_report(of: Outline, error: JsrError, *, seconds: float, writes: int) -> ResultReport:

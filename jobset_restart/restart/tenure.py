@@ -291,6 +291,7 @@ class Tenure:
             began=current.began,
             seconds=self.cluster.now() - current.began,
             writes=current.answers.writes,
+            nodes=current.answers.nodes,
             stuck=stuck,
             untouched=current.untouched,
         )

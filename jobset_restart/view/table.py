@@ -24,6 +24,7 @@ from jobset_restart.report import (
     ResultReport,
     RungReport,
 )
+from jobset_restart.scheduling import OUT_OF_SERVICE
 from jobset_restart.view.capture import was_captured, would_capture
 from jobset_restart.view.columns import COLOURS, rows, say
 from jobset_restart.view.text import clipped, counted, doing, duration
@@ -112,6 +113,7 @@ def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
     for note in report.notes:
         say(console, f"  {note}")
     _show_operation(console, report.operation)
+    _show_left(console, report.operation)
     console.print()
     _show_groups(console, report)
     console.print()
@@ -170,6 +172,16 @@ def _show_operation(console: Console, operation: OperationReport | None) -> None
     back = f"{operation.done:,}/{operation.total:,} slots back"
     moving = operation.phase and operation.done < operation.total
     say(console, f"  {back}{', ' + operation.phase if moving else ''}")
+
+
+def _show_left(console: Console, operation: OperationReport | None) -> None:
+    if operation is None:
+        return
+    for row in operation.replaced[:SHOWN]:
+        where = row.node if row.node and row.node != row.previous_node else "not there yet"
+        say(console, f"  leaves its node: {row.slot}: {row.previous_node} -> {where}")
+    for node in operation.cordoned:
+        say(console, f"  cordoned for it: {node} (`kubectl uncordon {node}` when it is fit again)")
 
 
 def _show_not_ready(console: Console, slots: list[NotReadyReport], *, wide: bool) -> None:
@@ -363,6 +375,11 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
         say(console, f"  --escalate {passed.rung} was skipped: {passed.reason}")
     for line in was_captured(result.capture):
         say(console, line)
+    for node in result.cordoned:
+        say(console, f"  {node} was cordoned and stays so; when it is fit again: kubectl uncordon {node}")
+    for node in result.tainted:
+        remove = f"kubectl taint node {node} {OUT_OF_SERVICE['key']}-"
+        say(console, f"  {node} was tainted and stays so; when it is back: {remove}")
     bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
     shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
     if shown:
@@ -375,7 +392,7 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
                     f"{s.outcome} ({s.rung})" if s.rung else s.outcome,
                     "-" if s.seconds is None else f"{s.seconds:.1f}",
                     s.pod or "-",
-                    s.node or "-",
+                    f"{s.previous_node} -> {s.node}" if s.previous_node else s.node or "-",
                     s.reason or "-",
                 ]
                 for s in shown

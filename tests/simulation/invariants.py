@@ -207,7 +207,7 @@ def destroys_nothing(played: Played) -> Broken:
 def _deletes_pods(played: Played) -> list[str]:
     """The slots whose Pods a plan deletes one by one: each is a failure of its Job."""
     plans = [plan for client in played.clients for plan in _rounds(client)]
-    return [slot.slot for plan in plans if plan.trigger == "pods" for slot in plan.slots if slot.trigger]
+    return [slot.slot for plan in plans for slot in plan.slots if slot.trigger == "pods"]
 
 
 @invariant
@@ -231,6 +231,21 @@ def restarts_nothing_twice(played: Played) -> Broken:
                 yield f"container {name} of {slot} was started {times} times"
         if len(played.witness.created[slot]) > 1:
             yield f"{slot} got {len(played.witness.created[slot])} new Pods"
+
+
+@invariant
+def lands_elsewhere(played: Played) -> Broken:
+    """A Pod that was to leave its node is on another one, and the node is still cordoned."""
+    if not played.scenario.replaces:
+        return
+    left = played.scenario.options[played.scenario.options.index("--replace-node") + 1]
+    for client in played.clients:
+        for slot in (document(client) or {}).get("slots", ()):
+            if slot["outcome"] == "recreated" and slot["node"] == left:
+                yield f"{slot['slot']} is recreated on {left}, which it was to leave"
+        for node in (document(client) or {}).get("cordoned", ()):
+            if not played.cluster.store.get("nodes", "", node)["spec"].get("unschedulable"):
+                yield f"{node} was cordoned, and is not any more"
 
 
 @invariant

@@ -73,7 +73,7 @@ def _play(scenario: Scenario, loop: VirtualLoop, folder: Path, log: _Log) -> Pla
     clients = [first]
     if left := _unfinished(cluster, first):
         loop.run_until_complete(asyncio.sleep(max(LEASE_SECONDS, LASTS + 30.0 - loop.time())))
-        allowed = ("--fallback", "recreate") if scenario.falls_back else ()
+        allowed = ("--fallback", "recreate") if scenario.falls_back else ("--cordon",) if scenario.replaces else ()
         more = ("--resume", left, *allowed) if scenario.resumes else scenario.options
         clients.append(_restart(cluster, scenario, *more))
     loop.run_until_complete(asyncio.sleep(QUIET_SECONDS))

@@ -47,7 +47,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """`trouble` is what kinds of things go wrong. `rotates` is when the token is replaced, `skew` how much the client's
     clock is ahead, both in seconds. `resumes` says whether an unfinished operation is carried on with --resume or the
     restart is begun again. `falls_back`: what is sent in place is refused, and a second round recreates. `at_once` is
-    how much may be down at once, "" for all."""
+    how much may be down at once, "" for all. `replaces`: the Pods of a node leave it while the others restart in
+    place."""
 
     seed: int
     kind: str
@@ -63,6 +64,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     resumes: bool = True
     falls_back: bool = False
     at_once: str = ""
+    replaces: bool = False
 
     @property
     def touches_pods(self) -> bool:
@@ -97,7 +99,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
-    return _paced(_as_a_job(_falling_back(_drawn(seed))))
+    return _paced(_as_a_job(_replacing(_falling_back(_drawn(seed)))))
 
 
 def _paced(scenario: Scenario) -> Scenario:
@@ -107,6 +109,7 @@ def _paced(scenario: Scenario) -> Scenario:
     order = draw.choice([(), (), ("--order", draw.choice(["index", "job", "node", "replicated-job"]))])
     more = (*order, *draw.choice([(), (), ("--keep-going",), ("--canary", "1")]))
     fixed = scenario.falls_back or scenario.moves or {"native", "suspend"} & {*scenario.options}
+    fixed = fixed or (scenario.replaces and scenario.kind == "native")
     if draw.random() > 0.25 or fixed:
         return scenario
     at_once = "60%" if "pods" in scenario.options else at_once  # each Pod makes its Job wait for longer
@@ -126,6 +129,21 @@ def _falling_back(scenario: Scenario) -> Scenario:
     options = ("--in-place", *draw.choice([(), (), ("--replicated-job", "workers")]), "--fallback", "recreate")
     more = {"options": options, "faults": (*scenario.faults, refused), "death": death, "falls_back": True}
     return structs.replace(scenario, **more)
+
+
+def _replacing(scenario: Scenario) -> Scenario:
+    """One in seven that may go in place: the Pods of a node leave it, which is cordoned for that."""
+    draw = random.Random(f"replace {scenario.seed}")
+    elsewhere = {"--recreate", "suspend", "jobs", "pods"} & {*scenario.options}
+    if draw.random() > 0.15 or elsewhere or scenario.falls_back:
+        return scenario
+    kept = ("--in-place",) if scenario.kind == "native" else ("--in-place", "--via", "image")
+    options = (*kept, "--replace-node", draw.choice(["node-0", "node-1"]), "--cordon")
+    if draw.random() < 0.85:
+        for each in scenario.manifest["spec"]["replicatedJobs"]:
+            job = each["template"]["spec"]
+            job["backoffLimit"] = max(job["backoffLimit"], 20)  # with fewer the plan may be right to refuse
+    return structs.replace(scenario, options=options, resumes=True, replaces=True, nodes=max(3, scenario.nodes))
 
 
 def _as_a_job(scenario: Scenario) -> Scenario:
