@@ -129,6 +129,21 @@ def test_a_deleted_pod_is_asked_about_as_via_pods_would() -> None:
     assert (budget.before, budget.after) == (0, 1)
 
 
+def test_a_pod_that_leaves_takes_its_restarts_along() -> None:
+    snapshot = on_two(max_restarts=5)
+    slot = next(slot for slot in snapshot.slots if slot.indexes[-1] == 1)
+    state = snapshot.slots[slot]
+    many = structs.replace(
+        state.pod.status,
+        container_statuses=[*build.pod(1, statuses=[build.status(restarts=5)]).status.container_statuses],
+    )
+    worn = structs.replace(state, pod=structs.replace(state.pod, status=many))
+    snapshot = structs.replace(snapshot, slots={**snapshot.slots, slot: worn})
+    assert "JSR203" in ids(make(snapshot, Request(via="native"), "op1"))
+    found = plan(snapshot)
+    assert not found.refused, ids(found)
+
+
 def test_only_the_containers_that_stay_count_as_restarts() -> None:
     of = build.jobset(backoff_limit=6, restart_policy="OnFailure")
     found = plan(build.on_two_nodes(of, spec={"restartPolicy": "OnFailure"}), via="image")

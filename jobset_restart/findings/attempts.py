@@ -53,7 +53,8 @@ def restarts_others(case: Case) -> bool:
 
 def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
     """What the restart spends of maxRestarts: an attempt where agents start anew, and of the restartCount of the
-    container that has been restarted most. New Pods start with counts of 0."""
+    container that has been restarted most. New Pods start with counts of 0, and those that leave their node take theirs
+    along."""
     jobset = case.snapshot.jobset
     if not is_native(jobset):
         return []
@@ -65,7 +66,8 @@ def native_budgets(case: Case) -> list[tuple[Budget, bool]]:
         after_it = used if hold_the_barrier(case) else used + 1
         row = Budget(name="maxRestarts, in-place attempts", limit=limit, before=used, after=after_it)
         rows.append((row, after_it > limit))
-    worst = limit - container_restart_headroom(jobset, pods)
+    leaving = {state.pod.metadata.uid for state in case.replaced if state.pod}
+    worst = limit - container_restart_headroom(jobset, [pod for pod in pods if pod.metadata.uid not in leaving])
     after = _most_restarts_after(case, worst)
     if after is not None:
         row = Budget(name="maxRestarts, restarts of one container", limit=limit, before=worst, after=after)
