@@ -109,8 +109,7 @@ def _paced(scenario: Scenario) -> Scenario:
     order = draw.choice([(), (), ("--order", draw.choice(["index", "job", "node", "replicated-job"]))])
     more = (*order, *draw.choice([(), (), ("--keep-going",), ("--canary", "1")]))
     fixed = scenario.falls_back or scenario.moves or {"native", "suspend"} & {*scenario.options}
-    fixed = fixed or (scenario.replaces and scenario.kind == "native")
-    if draw.random() > 0.25 or fixed:
+    if draw.random() > 0.25 or fixed or (scenario.replaces and scenario.kind == "native"):
         return scenario
     at_once = "60%" if "pods" in scenario.options else at_once  # each Pod makes its Job wait for longer
     options = (*scenario.options, "--max-unavailable", at_once, *more)
