@@ -350,8 +350,8 @@ def _patience(case: Case, request: Request) -> float:
 
 def _reason(case: Case, passed_over: list[tuple[Trigger, list[Finding]]]) -> str:
     reason = case.trigger.why
-    if paced := pacing.words(case):
-        reason += f"; {paced}, in {waves(case):,} windows or more"
+    if paced := pacing.words(case, waves(case) if case.max_unavailable else 0):
+        reason += f"; {paced}"
     if case.trigger.order == "steps" and len(in_order := in_steps(case)) > 1:
         reason += f"; in {len(in_order)} steps, each when the one before is Ready: " + ", then ".join(
             map(str, in_order)

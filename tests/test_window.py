@@ -251,6 +251,32 @@ def test_a_record_with_a_pace_that_is_none_cannot_be_read() -> None:
         msgspec.json.decode(text, type=Record)
 
 
+class Looked(dict[Slot, Any]):
+    """Counts how often a slot is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, slot: Slot) -> Any:
+        self.looks += 1
+        return super().__getitem__(slot)
+
+    def values(self) -> Any:
+        self.looks += len(self)
+        return super().values()
+
+
+def test_the_work_is_that_of_what_has_changed() -> None:
+    run = several(300, max_unavailable="10%", min_ready_seconds=0.0)
+    run.tracker.slots = looked = Looked(run.tracker.slots)
+    run.turns = Turns(run.plan)
+    run.sent, run.down = [], set()
+    run.go()
+    for index in range(300):
+        run.back(worker(index))
+    assert run.sent == names(*range(300))
+    assert looked.looks < 20 * 300
+
+
 # ---------------------------------------------------------------- in which order
 
 

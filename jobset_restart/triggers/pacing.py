@@ -123,14 +123,16 @@ def _natural(name: str) -> tuple[tuple[str, int], ...]:
     return tuple(zip(parts[::2], [*map(int, parts[1::2]), -1], strict=True))
 
 
-def words(case: Case) -> str:
-    """How it is paced, in words; "" where it is not."""
+def words(case: Case, windows: int) -> str:
+    """How it is paced, in words; "" where it is not. `windows` is how often all places are taken anew, at least."""
     most = places(case)
     if not most:
         return ""
     what = "units" if case.trigger.reach == "unit" else "slots"
     rounded = f" ({case.max_unavailable}, rounded down)" if case.max_unavailable.endswith("%") else ""
-    told = f"at most {min(most, total(case)):,} of {total(case):,} {what} at once{rounded}"
+    told = (
+        f"at most {min(most, total(case)):,} of {total(case):,} {what} at once{rounded}, in {windows:,} windows or more"
+    )
     if case.order:
         told += f", by {case.order}"
     return f"{told}; {'goes on past those that fail' if case.keep_going else 'stops at the first that fails'}"

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,12 @@ SELECTOR = "leaderworkerset.sigs.k8s.io/name=serving"
 def serving(place: Place, request: pytest.FixtureRequest) -> str:
     """The restartPolicy of a LeaderWorkerSet of two groups of three, all Ready."""
     policy: str = request.param
+    create(place, policy)
+    return policy
+
+
+def create(place: Place, policy: str, **spec: str) -> None:
+    """Two groups of three, all Ready. Skips where the cluster serves none."""
     template = {"spec": {"terminationGracePeriodSeconds": 5, "containers": [container()]}}
     body = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
@@ -32,6 +39,7 @@ def serving(place: Place, request: pytest.FixtureRequest) -> str:
         "spec": {
             "replicas": 2,
             "leaderWorkerTemplate": {"size": 3, "restartPolicy": policy, "workerTemplate": template},
+            **spec,
         },
     }
     try:
@@ -41,7 +49,6 @@ def serving(place: Place, request: pytest.FixtureRequest) -> str:
             pytest.skip("the cluster serves no LeaderWorkerSets")
         raise
     pods(place)
-    return policy
 
 
 def pods(place: Place) -> dict[str, Object]:
@@ -153,3 +160,33 @@ def test_it_is_named_and_listed_as_any_workload(place: Place, jsr: Jsr, serving:
         assert (waited["workloadKind"], waited["ready"]) == ("LeaderWorkerSet", 6)
     assert "hint: there is a LeaderWorkerSet serving: write" in jsr.run("status", "serving").exited(1).stderr
     assert "hint: there is a JobSet train: write jobset/train" in jsr.run("wait", "lws/train").exited(1).stderr
+
+
+def triggered(file: Path) -> list[str]:
+    """The slots in the order in which they were triggered."""
+    events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return list(dict.fromkeys(event["slot"] for event in events if event["event"] == "triggered"))
+
+
+def test_leaders_go_before_their_workers_where_it_starts_so(place: Place, jsr: Jsr, tmp_path: Path) -> None:
+    create(place, "None", startupPolicy="LeaderReady")
+    file = tmp_path / "events.jsonl"
+    ended = jsr.restart("lws/serving", "--in-place", "--events", str(file)).exited(0)
+    assert ended.document["outcomes"] == {"restarted": 6}
+    went = triggered(file)
+    assert sorted(went[:2]) == ["serving/0/0", "serving/1/0"]
+    assert len(went) == 6
+    assert "step 2 of 2: the workers" in ended.stderr
+
+
+@pytest.mark.parametrize("serving", ["RecreateGroupOnPodRestart"], indirect=True)
+def test_one_group_at_a_time(place: Place, jsr: Jsr, serving: str, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    options = ("--via", "group", "--max-unavailable", "1", "--canary", "1", "--events", str(file))
+    ended = jsr.restart("lws/serving", *options).exited(0)
+    assert ended.document["outcomes"] == {"recreated": 6}
+    events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    told = [(event["event"], event["slot"][:9]) for event in events if event["event"] in ("triggered", "ready")]
+    assert told.index(("triggered", "serving/1")) > max(
+        n for n, each in enumerate(told) if each == ("ready", "serving/0")
+    )

@@ -67,7 +67,9 @@ def restarted(jsr: Jsr, name: str, *options: str) -> dict[str, Any]:
 def test_in_place_recreated_as_a_whole_and_one_worker_group(place: Place, jsr: Jsr) -> None:
     create(place, "rayclusters", "RayCluster", spec())
     before = pods(place)
-    in_place = restarted(jsr, "raycluster/ray", "--in-place")
+    ended = jsr.restart("raycluster/ray", "--in-place").exited(0)
+    in_place = ended.document
+    assert "step 2 of 2: workers" in ended.stderr
     assert (in_place["trigger"], in_place["outcomes"]) == ("image", {"restarted": 3})
     same = pods(place)
     assert (uids(same), restarts(same)) == (uids(before), {"head": 1, "worker": 1})

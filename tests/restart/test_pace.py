@@ -109,8 +109,7 @@ def test_whoever_carries_on_goes_on_as_if_undisturbed(tmp_path: Path, kind: Any,
         assert {name for pod in found.witness.before.values() for name in found.witness.starts(pod.uid).values()} == {1}
 
 
-def test_a_window_of_many_slots_costs_a_look_at_what_changed(tmp_path: Path) -> None:
-    """Every slot is looked at when something is seen of it, not whenever something is seen of any."""
+def test_a_share_of_many_slots(tmp_path: Path) -> None:
     with stage(tmp_path, workers(60, grace=1), nodes=6) as found:
         came = found.restart(Request(via="image", max_unavailable="10%", min_ready_seconds=0.0))
         assert came.result.outcomes == {"restarted": 60}
