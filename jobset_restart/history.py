@@ -188,14 +188,14 @@ def compact(entry: Entry) -> bytes:
         scope=tuple(_clipped(each, 60) for each in entry.scope[:MOST_TEXTS]),
         outcomes={_clipped(name, 20): number for name, number in [*entry.outcomes.items()][:8]},
         rounds=tuple(_short(each) for each in entry.rounds),
-        cost=structs.replace(entry.cost, budgets=tuple(map(_spent, entry.cost.budgets[:MOST_TEXTS]))),
+        cost=_dearest(entry.cost),
     )
     for fewer in (
         {},
         {"rounds": tuple(structs.replace(each, reason="") for each in short.rounds)},
         {"scope": ()},
         {"rounds": short.rounds[-1:]},
-        {"rounds": (), "cost": structs.replace(short.cost, budgets=())},
+        {"rounds": (), "cost": structs.replace(short.cost, budgets=(), resource_seconds={})},
         {"asked": "", "owner": _clipped(short.owner, 40), "outcomes": {}, "reason": _clipped(short.reason, 40)},
     ):
         short = structs.replace(short, **fewer)
@@ -209,6 +209,15 @@ def _short(each: claim.PastRound) -> claim.PastRound:
     outcomes = {_clipped(name, 20): number for name, number in [*each.outcomes.items()][:8]}
     words = {name: _clipped(getattr(each, name), 60) for name in ("strategy", "trigger", "reason")}
     return structs.replace(each, outcomes=outcomes, **words)
+
+
+def _dearest(cost: Cost) -> Cost:
+    most = sorted(cost.resource_seconds.items(), key=lambda each: -each[1])[:MOST_TEXTS]
+    return structs.replace(
+        cost,
+        budgets=tuple(map(_spent, cost.budgets[:MOST_TEXTS])),
+        resource_seconds={_clipped(name, 80): seconds_ for name, seconds_ in most},
+    )
 
 
 def _spent(budget: Budget) -> Budget:

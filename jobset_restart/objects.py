@@ -172,6 +172,10 @@ class EnvVar(ApiStruct):
     value: str = ""
 
 
+class ResourceRequirements(ApiStruct):
+    requests: dict[str, Any] = {}
+
+
 class Container(ApiStruct):
     name: str = ""
     image: str = ""
@@ -180,6 +184,7 @@ class Container(ApiStruct):
     restart_policy_rules: list[ContainerRestartRule] = []
     command: list[str] = []
     env: list[EnvVar] = []
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
 
 
 class PodSpec(ApiStruct):
@@ -190,6 +195,7 @@ class PodSpec(ApiStruct):
     host_pid: bool = field(name="hostPID", default=False)
     containers: list[Container] = []
     init_containers: list[Container] = []
+    overhead: dict[str, Any] = {}
 
 
 class ContainerStateRunning(ApiStruct):

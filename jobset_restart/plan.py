@@ -18,6 +18,7 @@ from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.names import Absent, absent
 from jobset_restart.pods import Identity, identity
+from jobset_restart.requests import requested
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.stages import Stage, StageName, filled, made
@@ -191,6 +192,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     needs_probes: bool = False
     predicted: float = 0.0
     predicted_most: float = 0.0
+    waves: int = 1
     min_ready_seconds: float = 0.0
     patience: float = 0.0
     deaf: frozenset[Slot] = frozenset()
@@ -215,6 +217,17 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def scope(self) -> list[SlotPlan]:
         return [slot for slot in self.slots if slot.trigger]
+
+    def idle(self, slot: SlotPlan) -> dict[str, float]:
+        """The extended resources that nothing uses while this slot is down, by name. Of containers that are restarted
+        in place alone what these ask for."""
+        pod = slot.state.pod
+        spec = pod.spec if pod else self.snapshot.workload.groups.get(slot.state.slot.group)
+        if spec is None or not slot.trigger:
+            return {}
+        return requested(
+            spec, self.request.containers if self.strategy == "in-place" and not (slot.lost or slot.leaves) else ()
+        )
 
     def blockers(self) -> list[Finding]:
         return _standing(self.findings)
@@ -326,6 +339,7 @@ def _chosen(
         needs_probes=case.unprobed or looks_for_deaf(case, request),
         predicted=predicted(case),
         predicted_most=predicted_most(case),
+        waves=waves(case),
         min_ready_seconds=min_ready_seconds(case),
         patience=_patience(case, request),
         deaf=case.deaf() if may_force(case, request) else frozenset(),

@@ -25,5 +25,6 @@ def asked(request: Request) -> str:
             words.append(option)
         else:
             each = value if isinstance(value, tuple | list) else (value,)
-            words += [word for item in each for word in (_OPTIONS.get(field.name, option), str(item))]
+            texts = (f"{item:g}s" if isinstance(item, float) else str(item) for item in each)
+            words += [word for text in texts for word in (_OPTIONS.get(field.name, option), text)]
     return " ".join(words)

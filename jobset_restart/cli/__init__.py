@@ -56,6 +56,7 @@ def restart(
     pace: options.Pace,
     limits: options.Limits,
     progress: options.Progress,
+    accounting: options.Accounting,
     telling: options.Telling,
     where: options.Where,
 ) -> int:
@@ -74,6 +75,7 @@ def restart(
         pace,
         limits,
         progress,
+        accounting,
         telling,
         where,
     )
@@ -98,12 +100,18 @@ def status(
 
 
 @command(app, short_help="Show the last restarts of a workload.")
-def history(workload: options.Workload, of: options.OfPods, shown: options.Shown, where: options.Where) -> int:
+def history(
+    workload: options.Workload,
+    of: options.OfPods,
+    price: options.GpuPrice,
+    shown: options.Shown,
+    where: options.Where,
+) -> int:
     """Show the last restarts of a workload, the newest first: when, who, how, how long, what each cost and what came
     of it."""
     from jobset_restart.cli import recounting
 
-    return recounting.history(workload.target(of.selector), where, shown.output)
+    return recounting.history(workload.target(of.selector), price, where, shown.output)
 
 
 @command(app, short_help="Wait until every Pod is Ready and no restart runs.")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from jobset_restart import claim
+from jobset_restart.cli.accounting import Accounts
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
 from jobset_restart.cli.before import Before
 from jobset_restart.cli.options import (
+    Accounting,
     CaptureBefore,
     Course,
     Drawn,
@@ -78,10 +80,47 @@ def restart(
     pace: Pace,
     limits: Limits,
     progress: Progress,
+    accounting: Accounting,
     telling: Telling,
     where: Where,
 ) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
+    accounts = Accounts(accounting, target, where.namespace or "", for_real=course.for_real)
+    with accounts.kept():
+        return _restarted(
+            target,
+            how,
+            leaving,
+            escalation,
+            selected,
+            course,
+            drawn,
+            evidence,
+            pace,
+            limits,
+            progress,
+            accounts,
+            telling,
+            where,
+        )
+
+
+def _restarted(
+    target: Target,
+    how: How,
+    leaving: Leaving,
+    escalation: Escalation,
+    selected: Selected,
+    course: Course,
+    drawn: Drawn,
+    evidence: CaptureBefore,
+    pace: Pace,
+    limits: Limits,
+    progress: Progress,
+    accounts: Accounts,
+    telling: Telling,
+    where: Where,
+) -> int:
     leaving.check(how.node_down, resumed=course.resume is not None)
     request = pace.asked_in(how.request(selected, leaving), limits.min_ready_seconds, resumes=bool(course.resume))
     asked = Asked(
@@ -108,7 +147,7 @@ def restart(
         check_event_file(course.events, append=course.events_append)
         check_report_file(drawn.report)
     try:
-        return asyncio.run(_restart(asked, options, course, drawn, before, progress, telling, where))
+        return asyncio.run(_restart(asked, options, course, drawn, before, progress, accounts, telling, where))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
@@ -120,6 +159,7 @@ async def _restart(
     drawn: Drawn,
     before: Before,
     progress: Progress,
+    accounts: Accounts,
     telling: Telling,
     where: Where,
 ) -> int:
@@ -128,11 +168,13 @@ async def _restart(
     on_leaving(this.cancel)
     async with await opened(where) as cluster:
         asked = structs.replace(asked, namespace=asked.namespace or cluster.namespace)
+        accounts.namespace = asked.namespace
         plan = await planned(cluster, asked)
         if not course.for_real:
-            return await _dry_run(cluster, plan, course, options, before, telling)
-        report = plan_report(plan)
+            return await _dry_run(cluster, plan, course, options, before, accounts, telling)
+        report = accounts.price(plan_report(plan))
         if plan.refused:
+            accounts.refused(report)
             print_document(report, telling.output)
             show_findings(report, telling)
             raise refusal(plan)
@@ -143,26 +185,35 @@ async def _restart(
             if not await agreed(_question(report)):
                 print_document(report, telling.output)
                 print("nothing was changed", file=sys.stderr)
+                accounts.failed(NOTHING_CHANGED, "declined; nothing was changed")
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
         plan = await before.the_kill(cluster, asked, plan, shown=not course.yes)
         step = await stood_at(cluster, plan.snapshot, progress)
-        carrying_out = _carry_out(plan, cluster, options, course, drawn, before, telling)
+        carrying_out = _carry_out(plan, cluster, options, course, drawn, before, accounts, telling)
         del plan, report  # thousands of Pods and actions, which nobody asks for any more
         result = await carrying_out
         result.capture = before.report
         if step is not None and not result.exit_code:
             left = options.timeout - result.seconds
             result = await waited(cluster, asked, result, step, progress.pattern(), left)
-    return show_result(result, telling)
+    return show_result(accounts.finished(result), telling)
 
 
 async def _carry_out(
-    plan: Plan, cluster: Cluster, options: Options, course: Course, drawn: Drawn, before: Before, telling: Telling
+    plan: Plan,
+    cluster: Cluster,
+    options: Options,
+    course: Course,
+    drawn: Drawn,
+    before: Before,
+    accounts: Accounts,
+    telling: Telling,
 ) -> ResultReport:
     log, picture = event_file(course.events, append=course.events_append), report_file(drawn.report)
     with log as events, picture as report, view_for() as view:
         sinks = Sinks(view, (events, report), cluster.now, give_up=lambda: give_up(view))
+        accounts.progress = sinks.progress
         for event in before.events:
             sinks(event)
         tenure = Tenure(plan, cluster, sinks, options)
@@ -203,11 +254,17 @@ async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:
 
 
 async def _dry_run(
-    cluster: Cluster, plan: Plan, course: Course, options: Options, before: Before, telling: Telling
+    cluster: Cluster,
+    plan: Plan,
+    course: Course,
+    options: Options,
+    before: Before,
+    accounts: Accounts,
+    telling: Telling,
 ) -> int:
     now = cluster.now()
     plan = claim.as_sent(plan, claim.opened(plan, options.owner, now, now + options.timeout))
-    report = plan_report(plan)
+    report = accounts.price(plan_report(plan))
     report.capture = before.planned(plan)
     refused: list[str] = []
     if course.dry_run == "server" and not plan.refused:

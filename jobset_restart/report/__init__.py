@@ -221,7 +221,8 @@ class PlanReport(AboutWorkload, kw_only=True):
     """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
     seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
     operation that another client left or died in, and that this one would replace. `escalation` is what may follow,
-    with --escalate."""
+    with --escalate. `predicted_pod_seconds` and what follows it
+    are the same as in a result, as far as can be foreseen."""
 
     api_version: str = APIVERSION
     kind: str = "RestartPlan"
@@ -234,6 +235,9 @@ class PlanReport(AboutWorkload, kw_only=True):
     refused: bool = False
     predicted: float = 0.0
     predicted_most: float = 0.0
+    predicted_pod_seconds: float = 0.0
+    predicted_resource_seconds: dict[str, float] = {}
+    predicted_gpu_cost: float | None = None
     writes: int = 0
     by_trigger: dict[str, int] = {}
     slots: list[SlotPlanReport] = []
@@ -289,12 +293,15 @@ class PassedReport(Report, kw_only=True):
 
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
-    what was left running. `pod_seconds` is for how long slots were down, summed over them: each from what was sent for
-    it until it was back. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
+    what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
     more than one, `passed` of rungs that were allowed and not taken. `cordoned` and `tainted` are the nodes that the
     operation left so. With --until-progress, `step_before` is the step
     it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long after the beginning that
-    was."""
+    was.
+
+    `pod_seconds` is for how long slots were down, summed over them: each from what was sent for it until it was back.
+    `resource_seconds` is the same of each extended resource (GPUs), times how many of it the Pods ask for; `gpu_cost`
+    that of GPUs at the price that was given."""
 
     api_version: str = APIVERSION
     kind: str = "RestartResult"
@@ -312,6 +319,8 @@ class ResultReport(AboutWorkload, kw_only=True):
     outcomes: dict[str, int] = {}
     budgets: list[Budget] = []
     pod_seconds: float = 0.0
+    resource_seconds: dict[str, float] = {}
+    gpu_cost: float | None = None
     rounds: list[RoundReport] = []
     passed: list[PassedReport] = []
     cordoned: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import field
 
 from jobset_restart import claim, history
+from jobset_restart.cost import money
 from jobset_restart.events import APIVERSION, Budget
 from jobset_restart.history import Entry
 from jobset_restart.objects import seconds
@@ -15,8 +16,8 @@ from jobset_restart.workloads.workload import Workload
 class PastRestartReport(Report, kw_only=True):
     """One operation. `asked` is what was asked for, as options. `state` is running, lapsed (its client was heard of no
     more), detached (its client left it running) or finished. `seconds` is how long it took, or until its client was
-    last heard of. `scope` names the slots it was for, the first few, empty where it was for all. `pod_seconds` and
-    `budgets` are what it cost, as far as a client was there to tell."""
+    last heard of. `scope` names the slots it was for, the first few, empty where it was for all. `pod_seconds`,
+    `resource_seconds`, `gpu_cost` and `budgets` are what it cost, as far as a client was there to tell."""
 
     operation: str
     owner: str = ""
@@ -33,6 +34,8 @@ class PastRestartReport(Report, kw_only=True):
     reason: str = ""
     outcomes: dict[str, int] = field(default_factory=dict)
     pod_seconds: float = 0.0
+    resource_seconds: dict[str, float] = field(default_factory=dict)
+    gpu_cost: float | None = None
     budgets: list[Budget] = field(default_factory=list)
     rounds: list[RoundReport] = field(default_factory=list)
 
@@ -49,7 +52,9 @@ class HistoryReport(AboutWorkload, kw_only=True):
     notes: list[str] = field(default_factory=list)
 
 
-def history_report(workload: Workload, now: float, context: str = "") -> HistoryReport:
+def history_report(
+    workload: Workload, now: float, context: str = "", gpu_hour_price: float | None = None
+) -> HistoryReport:
     """What the workload says of its restarts. `now` is seconds since the epoch, by the server's clock."""
     past = history.read(workload.metadata)
     found = claim.lock(workload)
@@ -67,12 +72,12 @@ def history_report(workload: Workload, now: float, context: str = "") -> History
         workload_group=workload.kind.group,
         namespace=workload.namespace,
         context=context,
-        items=[_told(each, now) for each in (*([newest] if newest else []), *reversed(entries))],
+        items=[_told(each, now, gpu_hour_price) for each in (*([newest] if newest else []), *reversed(entries))],
         notes=notes,
     )
 
 
-def _told(entry: Entry, now: float) -> PastRestartReport:
+def _told(entry: Entry, now: float, price: float | None) -> PastRestartReport:
     took = entry.took
     if entry.state == "running" and entry.started:
         took = round(max(0.0, now - seconds(entry.started)), 3)
@@ -92,6 +97,8 @@ def _told(entry: Entry, now: float) -> PastRestartReport:
         reason=entry.reason,
         outcomes=entry.outcomes,
         pod_seconds=entry.cost.pod_seconds,
+        resource_seconds=entry.cost.resource_seconds,
+        gpu_cost=None if price is None else money(entry.cost.resource_seconds, price),
         budgets=list(entry.cost.budgets),
         rounds=[_round(number, each) for number, each in enumerate(entry.rounds, 1)],
     )

@@ -30,6 +30,8 @@ def plan_report(plan: Plan) -> PlanReport:
         refused=plan.refused,
         predicted=round(plan.predicted, 1),
         predicted_most=round(plan.predicted_most, 1),
+        predicted_pod_seconds=round(_each_down(plan) * len(plan.scope), 1),
+        predicted_resource_seconds=_resources_down(plan),
         writes=len(plan.actions),
         by_trigger=dict(Counter(slot.trigger_name or "left alone" for slot in plan.slots)),
         slots=[
@@ -53,6 +55,19 @@ def plan_report(plan: Plan) -> PlanReport:
         actions=[described(action) for action in plan.actions],
         unfinished=before if before and unfinished(before) and before.id != plan.operation else None,
     )
+
+
+def _each_down(plan: Plan) -> float:
+    """For how many seconds one slot should be down: of what is restarted in waves each for its own."""
+    return plan.predicted / max(1, plan.waves)
+
+
+def _resources_down(plan: Plan) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for slot in plan.scope:
+        for name, number in plan.idle(slot).items():
+            total[name] += number  # type: ignore[assignment]  # a sum of floats
+    return {name: round(number * _each_down(plan), 1) for name, number in sorted(total.items())}
 
 
 def finding_reports(findings: Iterable[Finding]) -> list[FindingReport]:

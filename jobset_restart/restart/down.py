@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from jobset_restart.cost import Cost
 from jobset_restart.restart.result import Came
 from jobset_restart.slots import Slot
+
+
+def resource_seconds(rounds: Sequence[Came], down: Mapping[Slot, float]) -> dict[str, float]:
+    """The seconds for which slots were `down`, times what each asks for of every extended resource."""
+    asks: dict[Slot, Mapping[str, float]] = {}
+    for each in rounds:
+        asks.update((slot.slot, slot.requests) for slot in each.outline.slots if slot.slot in down)
+    total: dict[str, float] = {}
+    for slot, seconds in down.items():
+        for name, number in asks.get(slot, {}).items():
+            total[name] = total.get(name, 0.0) + number * seconds
+    return {name: round(number, 3) for name, number in sorted(total.items())}
 
 
 def seconds_down(rounds: Iterable[Came], now: float) -> Mapping[Slot, float]:
@@ -27,3 +40,9 @@ def seconds_down(rounds: Iterable[Came], now: float) -> Mapping[Slot, float]:
     for slot, began in since.items():
         total[slot] = total.get(slot, 0.0) + max(0.0, now - began)
     return total
+
+
+def cost_of_downtime(rounds: Sequence[Came], now: float) -> Cost:
+    """What it cost that slots were down, as of `now`."""
+    down = seconds_down(rounds, now)
+    return Cost(pod_seconds=round(sum(down.values()), 3), resource_seconds=resource_seconds(rounds, down))

@@ -16,7 +16,7 @@ from jobset_restart.vocabulary import TriggerName
 
 class OutlinedSlot(Struct, frozen=True, kw_only=True):
     """A slot of the plan. `trigger` is empty where the plan leaves the slot alone, for this `reason`; `expected` tells
-    whether a Pod was to run there."""
+    whether a Pod was to run there; `requests` are the extended resources that are idle while the slot is down."""
 
     slot: Slot
     pod: str
@@ -24,6 +24,7 @@ class OutlinedSlot(Struct, frozen=True, kw_only=True):
     trigger: str
     reason: str
     expected: bool
+    requests: dict[str, float] = {}
 
 
 class Outline(Struct, frozen=True, kw_only=True):
@@ -61,6 +62,8 @@ class Outline(Struct, frozen=True, kw_only=True):
 def outline(plan: Plan) -> Outline:
     """The outline of a plan."""
     seen = plan.snapshot
+    asks: dict[str, dict[str, float]] = {}
+    """The same for thousands of Pods: kept once."""
     return Outline(
         operation=plan.operation,
         jobset=seen.name,
@@ -83,6 +86,7 @@ def outline(plan: Plan) -> Outline:
                 trigger=p.trigger_name,
                 reason=p.reason,
                 expected=p.state.expected,
+                requests=_once(asks, plan.idle(p)),
             )
             for p in plan.slots
         ),
@@ -93,6 +97,10 @@ def outline(plan: Plan) -> Outline:
         triggers=seen.workload.triggers,
         seated=frozenset(p.state.slot for p in plan.slots if seen.workload.seated(p.state)),
     )
+
+
+def _once(known: dict[str, dict[str, float]], found: dict[str, float]) -> dict[str, float]:
+    return known.setdefault(str(found), found)
 
 
 def _again(plan: Plan) -> Selection:

@@ -293,11 +293,10 @@ def result_report(
     seconds: float,
     writes: int,
     passed: Iterable[Passed] = (),
-    pod_seconds: float = 0.0,
+    cost: Cost = Cost(),  # noqa: B008 - it is frozen
 ) -> ResultReport:
     """The document of `jsr restart -o json`. `recorded` are all rounds that the record has as over, those of another
-    client included; `passed` are the rungs that were not taken; `pod_seconds` is for how long slots were down, summed
-    over them."""
+    client included; `passed` are the rungs that were not taken; `cost` is that of slots that were down."""
     last, slots = rounds[-1], _merged(rounds)
     of, reason = last.outline, last.reason
     if finishes := rounds[0].outline.finishes:
@@ -318,7 +317,8 @@ def result_report(
         writes=writes,
         outcomes=dict(Counter(row.outcome for row in slots)),
         budgets=_budgets(rounds),
-        pod_seconds=round(pod_seconds, 3),
+        pod_seconds=cost.pod_seconds,
+        resource_seconds=cost.resource_seconds,
         rounds=[*told, _told(last)] if told else [],
         passed=[PassedReport(rung=each.rung, reason=each.reason) for each in passed],
         cordoned=_written_to(rounds, "cordon"),
@@ -330,7 +330,7 @@ def result_report(
 def cost(report: ResultReport) -> Cost:
     """What the operation cost, for the record."""
     spent = tuple(each for each in report.budgets if each.before != each.after)
-    return Cost(pod_seconds=report.pod_seconds, budgets=spent)
+    return Cost(pod_seconds=report.pod_seconds, resource_seconds=report.resource_seconds, budgets=spent)
 
 
 def _written_to(rounds: Iterable[Came], how: StageName) -> list[str]:

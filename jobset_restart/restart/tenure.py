@@ -18,7 +18,7 @@ from jobset_restart.plan import Plan, Request
 from jobset_restart.report import ResultReport
 from jobset_restart.restart import announcement, result
 from jobset_restart.restart.announcing import Announcer
-from jobset_restart.restart.down import seconds_down
+from jobset_restart.restart.down import cost_of_downtime
 from jobset_restart.restart.escalate import Passed, Standing, next_request, passed, why
 from jobset_restart.restart.hold import Hold
 from jobset_restart.restart.planning import planned_next
@@ -375,7 +375,7 @@ class Tenure:
             seconds=now - self.began,
             writes=self.writes,
             passed=self._passed,
-            pod_seconds=sum(seconds_down(rounds, now).values()),
+            cost=cost_of_downtime(rounds, now),
         )
         return report, result.leaves(tracker, came.code)
 

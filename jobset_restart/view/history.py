@@ -10,7 +10,7 @@ from rich.text import Text
 from jobset_restart.harmless import plain
 from jobset_restart.report.history import HistoryReport, PastRestartReport
 from jobset_restart.view.columns import rows, say
-from jobset_restart.view.text import counted, duration
+from jobset_restart.view.text import counted, downtime, duration
 
 
 def show_history(console: Console, report: HistoryReport, *, wide: bool = False) -> None:
@@ -23,13 +23,15 @@ def show_history(console: Console, report: HistoryReport, *, wide: bool = False)
         say(console, f"  {note}")
     if not report.items:
         return
-    header = ["STARTED", "OPERATION", "HOW", "STATE", "TOOK", "POD-SECONDS", "BY", "OUTCOME"]
-    rows(console, header, [_line(each) for each in report.items], optional=["POD-SECONDS", "BY"])
+    priced = any(each.gpu_cost is not None for each in report.items)
+    header = ["STARTED", "OPERATION", "HOW", "STATE", "TOOK", "POD-SECONDS", *(["GPU COST"] if priced else [])]
+    lines = [_line(each, priced=priced) for each in report.items]
+    rows(console, [*header, "BY", "OUTCOME"], lines, optional=["POD-SECONDS", "BY"])
     for each in report.items if wide else ():
         _show_details(console, each)
 
 
-def _line(entry: PastRestartReport) -> Sequence[str]:
+def _line(entry: PastRestartReport, *, priced: bool) -> Sequence[str]:
     tried = dict.fromkeys([*(each.trigger for each in entry.rounds), entry.trigger])
     return [
         f"{entry.started[:19].replace('T', ' ')}Z" if entry.started else "-",
@@ -38,6 +40,7 @@ def _line(entry: PastRestartReport) -> Sequence[str]:
         entry.state or "-",
         duration(entry.seconds),
         f"{entry.pod_seconds:,.0f}" if entry.pod_seconds else "-",
+        *([f"{entry.gpu_cost or 0:,.2f}"] if priced else []),
         entry.owner.partition(" (")[0] or "-",
         _outcome(entry),
     ]
@@ -70,6 +73,6 @@ def _show_details(console: Console, entry: PastRestartReport) -> None:
     for budget in entry.budgets:
         say(console, f"  spent:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
     if entry.pod_seconds:
-        say(console, f"  down:    {entry.pod_seconds:,.1f} Pod-seconds")
+        say(console, f"  down:    {downtime(entry.pod_seconds, entry.resource_seconds, entry.gpu_cost)}")
     if entry.reason:
         say(console, f"  said:    {entry.reason}")

@@ -27,7 +27,7 @@ from jobset_restart.report import (
 from jobset_restart.scheduling import OUT_OF_SERVICE
 from jobset_restart.view.capture import was_captured, would_capture
 from jobset_restart.view.columns import COLOURS, rows, say
-from jobset_restart.view.text import clipped, counted, doing, duration
+from jobset_restart.view.text import clipped, counted, doing, downtime, duration
 from jobset_restart.workloads.kinds import JOB, JOBSET, reference, title
 
 SHOWN = 20
@@ -318,6 +318,9 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
     say(console, f"  slots:    {counts}")
     say(console, f"  survives: {', '.join(plan.survives)}")
     say(console, f"  lost:     {', '.join(plan.lost)}")
+    if plan.predicted_resource_seconds:
+        devices = downtime(plan.predicted_pod_seconds, plan.predicted_resource_seconds, plan.predicted_gpu_cost)
+        say(console, f"  down:     about {devices}")
     for budget in plan.budgets[:SHOWN_BUDGETS]:
         say(console, f"  spends:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
     if len(plan.budgets) > SHOWN_BUDGETS:
@@ -380,6 +383,8 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
     for node in result.tainted:
         remove = f"kubectl taint node {node} {OUT_OF_SERVICE['key']}-"
         say(console, f"  {node} was tainted and stays so; when it is back: {remove}")
+    if result.resource_seconds:
+        say(console, f"  down: {downtime(result.pod_seconds, result.resource_seconds, result.gpu_cost)}")
     bad = [s for s in result.slots if s.outcome not in ("restarted", "recreated")]
     shown = result.slots if wide or len(result.slots) <= SHOWN else bad[:SHOWN]
     if shown:

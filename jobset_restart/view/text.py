@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 
 def duration(seconds: float | None, *, whole: bool = False) -> str:
@@ -25,6 +26,13 @@ def duration(seconds: float | None, *, whole: bool = False) -> str:
 def counted(number: int, noun: str) -> str:
     """ "1 slot", "4,997 slots"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def downtime(pod_seconds: float, resource_seconds: Mapping[str, float], gpu_cost: float | None) -> str:
+    """What it costs that Pods are down: "13 Pod-seconds; nvidia.com/gpu 104 s (0.03 hours); GPUs for 0.07"."""
+    devices = (f"{name} {seconds:,.0f} s ({seconds / 3600:,.2f} hours)" for name, seconds in resource_seconds.items())
+    price = [f"GPUs for {gpu_cost:,.2f}"] if gpu_cost is not None else []
+    return "; ".join([f"{pod_seconds:,.0f} Pod-seconds", *devices, *price])
 
 
 def speed(rate: float) -> str:

@@ -172,16 +172,22 @@ class Recovery:
     folder: Path
 
     def run(self, jobset_name: str, **more: str) -> subprocess.CompletedProcess[str]:
-        variables = {"NAMESPACE": self.jsr.namespace, "JOBSET": jobset_name, **more}
+        variables = {"NAMESPACE": self.jsr.namespace, "JOBSET": jobset_name, **self._runner(), **more}
+        self._summary.unlink(missing_ok=True)
         return self._run(["sh", str(EXAMPLES / "recover.sh")], **variables)
 
     def summary(self) -> str:
-        file = self.folder / "summary.md"
-        file.unlink(missing_ok=True)
         script = next(step["run"] for step in steps() if step.get("name") == "Summary")
-        done = self._run(["bash", "-e", "-c", script], GITHUB_STEP_SUMMARY=str(file))
+        done = self._run(["bash", "-e", "-c", script], **self._runner())
         assert done.returncode == 0, done.stderr
-        return file.read_text(encoding="utf-8")
+        return self._summary.read_text(encoding="utf-8")
+
+    @property
+    def _summary(self) -> Path:
+        return self.folder / "summary.md"
+
+    def _runner(self) -> dict[str, str]:
+        return {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(self._summary)}
 
     def result(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """The options of `jsr`, each declared once, in groups; and what they ask for, checked before any cluster is asked."""
 
+from jobset_restart.cli.options.accounting import Accounting, GpuPrice
 from jobset_restart.cli.options.captures import CaptureBefore, CaptureBounds, CaptureInto
 from jobset_restart.cli.options.drawn import Drawn
 from jobset_restart.cli.options.escalation import Escalation
@@ -14,6 +15,7 @@ from jobset_restart.cli.options.where import Everywhere, OfPods, Selected, Where
 
 __all__ = [
     "MOST_SECONDS",
+    "Accounting",
     "CaptureBefore",
     "CaptureBounds",
     "CaptureInto",
@@ -22,6 +24,7 @@ __all__ = [
     "Drawn",
     "Escalation",
     "Everywhere",
+    "GpuPrice",
     "How",
     "Leaving",
     "Limits",
