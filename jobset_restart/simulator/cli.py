@@ -9,7 +9,6 @@ import math
 import os
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,25 @@ import typer
 from jobset_restart.program import program
 from jobset_restart.simulator import home as homes
 from jobset_restart.simulator.errors import SimulatorError
+from jobset_restart.simulator.options import (
+    Cold,
+    Empty,
+    FaultsOption,
+    Form,
+    HomeOption,
+    JobSets,
+    Kube,
+    Nodes,
+    Output,
+    Owners,
+    Port,
+    ProfileName,
+    ProfileOption,
+    Seed,
+    Speed,
+    VersionName,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from jobset_restart.simulator import running
@@ -35,91 +53,6 @@ app = program(
 DEFAULT_WORKERS = 4
 _printed: list[str] = []
 """Paths that stand on stdout."""
-
-
-class ProfileName(StrEnum):
-    realtime = "realtime"
-    published = "published"
-    instant = "instant"
-
-
-class VersionName(StrEnum):
-    v1_33 = "1.33"
-    v1_35 = "1.35"
-    v1_36 = "1.36"
-    v1_37 = "1.37"
-
-
-class Form(StrEnum):
-    table = "table"
-    json = "json"
-
-
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        metavar="DIR",
-        envvar="JSR_SIM_HOME",
-        show_envvar=False,
-        help="Its private directory, where several are to run side by side. Default: one of yours.",
-    ),
-]
-Nodes = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=20_000,
-        metavar="N",
-        help="How many nodes. Default: one for each Pod, and 2 at least.",
-        show_default=False,
-    ),
-]
-JobSets = Annotated[
-    list[str],
-    typer.Option(
-        "--jobset", metavar="FILE", help='JobSets and Jobs, and what belongs to them, as YAML; "-": stdin. Repeatable.'
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=19_999,
-        metavar="N",
-        help="Without --jobset there is a JobSet `demo`: a driver and so many workers. Default: a Pod for each node of "
-        "--nodes, else 4 workers.",
-        show_default=False,
-    ),
-]
-Empty = Annotated[bool, typer.Option("--empty", help="Begin without any JobSet.")]
-ProfileOption = Annotated[
-    ProfileName, typer.Option(help="How long things take; `jsr sim profile NAME` prints its numbers and their sources.")
-]
-Speed = Annotated[float, typer.Option(metavar="FACTOR", help="Seconds in the cluster per second.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="The same seed repeats a run.")]
-Port = Annotated[
-    int, typer.Option(min=0, max=65_535, metavar="PORT", help="The API server's port on 127.0.0.1; 0: any free one.")
-]
-Cold = Annotated[bool, typer.Option("--cold", help="Begin with JobSets just created, not with all Pods Ready.")]
-Kube = Annotated[
-    VersionName, typer.Option(help="The version of Kubernetes it stands for, its gates at their defaults.")
-]
-Owners = Annotated[
-    bool,
-    typer.Option(
-        "--owners", help="Somebody resumes JobSets with a queue name or a TrainJob, as Kueue and Trainer would."
-    ),
-]
-FaultsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--faults",
-        metavar="FILE",
-        help="What goes wrong and when, as YAML, counted from when it serves. `jsr sim fault` lists the kinds.",
-    ),
-]
-Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the result on stdout.")]
 
 
 @app.command()

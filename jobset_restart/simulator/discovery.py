@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobset_restart.simulator.store import RESOURCES, Obj, Resource
+from jobset_restart.simulator.resources import RESOURCES, Resource
+from jobset_restart.simulator.store import Obj
 from jobset_restart.simulator.versions import Version
 
 _BUILD: Obj = {

@@ -8,7 +8,8 @@ import msgspec
 import yaml
 
 from jobset_restart.simulator import protobuf
-from jobset_restart.simulator.store import RESOURCES, Obj, StoreError
+from jobset_restart.simulator.resources import RESOURCES
+from jobset_restart.simulator.store import Obj, StoreError
 from jobset_restart.simulator.table import table
 
 JSON = "application/json"

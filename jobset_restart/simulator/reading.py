@@ -15,9 +15,10 @@ from aiohttp import web
 from jobset_restart.simulator.clock import Clock
 from jobset_restart.simulator.encoding import JSON, Encoded, Form, encode, status_of
 from jobset_restart.simulator.faults import Faults
+from jobset_restart.simulator.resources import RESOURCES
 from jobset_restart.simulator.routes import Target, is_true
 from jobset_restart.simulator.selectors import field_selector, label_selector
-from jobset_restart.simulator.store import RESOURCES, Change, Obj, Store, StoreError, key_of
+from jobset_restart.simulator.store import Change, Obj, Store, StoreError, key_of
 
 BOOKMARK_SECONDS = 60.0
 """Wall time between two bookmarks, as the API server's watch cache."""

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from jobset_restart.simulator import discovery
 from jobset_restart.simulator.authorization import Attributes
-from jobset_restart.simulator.store import RESOURCES, StoreError
+from jobset_restart.simulator.resources import RESOURCES
+from jobset_restart.simulator.store import StoreError
 
 
 class Target(NamedTuple):

@@ -17,6 +17,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from jobset_restart.simulator import strategies
+from jobset_restart.simulator.indexes import Indexes
+from jobset_restart.simulator.resources import RESOURCES, qualified
+from jobset_restart.simulator.strategies import held, merged
+
 Obj = dict[str, Any]
 Objs = list[Obj]
 Key = tuple[str, str]
@@ -26,7 +31,6 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 EVENTS_SHARE = 10
 """Of Events a watch can resume from so many times fewer changes: most changes are Events, and hardly anyone watches."""
-INDEXED_LABELS = ("jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-name")
 
 
 class StoreError(Exception):
@@ -43,46 +47,6 @@ class StoreError(Exception):
         """This refusal as a ``v1.Status``."""
         body: Obj = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
         return body | {"reason": self.reason, "details": self.details, "code": self.code}
-
-
-class Resource(NamedTuple):
-    """What the API says about one resource."""
-
-    group: str
-    version: str
-    kind: str
-    namespaced: bool = True
-    has_status: bool = False
-    has_generation: bool = False
-    status_metadata: bool = True
-    """Whether a write to /status may change labels, annotations and finalizers (custom resources: no)."""
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-
-_RBAC = "rbac.authorization.k8s.io"
-RESOURCES: dict[str, Resource] = {
-    "pods": Resource("", "v1", "Pod", has_status=True, has_generation=True),
-    "nodes": Resource("", "v1", "Node", namespaced=False, has_status=True),
-    "jobs": Resource("batch", "v1", "Job", has_status=True, has_generation=True),
-    "jobsets": Resource(
-        "jobset.x-k8s.io", "v1alpha2", "JobSet", has_status=True, has_generation=True, status_metadata=False
-    ),
-    "events": Resource("", "v1", "Event"),
-    "namespaces": Resource("", "v1", "Namespace", namespaced=False, has_status=True),
-    "services": Resource("", "v1", "Service", has_status=True),
-    "serviceaccounts": Resource("", "v1", "ServiceAccount"),
-    "configmaps": Resource("", "v1", "ConfigMap"),
-    "secrets": Resource("", "v1", "Secret"),
-    "roles": Resource(_RBAC, "v1", "Role"),
-    "rolebindings": Resource(_RBAC, "v1", "RoleBinding"),
-    "clusterroles": Resource(_RBAC, "v1", "ClusterRole", namespaced=False),
-    "clusterrolebindings": Resource(_RBAC, "v1", "ClusterRoleBinding", namespaced=False),
-    "resourcequotas": Resource("", "v1", "ResourceQuota", has_status=True),
-    "leases": Resource("coordination.k8s.io", "v1", "Lease"),
-}
 
 
 class Change(NamedTuple):
@@ -139,12 +103,6 @@ def controller_of(obj: Obj) -> Obj | None:
     return None
 
 
-def qualified(resource: str) -> str:
-    """``jobs.batch``: how messages name a resource."""
-    group = RESOURCES[resource].group
-    return f"{resource}.{group}" if group else resource
-
-
 class Store:
     """All objects, their indexes and the watch window. ``resource_version`` is the version of the last write.
 
@@ -160,7 +118,7 @@ class Store:
         self._admit = admit
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._objects: dict[str, dict[Key, Obj]] = {name: {} for name in RESOURCES}
-        self._index: dict[tuple[str, str, str], dict[Key, None]] = {}
+        self._indexes = Indexes()
         self._log: dict[str, list[Change]] = {name: [] for name in RESOURCES}
         self._floor: dict[str, int] = dict.fromkeys(RESOURCES, 0)
         self._window = window
@@ -267,7 +225,7 @@ class Store:
         meta, before = obj["metadata"], old["metadata"]
         self._same(resource, old, meta.get("uid") or "", meta.get("resourceVersion") or "")
         kind = RESOURCES[resource]
-        new = _merged(kind, obj, old, subresource)
+        new = merged(kind, obj, old, subresource)
         if new["metadata"] is not before:
             kept = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
             fixed = {field: before[field] for field in kept if field in before}
@@ -284,7 +242,7 @@ class Store:
             new["metadata"] = new["metadata"] | {"generation": before.get("generation", 1) + 1}
         if dry_run or new == old:
             return new
-        if new["metadata"].get("deletionTimestamp") and not _held(new):
+        if new["metadata"].get("deletionTimestamp") and not held(new):
             return self._remove(resource, old)
         return self._commit(resource, "MODIFIED", new, old)
 
@@ -316,7 +274,7 @@ class Store:
             finalizers = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)] + [wanted]
         elif propagation == "Background":
             finalizers = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)]
-        wait = _grace(resource, old, grace)
+        wait = strategies.grace(resource, old, grace)
         meta = {**before, "finalizers": finalizers}
         if not finalizers:
             meta.pop("finalizers")
@@ -336,7 +294,7 @@ class Store:
             new["status"] = {**old.get("status", {}), "phase": "Terminating"}
         if dry_run or meta == before:
             return new
-        if _held(new):
+        if held(new):
             return self._commit(resource, "MODIFIED", new, old)
         if resource == "pods" and meta != before:
             # Pods are deleted gracefully, with no time to stop too: that is written first, and then they are deleted
@@ -394,7 +352,7 @@ class Store:
             self._objects[resource].pop(key)
         else:
             self._objects[resource][key] = new
-        self._reindex(resource, key, new if change != "DELETED" else None, old)
+        self._indexes.change(resource, key, new if change != "DELETED" else None, old)
         entries = self._log[resource]
         entries.append(Change(self.resource_version, change, new, old))
         window = self._window // EVENTS_SHARE if resource == "events" else self._window
@@ -411,67 +369,7 @@ class Store:
 
     def _indexed(self, resource: str, index: str, value: str) -> Objs:
         objects = self._objects[resource]
-        return [objects[key] for key in self._index.get((resource, index, value), ())]
-
-    def _reindex(self, resource: str, key: Key, new: Obj | None, old: Obj | None) -> None:
-        if resource == "events" or (new and old and _indexed_alike(new, old)):
-            return
-        after, before = _index_terms(resource, new), _index_terms(resource, old)
-        if after == before:
-            return
-        for term in before - after:
-            entries = self._index[resource, *term]
-            del entries[key]
-            if not entries:
-                del self._index[resource, *term]
-        for term in after - before:
-            self._index.setdefault((resource, *term), {})[key] = None
-
-
-def _indexed_alike(new: Obj, old: Obj) -> bool:
-    """Whether two versions share everything that the indexes are made from."""
-    meta, before = new["metadata"], old["metadata"]
-    shared = meta.get("labels") is before.get("labels") and meta.get("ownerReferences") is before.get("ownerReferences")
-    return shared and new.get("spec") is old.get("spec")
-
-
-def _index_terms(resource: str, obj: Obj | None) -> set[tuple[str, str]]:
-    if obj is None:
-        return set()
-    meta = obj["metadata"]
-    terms = {("owner", ref["uid"]) for ref in meta.get("ownerReferences") or ()}
-    labels = meta.get("labels") or {}
-    terms.update((label, labels[label]) for label in INDEXED_LABELS if label in labels)
-    if resource == "pods" and obj.get("spec", {}).get("nodeName"):
-        terms.add(("node", obj["spec"]["nodeName"]))
-    return terms
-
-
-def _held(obj: Obj) -> bool:
-    """Whether an object that is being deleted stays: finalizers (a namespace's are in its spec), or time to stop."""
-    meta = obj["metadata"]
-    if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds"):
-        return True
-    return obj["kind"] == "Namespace" and bool(obj.get("spec", {}).get("finalizers"))
-
-
-def _merged(kind: Resource, obj: Obj, old: Obj, subresource: str) -> Obj:
-    """What an update through the main resource or /status may touch (the strategies' PrepareForUpdate)."""
-    typed = {"apiVersion": kind.api_version, "kind": kind.kind}
-    if subresource == "binding":  # BindingREST.setPodNodeAndMetadata: node and PodScheduled in one write
-        return {**obj, **typed}
-    if subresource == "status":
-        meta = obj["metadata"] if kind.status_metadata else old["metadata"]
-        new = {**old, "metadata": meta, "status": obj.get("status", {})}
-        if meta is not old["metadata"] and kind.status_metadata and "ownerReferences" in old["metadata"]:
-            new["metadata"] = meta | {"ownerReferences": old["metadata"]["ownerReferences"]}
-        return new
-    new = {**obj, **typed}
-    if kind.has_status:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = old["status"]
-    return new
+        return [objects[key] for key in self._indexes.keys(resource, index, value)]
 
 
 def _no_new_finalizers(resource: str, meta: Obj, before: Obj) -> None:
@@ -480,12 +378,3 @@ def _no_new_finalizers(resource: str, meta: Obj, before: Obj) -> None:
         why = f"no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"
         message = f'{qualified(resource)} "{meta["name"]}" is invalid: metadata.finalizers: Forbidden: {why}'
         raise StoreError(422, "Invalid", message)
-
-
-def _grace(resource: str, old: Obj, grace: int | None) -> int:
-    """Seconds a deletion gives the object (podStrategy.CheckGracefulDelete); everything but Pods goes at once."""
-    if resource != "pods":
-        return 0
-    if not old["spec"].get("nodeName") or old.get("status", {}).get("phase") in ("Failed", "Succeeded"):
-        return 0
-    return int(old["spec"].get("terminationGracePeriodSeconds", 30)) if grace is None else max(grace, 0)

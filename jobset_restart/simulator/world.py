@@ -24,7 +24,8 @@ from jobset_restart.simulator.controllers.quota import QuotaController
 from jobset_restart.simulator.controllers.scheduler import Scheduler
 from jobset_restart.simulator.faults import Fault, Faults, Scheduled
 from jobset_restart.simulator.profile import INSTANT, Profile
-from jobset_restart.simulator.store import RESOURCES, Key, Obj, Store, StoreError, key_of
+from jobset_restart.simulator.resources import RESOURCES
+from jobset_restart.simulator.store import Key, Obj, Store, StoreError, key_of
 from jobset_restart.simulator.validation import admit
 from jobset_restart.simulator.versions import DEFAULT, VERSIONS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobset_restart.simulator.cli import VersionName
+from jobset_restart.simulator.options import VersionName
 from jobset_restart.simulator.store import Obj
 from jobset_restart.simulator.versions import VERSIONS
 from jobset_restart.simulator.world import World

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobset_restart.simulator.profile import Profile
-from jobset_restart.simulator.store import FOREGROUND, ORPHAN, RESOURCES, Key, Obj, Store, key_of
+from jobset_restart.simulator.resources import RESOURCES
+from jobset_restart.simulator.store import FOREGROUND, ORPHAN, Key, Obj, Store, key_of
 
 ROOT_CA = "kube-root-ca.crt"
 _OWNED = tuple(name for name in RESOURCES if name not in ("events", "nodes", "namespaces"))

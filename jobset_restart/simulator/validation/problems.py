@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jobset_restart.simulator.store import RESOURCES, Obj, StoreError
+from jobset_restart.simulator.resources import RESOURCES
+from jobset_restart.simulator.store import Obj, StoreError
 
 
 class Problem(NamedTuple):
