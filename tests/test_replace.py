@@ -73,6 +73,7 @@ def test_image_restarts_the_others_and_deletes_the_pods_there_after_the_cordon()
 def test_native_deletes_first_and_then_restarts_the_others_in_one_attempt() -> None:
     found = plan(on_two())
     assert found.trigger_name == "native"
+    assert "wait at the barrier for ever" in summary(found, "JSR207")
     assert sent(found) == [("patch", "node-1"), ("delete", "train-workers-0-1"), ("patch", "status")]
     (attempts,) = [b for b in found.budgets if b.name == "maxRestarts, in-place attempts"]
     assert attempts.after == attempts.before + 1

@@ -15,6 +15,7 @@ from jobset_restart.findings.words import count, named, some, ways
 from jobset_restart.objects import Job
 from jobset_restart.rules import (
     UNLIMITED,
+    agents_count_attempts,
     counted_restarts,
     crash_loop_delay,
     ended_for_good,
@@ -229,7 +230,10 @@ def deletion_completes(case: Case) -> Occurrence | None:
     clean = ways(case, "suspend", "jobs")
     unless = "unless every container exits with another code on TERM"
     todo = f"use {clean} {unless}" if clean else f"restart in place {unless}"
-    return Occurrence(named(states), "podReplacementPolicy is Failed: the exit code after TERM decides", todo)
+    summary = "podReplacementPolicy is Failed: the exit code after TERM decides"
+    if agents_count_attempts(case.snapshot.jobset):
+        summary += "; with 0 the index is complete, and the other Pods wait at the barrier for ever"
+    return Occurrence(named(states), summary, todo)
 
 
 @finding(

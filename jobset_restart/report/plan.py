@@ -12,6 +12,7 @@ from jobset_restart.ladder import outlook
 from jobset_restart.plan import Plan
 from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, RungReport, SlotPlanReport
 from jobset_restart.report.operation import operation_of, unfinished
+from jobset_restart.triggers.pods import PODS
 from jobset_restart.writes import Action, Exec
 
 
@@ -51,7 +52,7 @@ def plan_report(plan: Plan) -> PlanReport:
             for o in outlook(plan)
         ],
         survives=list(plan.trigger.kept(plan.snapshot.workload.owners)) if plan.trigger else [],
-        lost=list(plan.trigger.lost) if plan.trigger else [],
+        lost=_lost(plan),
         actions=[described(action) for action in plan.actions],
         unfinished=before if before and unfinished(before) and before.id != plan.operation else None,
     )
@@ -68,6 +69,14 @@ def _resources_down(plan: Plan) -> dict[str, float]:
         for name, number in plan.idle(slot).items():
             total[name] += number  # type: ignore[assignment]  # a sum of floats
     return {name: round(number * _each_down(plan), 1) for name, number in sorted(total.items())}
+
+
+def _lost(plan: Plan) -> list[str]:
+    """What the trigger loses, and what is lost where a Pod leaves its node beside that."""
+    lost = list(plan.trigger.lost) if plan.trigger else []
+    if any(slot.leaves for slot in plan.slots):
+        lost += [f"of the Pods that leave their node: {each}" for each in PODS.lost]
+    return lost
 
 
 def finding_reports(findings: Iterable[Finding]) -> list[FindingReport]:
