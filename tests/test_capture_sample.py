@@ -124,6 +124,11 @@ def test_what_is_had_of_a_pod() -> None:
     waits = build.pod(0, statuses=[build.status(restarts=1, state={"waiting": {"reason": "X"}}, lastState=crashed)])
     assert files(waits)[2:] == ["pods/p/worker.log", "pods/p/worker.previous.log"]
     assert files(build.pod(0, statuses=[])) == base
+    env = [{"name": "JOBSET_NAME"}, {"name": "POD_NAME"}]
+    agent = build.container("agent", restartPolicy="Always", env=env)
+    spec = {"initContainers": [agent]}
+    seen = build.pod(0, spec=spec, statuses=[build.status(), build.status("agent")])
+    assert files(seen)[2:] == ["pods/p/worker.log", "pods/p/worker.stacks.txt", "pods/p/agent.log"]
 
 
 @given(st.text())

@@ -209,7 +209,10 @@ def test_what_is_forbidden_is_asked_for_once(what: str) -> None:
     ("answer", "said"),
     [
         (ExecResult(127, "", ""), "there is no shell in the container"),
-        (ExecResult(None, "", "", 'exec: "sh": executable file not found in $PATH'), "executable file not found"),
+        (
+            ExecResult(None, "", "", 'exec: "sh": executable file not found in $PATH'),
+            "there is no shell in the container",
+        ),
         (ExecResult(137, "", ""), "it ended while it was looked into"),
         (None, "no answer in time"),
         (Unreachable("gone"), "gone"),

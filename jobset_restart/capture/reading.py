@@ -12,7 +12,7 @@ from msgspec import field
 
 from jobset_restart.capture.redact import redacted, scrubbed
 from jobset_restart.capture.sample import Item
-from jobset_restart.cluster.exec import NOT_THERE, refusal
+from jobset_restart.cluster.exec import refusal
 from jobset_restart.diagnose.commands import log_request, look
 from jobset_restart.errors import JsrError, Unreachable
 from jobset_restart.gathering import ANSWER_SECONDS, NODES_ASKED_ONE_BY_ONE
@@ -142,15 +142,11 @@ class Reader:
             f"{name} of {container}: the newest line has more than {LOG_BYTES // 1024} KiB, only its beginning is here",
         )
 
-    async def _stacks(self, pod: str | Pod, container: str, within: float) -> bytes:
-        name = pod if isinstance(pod, str) else pod.metadata.name
-        exec_ = look(self._namespace, name, container)
+    async def _stacks(self, pod: Pod, container: str, within: float) -> bytes:
+        exec_ = look(self._namespace, pod.metadata.name, container)
         result = await self._cluster.execute(exec_, timeout=within)
-        if result.exit_code in NOT_THERE:
+        if refusal(result, exec_) is not None:
             raise JsrError("there is no shell in the container")
-        refused = refusal(result, exec_)
-        if refused is not None:
-            raise refused
         if "=process" not in result.stdout:
             raise JsrError(result.reason or "it ended while it was looked into")
         return scrubbed(result.stdout).encode("utf-8", "replace")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from jobset_restart.capture.paths import safe
 from jobset_restart.diagnose.nodes import problems
 from jobset_restart.objects import ContainerStatus, Pod
-from jobset_restart.pods import node_ready, sidecars, statuses, waits_for
+from jobset_restart.pods import agent, node_ready, sidecars, statuses, waits_for
 from jobset_restart.slots import Slot
 from jobset_restart.workloads.workload import SlotState
 
@@ -115,10 +115,11 @@ def _of_node(state: SlotState) -> list[Odd]:
 
 def items(pod: Pod, folder: str) -> list[Item]:
     """What is to be had of a Pod: itself, its Events, and of every container that has run its log, the log of the one
-    before it, and where its processes stand if it runs."""
+    before it, and where its processes stand if it runs. A restart agent only waits, and has no shell."""
     found = [Item("pod", f"{folder}/pod.json"), Item("events", f"{folder}/events.json")]
     status = {each.name: each for each in statuses(pod)}
-    lasting = {each.name for each in (*pod.spec.containers, *sidecars(pod.spec))}
+    restarter = agent(pod.spec)
+    lasting = {each.name for each in (*pod.spec.containers, *sidecars(pod.spec)) if each is not restarter}
     for container in (*pod.spec.containers, *pod.spec.init_containers):
         now = status.get(container.name, ContainerStatus())
         name = f"{folder}/{safe(container.name)}"

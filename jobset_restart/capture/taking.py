@@ -9,8 +9,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct, field
 
 from jobset_restart.capture.files import Writer, opened
@@ -81,7 +83,7 @@ class Part(Struct):
 
     def missing(self, written: Collection[str], otherwise: str) -> list[MissingReport]:
         files = [
-            MissingReport(what=what, of=of, reason=self.reasons.get(name, otherwise))
+            MissingReport(what=what, of=of, reason=_words(self.reasons.get(name, otherwise)))
             for name, (what, of) in self.wanted.items()
             if name not in written
         ]
@@ -156,9 +158,7 @@ class Taking:
             self._choose()
             group.create_task(self._objects(events))
             group.create_task(self._machines(events))
-            await self._slots()
-            await asyncio.wait({events})
-            await self._pods_events()
+            await self._slots(events)
             self.tell("waiting for the diagnosis", 0, 0)
 
     # ------------------------------------------------------------ the slots
@@ -178,7 +178,7 @@ class Taking:
                 entry.wanted |= {each.file: (each.what, each.container or pod.metadata.name) for each in wanted}
             self.entries.append(entry)
 
-    async def _slots(self) -> None:
+    async def _slots(self, events: asyncio.Task[None]) -> None:
         left = deque(self.entries)
         total, done = len(left), 0
 
@@ -188,6 +188,9 @@ class Taking:
                 entry = left.popleft()
                 for pod, wanted in entry.pods:
                     await self._pod(entry, pod, wanted)
+                    await asyncio.wait({events})
+                    for item in (each for each in wanted if each.what == "events"):
+                        await self._about(entry, item.file, "Pod", pod.metadata.name)
                 done += 1
                 self.tell("capturing Pods", done, total)
 
@@ -228,13 +231,6 @@ class Taking:
 
     async def _read_events(self) -> None:
         self._events, self._no_events = await self._reader.events()
-
-    async def _pods_events(self) -> None:
-        for entry in self.entries:
-            for pod, wanted in entry.pods:
-                for item in wanted:
-                    if item.what == "events":
-                        await self._about(entry, item.file, "Pod", pod.metadata.name)
 
     async def _about(self, part: Part, file: str, kind: str, name: str) -> None:
         if "Pod" in self._no_events:
@@ -341,6 +337,12 @@ class Taking:
         )
 
 
+@lru_cache(maxsize=1024)
+def _words(text: str) -> str:
+    """Words of a cluster, without secrets. Thousands of slots lack something for the same reason."""
+    return scrubbed(text)
+
+
 def _slot(entry: Entry, written: Collection[str], otherwise: str, suspects: Mapping[Slot, str]) -> CapturedSlotReport:
     state = entry.chosen.state
     odd = oddities(state, suspects.get(state.slot, ""))  # a diagnosis may have come after the choice
@@ -348,7 +350,7 @@ def _slot(entry: Entry, written: Collection[str], otherwise: str, suspects: Mapp
         slot=str(state.slot),
         pod=state.pod.metadata.name if state.pod else "",
         node=state.node_name,
-        odd=[each.text for each in odd],
+        odd=[_words(each.text) for each in odd],
         files=entry.had(written),
         missing=entry.missing(written, otherwise),
         notes=entry.notes,
@@ -380,7 +382,10 @@ async def take(
     def report() -> CaptureReport:
         return taking.report(into.path, started, loop.time() - began)
 
-    indexed = await writer.close("index.json", lambda: document(report()), bounds.closing)
+    def index() -> bytes:
+        return msgspec.json.format(msgspec.json.encode(report()), indent=2) + b"\n"
+
+    indexed = await writer.close("index.json", index, bounds.closing)
     found = report()
     if not indexed:
         found.complete, found.notes = False, [*found.notes, "there is no index.json: it could not be written"]
