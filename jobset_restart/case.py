@@ -28,6 +28,7 @@ from jobset_restart.rules import ExitEffect, effect_of_exit
 from jobset_restart.scheduling import Surroundings
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Measured, Part
 from jobset_restart.stages import Stage, filled
 from jobset_restart.vocabulary import OrderName, Strategy, TriggerName
 from jobset_restart.workloads.workload import SlotState
@@ -40,13 +41,14 @@ Order = Literal["steps", "at once", "controller"]
 class Evidence(Struct, kw_only=True):
     """What was asked of the cluster besides the snapshot: PID 1 by (program, container), None before it was
     looked at; the permissions that the actions of a trigger need and this user lacks, by the trigger's name; what
-    stands above Pods that were chosen by their labels, None where that was not asked; and the Nodes around those that
-    Pods are to leave, None before they were looked at."""
+    stands above Pods that were chosen by their labels, None where that was not asked; the Nodes around those that Pods
+    are to leave, None before they were looked at; and what was measured."""
 
     probes: dict[tuple[str, str], Probe] | None = None
     denied: dict[str, list[Permission]] = {}
     above: list[Above] | None = None
     surroundings: Surroundings | None = None
+    measured: Measured = field(default_factory=Measured)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,9 +131,9 @@ class Trigger(ABC):
         return "no running Pod" if self.by_container and not running(state) else ""
 
     @abstractmethod
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
-        """Seconds until every slot should be Ready, where containers stop as soon as they are told to. `turns` is how
-        many times it is waited for slots, `back_off` the seconds for which Jobs make no new Pods."""
+    def takes(self, case: Case, back_off: float) -> list[Part]:
+        """What the restart consists of until every slot is Ready, and how long each part takes. `back_off` are the
+        seconds for which Jobs make no new Pods."""
 
     # ------------------------------------------------------------ what became of it
 

@@ -28,6 +28,7 @@ from jobset_restart.objects import WorkloadMeta, seconds
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Folded, Slot, Unit, folded
 from jobset_restart.snapshot import OPERATION, Snapshot
+from jobset_restart.spans import LastTime
 from jobset_restart.stages import Stage
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.wording import asked
@@ -161,6 +162,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
         """What of it tells which slots it has restarted already."""
         containers = self.request.containers
         return Earlier(id=self.id, began=seconds(self.started), attempt=self.attempt or 0, containers=containers)
+
+
+CAME_BACK = ("restarted", "recreated")
 
 
 class Lock(Struct, frozen=True, kw_only=True):
@@ -450,3 +454,17 @@ def write(
     if suspend is not None:
         body["spec"] = {"suspend": suspend}
     return workload.changed(body, resource_version=workload.metadata.resource_version)
+
+
+def last_time(workload: Workload) -> LastTime | None:
+    """The workload's last restart as its record tells of it, None where that is not over, or did not bring every slot
+    back in one round."""
+    found = lock(workload)
+    record = found.record if found else None
+    if record is None or record.state != "finished" or record.exit_code != 0 or record.rounds:
+        return None
+    back = sum(record.outcomes.get(each, 0) for each in CAME_BACK)
+    took = seconds(record.ended) - seconds(record.began) if record.ended and record.began else 0.0
+    if back < max(1, record.slots) or took <= 0:
+        return None
+    return LastTime(operation=record.id, trigger=record.trigger, slots=back, seconds=took)

@@ -12,6 +12,8 @@ from typing import Union
 import msgspec
 from msgspec import Struct
 
+from jobset_restart.spans import Prediction
+
 APIVERSION = "jobset-restart.io/v1"
 
 
@@ -33,7 +35,7 @@ class PlannedSlot(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 class Planned(EventBase, frozen=True, kw_only=True):
     """The operation is about to begin, or to be carried on in this `round`. `jobset` is the name of the workload,
     `kind` and `group` say of what kind it is. `deadline` is seconds since the epoch, `predicted` the seconds
-    expected."""
+    expected, `prediction` the same as a range."""
 
     operation: str
     jobset: str
@@ -46,6 +48,7 @@ class Planned(EventBase, frozen=True, kw_only=True):
     reason: str = ""
     deadline: float = 0.0
     predicted: float = 0.0
+    prediction: Prediction | None = None
     writes: int = 0
     slots: list[PlannedSlot] = []
     round: int = 1
@@ -65,6 +68,7 @@ class NextRound(EventBase, frozen=True, kw_only=True):
     reason: str = ""
     because: str = ""
     predicted: float = 0.0
+    prediction: Prediction | None = None
     writes: int = 0
     slots: list[PlannedSlot] = []
 

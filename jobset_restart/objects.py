@@ -172,6 +172,12 @@ class EnvVar(ApiStruct):
     value: str = ""
 
 
+class Probe(ApiStruct):
+    initial_delay_seconds: Int32 = 0
+    period_seconds: Int32 = 10
+    failure_threshold: Int32 = 3
+
+
 class ResourceRequirements(ApiStruct):
     requests: dict[str, Any] = {}
 
@@ -185,6 +191,8 @@ class Container(ApiStruct):
     command: list[str] = []
     env: list[EnvVar] = []
     resources: ResourceRequirements = field(default_factory=ResourceRequirements)
+    startup_probe: Probe | None = None
+    readiness_probe: Probe | None = None
 
 
 class PodSpec(ApiStruct):

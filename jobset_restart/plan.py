@@ -18,9 +18,11 @@ from jobset_restart.findings import Finding, look
 from jobset_restart.findings.budgets import budgets
 from jobset_restart.names import Absent, absent
 from jobset_restart.pods import Identity, identity
+from jobset_restart.prediction import patience, predicted
 from jobset_restart.requests import requested
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import NOTHING, Prediction
 from jobset_restart.stages import Stage, StageName, filled, made
 from jobset_restart.suspension import queue
 from jobset_restart.triggers import pacing
@@ -28,10 +30,10 @@ from jobset_restart.triggers.nodes import cordoning
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
-from jobset_restart.triggers.steps import in_steps, predicted, predicted_most, waves
+from jobset_restart.triggers.steps import in_steps, waves
 from jobset_restart.triggers.suspend import SUSPEND
 from jobset_restart.vocabulary import OrderName, Rung, Strategy, TriggerName
-from jobset_restart.waits import min_ready_seconds, patience
+from jobset_restart.waits import min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action, Exec, Permission, Write, on_collection, permission
 
@@ -173,10 +175,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The decision. `refused`: a blocker stands, nothing may be sent, and there is no trigger, unless it is the one of
     an operation to carry on. `needs_probes`: the containers must be looked into before the choice is final. `finishes`:
     the id of a dead client's suspend that this run completes. `attempt`: the in-place attempt that a native restart
-    leads to. `written_to`: the Nodes that an operation which is carried on has cordoned or tainted. `predicted` are the
-    seconds it should take, `predicted_most` those where a container uses its whole grace period. `min_ready_seconds` is
-    how long a slot must stay Ready to count, where that was not asked for, and `patience` how many seconds it has to
-    come back before it counts as stuck; `deaf` are the slots that do not notice when they are told to stop."""
+    leads to. `written_to`: the Nodes that an operation which is carried on has cordoned or tainted. `prediction` is how
+    long it should take. `min_ready_seconds` is how long a slot must stay Ready to count, where that was not asked for,
+    and `patience` how many seconds it has to come back before it counts as stuck; `deaf` are the slots that do not
+    notice when they are told to stop."""
 
     operation: str
     snapshot: Snapshot
@@ -190,8 +192,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     budgets: list[Budget] = []
     refused: bool = False
     needs_probes: bool = False
-    predicted: float = 0.0
-    predicted_most: float = 0.0
+    prediction: Prediction = NOTHING
     waves: int = 1
     min_ready_seconds: float = 0.0
     patience: float = 0.0
@@ -337,8 +338,7 @@ def _chosen(
         findings=found,
         budgets=budgets(case),
         needs_probes=case.unprobed or looks_for_deaf(case, request),
-        predicted=predicted(case),
-        predicted_most=predicted_most(case),
+        prediction=predicted(case),
         waves=waves(case),
         min_ready_seconds=min_ready_seconds(case),
         patience=_patience(case, request),
@@ -476,8 +476,7 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         findings=found,
         budgets=budgets(case),
         refused=refused,
-        predicted=predicted(case),
-        predicted_most=predicted_most(case),
+        prediction=predicted(case),
         min_ready_seconds=min_ready_seconds(case),
         patience=_patience(case, request),
         finishes=finishes,

@@ -21,6 +21,7 @@ from jobset_restart.health import dead
 from jobset_restart.objects import Pod, seconds
 from jobset_restart.places import active
 from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force
+from jobset_restart.prediction import patience, predicted
 from jobset_restart.scheduling import Surroundings
 from jobset_restart.slots import Folded, Slot, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
@@ -29,9 +30,8 @@ from jobset_restart.triggers import pacing
 from jobset_restart.triggers.nodes import cordoning, out_of_service
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME
-from jobset_restart.triggers.steps import predicted, predicted_most
 from jobset_restart.vocabulary import Rung
-from jobset_restart.waits import min_ready_seconds, patience
+from jobset_restart.waits import min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
 
 
@@ -115,8 +115,7 @@ def carry_on(
         findings=found,
         refused=refused,
         needs_probes=(unprobed or looks_for_deaf(case, request)) and not refused,
-        predicted=predicted(rest),
-        predicted_most=predicted_most(rest),
+        prediction=predicted(rest),
         min_ready_seconds=min_ready_seconds(case),
         patience=patience(case) if step_timeout is None else step_timeout,
         deaf=case.deaf() if may_force(case, request) else frozenset(),

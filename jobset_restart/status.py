@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from jobset_restart import claim
+from jobset_restart.case import Evidence
 from jobset_restart.commands import jsr
 from jobset_restart.errors import DeadlineExceeded, Forbidden, JobSetOver, JsrError, NotFound, Superseded
 from jobset_restart.gathering import silence
@@ -16,6 +17,7 @@ from jobset_restart.overview import Overview
 from jobset_restart.plan import Request, make
 from jobset_restart.report import JobSetReport, Report
 from jobset_restart.report.jobset import jobset_report
+from jobset_restart.spans import Measured
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind, reference
 from jobset_restart.workloads.registry import READERS
 from jobset_restart.workloads.workload import Sources
@@ -37,7 +39,8 @@ async def one(
     dead = claim.left_suspended(snapshot.workload, snapshot.time)
     sampled = asyncio.ensure_future(silence(cluster, snapshot)) if logs else None
     await asyncio.sleep(0)  # the logs are on their way while the plan is made
-    plan = make(snapshot, Request(), "not-started", finishes=dead.id if dead else "", draft=True)
+    seen = Evidence(measured=Measured(last=claim.last_time(snapshot.workload)))
+    plan = make(snapshot, Request(), "not-started", seen, finishes=dead.id if dead else "", draft=True)
     report = jobset_report(snapshot, plan)
     if sampled and report.state == "Running":
         report.notes += await sampled

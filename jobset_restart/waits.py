@@ -16,10 +16,6 @@ LONGER_BY = 5.0
 PROVING_SECONDS = 2.0
 """How long a slot that went first must stay Ready before the others follow: a program that ends as soon as it starts is
 Ready for a moment, where it has no readinessProbe."""
-START_SECONDS = 120.0
-PULL_SECONDS = 180.0
-"""What a slot is given to become Ready once its containers may start, and more where images may have to be pulled:
-generous, for what is over that is escalated, where that is allowed."""
 STOPPED = frozenset({128 + SIGINT, 128 + SIGKILL, 128 + SIGTERM})
 """Exit codes of a container that was stopped, by a restart for one; a KILL for want of memory has a reason of its
 own."""
@@ -62,6 +58,17 @@ def min_ready_seconds(case: Case) -> float:
     return min(MOST_SECONDS, max(LEAST_SECONDS, longest + LONGER_BY))
 
 
+def grace_of(state: SlotState) -> float:
+    """The seconds for which a container of the slot may go on after TERM."""
+    return max(0.0, float(state.pod.spec.termination_grace_period_seconds)) if state.pod else 0.0
+
+
+def longest_grace(case: Case) -> float:
+    """The longest grace period of the Pods whose containers are told to end, 0.0 where none are."""
+    told = [*(case.scope if case.trigger.gives_grace else ()), *case.replaced]
+    return max(map(grace_of, told), default=0.0)
+
+
 def back_off(case: Case, job: Job, deleted: list[SlotState]) -> float:
     """Seconds until the Job makes new Pods for these, which this restart deletes now. A Pod on a machine that is down
     failed, in the eyes of its Job, when it stopped being Ready."""
@@ -78,13 +85,3 @@ def back_off(case: Case, job: Job, deleted: list[SlotState]) -> float:
 def longest_back_off(case: Case) -> float:
     """Seconds until the last Job makes new Pods for those that this restart deletes, 0.0 where it deletes none."""
     return max((back_off(case, job, states) for job, states in case.deletions()), default=0.0)
-
-
-def patience(case: Case) -> float:
-    """Seconds from its trigger within which a slot should be back, whatever the others do: the grace period, preStop
-    included, the back-off of its Job, pulls where there may be any, and a generous start."""
-    graces = (pod.spec.termination_grace_period_seconds for _, pod in case.pods())
-    grace = max(graces, default=0) if case.trigger.gives_grace else 0
-    pulls = not case.trigger.in_place or any(c.image_pull_policy == "Always" for _, _, c in case.targets())
-    start = START_SECONDS + (PULL_SECONDS if pulls else 0.0) + min_ready_seconds(case)
-    return grace + longest_back_off(case) + start

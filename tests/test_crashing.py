@@ -62,7 +62,7 @@ def test_a_slot_has_to_stay_ready_for_longer_than_the_container_had_lived(lived:
     (note,) = (f for f in found.findings if f.id == "JSR212")
     assert f"after {lived} s" in note.summary
     assert f"for {seconds} s" in note.summary
-    assert found.predicted == pytest.approx(plan_of().predicted + seconds)
+    assert found.prediction.likely == pytest.approx(plan_of().prediction.likely + seconds)
 
 
 def test_without_a_crash_a_slot_counts_as_soon_as_it_is_ready() -> None:

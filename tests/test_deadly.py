@@ -156,7 +156,7 @@ def test_the_job_s_back_off_is_that_of_the_worst_job() -> None:
     found = plan(build.snapshot(jobset, pods), via="pods")
     (waits,) = (f for f in found.findings if f.id == "JSR208")
     assert waits.summary == "up to 40 s without a new Pod"
-    assert found.predicted > 40
+    assert found.prediction.likely > 40
 
 
 # ---------------------------------------------------------------- restarts in place and their Job (JSR201)

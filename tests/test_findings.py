@@ -173,9 +173,11 @@ def test_a_prediction_names_the_grace_period_where_one_is_given() -> None:
     pods = [build.pod(0), build.pod(1, spec={"terminationGracePeriodSeconds": 30})]
     for via in ("image", "suspend", "jobs", "pods"):
         found = plan(build.snapshot(build.jobset(backoff_limit=9), pods), via=via)
-        assert found.predicted_most == found.predicted + 30, via
+        assert found.prediction.likely < 30 < found.prediction.high, via
+        assert "up to 30 s if a container does not end on TERM" in found.prediction.grounds, via
     for found in (plan(build.native(), via="native"), plan(healthy(), via="signal")):
-        assert found.predicted_most == found.predicted > 0
+        assert 0 < found.prediction.low < found.prediction.likely < found.prediction.high < 30
+        assert not any("TERM" in ground for ground in found.prediction.grounds)
 
 
 def test_a_signal_sets_off_rounds_only_where_agents_follow_it() -> None:

@@ -671,7 +671,7 @@ def test_failures_before_the_restart_lengthen_its_wait() -> None:
     failed_before = build.snapshot(jobset, jobs=[build.job(jobset, status={"failed": 3})])
     assert waits(build.snapshot(jobset), via="pods", selection=ONE_POD) == "up to 10 s without a new Pod"
     assert waits(failed_before, via="pods", selection=ONE_POD) == "up to 80 s without a new Pod"
-    assert plan(failed_before, via="pods", selection=ONE_POD).predicted > 80
+    assert plan(failed_before, via="pods", selection=ONE_POD).prediction.likely > 80
 
 
 def test_a_success_ends_the_row_of_failures_that_a_job_waits_for() -> None:
@@ -710,7 +710,7 @@ def test_pods_of_lost_machines_make_their_job_wait_whatever_restarts_the_others(
     found = make(snapshot, Request(**request), "op1", Evidence(probes=TERM_HANDLED))
     (hit,) = (f for f in found.findings if f.id == "JSR208")
     assert hit.summary == "up to 130 s without a new Pod"
-    assert found.predicted > 130
+    assert found.prediction.likely > 130
 
 
 def test_a_suspended_or_deleted_job_waits_for_nothing() -> None:

@@ -77,7 +77,7 @@ def test_native_deletes_first_and_then_restarts_the_others_in_one_attempt() -> N
     assert sent(found) == [("patch", "node-1"), ("delete", "train-workers-0-1"), ("patch", "status")]
     (attempts,) = [b for b in found.budgets if b.name == "maxRestarts, in-place attempts"]
     assert attempts.after == attempts.before + 1
-    assert found.predicted > 10, "the new Pod comes after its Job's back-off"
+    assert found.prediction.likely > 10, "the new Pod comes after its Job's back-off"
 
 
 def test_image_on_an_in_place_jobset_would_restart_the_others_twice() -> None:

@@ -206,8 +206,11 @@ def test_the_prediction_counts_every_step() -> None:
         make(build.several({"a": 1, "b": 1, "c": 1}, in_order=ordered), Request(via="image"), "op1")
         for ordered in (False, True)
     )
-    assert one_by_one.predicted == pytest.approx(at_once.predicted + 1.0)
-    assert one_by_one.predicted_most == pytest.approx(at_once.predicted_most + 1.0 + 10)
+    once, thrice = at_once.prediction, one_by_one.prediction
+    assert thrice.low == pytest.approx(3 * once.low, rel=0.1)
+    assert thrice.likely == pytest.approx(3 * once.likely, rel=0.1)
+    assert thrice.high == pytest.approx(3 * once.high, rel=0.1)
+    assert "it is waited for slots 3 times" in thrice.grounds
 
 
 @given(st.data())

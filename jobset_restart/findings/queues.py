@@ -5,9 +5,9 @@ from __future__ import annotations
 from jobset_restart.case import Case
 from jobset_restart.findings.registry import Occurrence, Severity, finding, only
 from jobset_restart.findings.words import ways
+from jobset_restart.prediction import predicted
 from jobset_restart.suspension import queue
 from jobset_restart.triggers.requeue import REQUEUE
-from jobset_restart.triggers.steps import predicted_most
 from jobset_restart.triggers.suspend import SUSPEND
 
 READY_SECONDS = 300.0
@@ -91,7 +91,7 @@ def watched_for_ready(case: Case) -> Occurrence | None:
     admission = case.snapshot.admission
     if admission is None or not admission.watches_pods:
         return None
-    most = predicted_most(case)
+    most = predicted(case).high
     summary = f"not all Ready may be for up to {most:.0f} s; how long Kueue waits (recoveryTimeout) cannot be seen"
     severity: Severity | None = "warning" if most > READY_SECONDS else None
     return Occurrence([admission.title], summary, severity=severity)

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from jobset_restart.events import APIVERSION, Budget
+from jobset_restart.spans import NOTHING, Prediction
 from jobset_restart.workloads.kinds import JOBSET
 
 
@@ -116,9 +117,9 @@ class OperationReport(Report, kw_only=True):
 
 
 class Advice(Report, kw_only=True):
-    """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused. `predicted` are the
-    seconds it should take, `predicted_most` those where a container uses its whole grace period. `follow` is the
-    command that follows an operation under way, or carries on one that its client left."""
+    """What `jsr restart NAME` would do now and why. `trigger` is empty where it would be refused. `prediction` is
+    how long it should take; `predicted` and `predicted_most` are its `likely` and `high`. `follow` is the command that
+    follows an operation under way, or carries on one that its client left."""
 
     strategy: str
     trigger: str
@@ -128,6 +129,7 @@ class Advice(Report, kw_only=True):
     writes: int = 0
     predicted: float = 0.0
     predicted_most: float = 0.0
+    prediction: Prediction = NOTHING
     findings: list[FindingReport] = []
     follow: str = ""
 
@@ -218,11 +220,11 @@ class EvidenceReport(Report, kw_only=True):
 
 
 class PlanReport(AboutWorkload, kw_only=True):
-    """What would be done. `actions` are the requests as they would be sent, `writes` their count. `predicted` are the
-    seconds it should take, `predicted_most` those where a container uses its whole grace period. `unfinished` is an
-    operation that another client left or died in, and that this one would replace. `escalation` is what may follow,
-    with --escalate. `predicted_pod_seconds` and what follows it
-    are the same as in a result, as far as can be foreseen."""
+    """What would be done. `actions` are the requests as they would be sent, `writes` their count. `prediction` is
+    how long it should take; `predicted` and `predicted_most` are its `likely` and `high`. `unfinished` is an operation
+    that another client left or died in, and that this one would replace. `escalation` is what may follow,
+    with --escalate. `predicted_pod_seconds` and what follows it are the same as in a result, as far as can be
+    foreseen."""
 
     api_version: str = APIVERSION
     kind: str = "RestartPlan"
@@ -235,6 +237,7 @@ class PlanReport(AboutWorkload, kw_only=True):
     refused: bool = False
     predicted: float = 0.0
     predicted_most: float = 0.0
+    prediction: Prediction = NOTHING
     predicted_pod_seconds: float = 0.0
     predicted_resource_seconds: dict[str, float] = {}
     predicted_gpu_cost: float | None = None
@@ -271,7 +274,8 @@ class SlotResultReport(Report, kw_only=True):
 
 class RoundReport(Report, kw_only=True):
     """One round of an operation: a plan that was carried out, and what came of it. `started` is RFC 3339, `slots`
-    counts those it was for, `rung` is how far it went for slots that had not come back."""
+    counts those it was for, `rung` is how far it went for slots that had not come back; `prediction` is None where this
+    client did not make the plan."""
 
     round: int
     strategy: str
@@ -279,6 +283,7 @@ class RoundReport(Report, kw_only=True):
     rung: str = ""
     started: str = ""
     seconds: float = 0.0
+    prediction: Prediction | None = None
     slots: int = 0
     outcomes: dict[str, int] = {}
     reason: str = ""
@@ -293,11 +298,11 @@ class PassedReport(Report, kw_only=True):
 
 class ResultReport(AboutWorkload, kw_only=True):
     """The outcome of one operation, the document of `jsr restart -o json`. `follow` is the command that carries on
-    what was left running. `strategy` and `trigger` are those of the last round; `rounds` tells of each where there was
-    more than one, `passed` of rungs that were allowed and not taken. `cordoned` and `tainted` are the nodes that the
-    operation left so. With --until-progress, `step_before` is the step
-    it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long after the beginning that
-    was.
+    what was left running. `prediction` is how long all rounds were expected to take. `strategy` and `trigger` are
+    those of the last round; `rounds` tells of each where there was more than one, `passed` of rungs that were allowed
+    and not taken. `cordoned` and `tainted` are the nodes that the operation left so. With --until-progress,
+    `step_before` is the step it stood at, `step_after` the first that was seen beyond it, `progress_seconds` how long
+    after the beginning that was.
 
     `pod_seconds` is for how long slots were down, summed over them: each from what was sent for it until it was back.
     `resource_seconds` is the same of each extended resource (GPUs), times how many of it the Pods ask for; `gpu_cost`
@@ -314,6 +319,7 @@ class ResultReport(AboutWorkload, kw_only=True):
     exit_code: int
     reason: str = ""
     seconds: float = 0.0
+    prediction: Prediction | None = None
     follow: str = ""
     writes: int = 0
     outcomes: dict[str, int] = {}

@@ -12,6 +12,7 @@ from jobset_restart.ladder import outlook
 from jobset_restart.plan import Plan
 from jobset_restart.report import Advice, FindingReport, OperationReport, PlanReport, RungReport, SlotPlanReport
 from jobset_restart.report.operation import operation_of, unfinished
+from jobset_restart.spans import rounded
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.writes import Action, Exec
 
@@ -29,8 +30,9 @@ def plan_report(plan: Plan) -> PlanReport:
         trigger=plan.trigger_name,
         reason=plan.reason,
         refused=plan.refused,
-        predicted=round(plan.predicted, 1),
-        predicted_most=round(plan.predicted_most, 1),
+        predicted=round(plan.prediction.likely, 1),
+        predicted_most=round(plan.prediction.high, 1),
+        prediction=rounded(plan.prediction),
         predicted_pod_seconds=round(_each_down(plan) * len(plan.scope), 1),
         predicted_resource_seconds=_resources_down(plan),
         writes=len(plan.actions),
@@ -60,7 +62,7 @@ def plan_report(plan: Plan) -> PlanReport:
 
 def _each_down(plan: Plan) -> float:
     """For how many seconds one slot should be down: of what is restarted in waves each for its own."""
-    return plan.predicted / max(1, plan.waves)
+    return plan.prediction.likely / max(1, plan.waves)
 
 
 def _resources_down(plan: Plan) -> dict[str, float]:
@@ -130,8 +132,9 @@ def advice(plan: Plan, operation: OperationReport | None = None) -> Advice:
         command=command,
         slots=len(plan.scope),
         writes=plan.writes,
-        predicted=round(plan.predicted, 1),
-        predicted_most=round(plan.predicted_most, 1),
+        predicted=round(plan.prediction.likely, 1),
+        predicted_most=round(plan.prediction.high, 1),
+        prediction=rounded(plan.prediction),
         findings=finding_reports(plan.findings),
         follow=f"{command} --resume {operation.id}" if operation and unfinished(operation) else "",
     )

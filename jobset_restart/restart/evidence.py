@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from statistics import median
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -16,6 +17,7 @@ from jobset_restart.errors import ApiError, Forbidden, JsrError
 from jobset_restart.pid1 import Probe, probe, read_probe
 from jobset_restart.plan import Plan, permissions
 from jobset_restart.scheduling import Surroundings
+from jobset_restart.spans import LastTime, Measured
 from jobset_restart.writes import Action, Exec, Permission, Write
 
 if TYPE_CHECKING:
@@ -25,23 +27,24 @@ PROBE_SECONDS = 15.0
 PROBES = 3
 
 
-async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan]) -> Plan:
-    """The final plan: made, asked about, and made again until it needs no more evidence.
+async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan], last: LastTime | None = None) -> Plan:
+    """The final plan: made, asked about, and made again until it needs no more evidence. `last` is the workload's last
+    restart.
 
-    What is found can rule a trigger out, and the next one has questions of its own.
+    What is found can rule a trigger out, and the next one has questions of its own. How long the API server takes to
+    answer them is evidence too.
     """
-    evidence = Evidence()
+    evidence = Evidence(measured=Measured(last=last))
     plan = make_plan(evidence)
     if plan.snapshot.workload.shares_its_pods:
-        evidence = Evidence(above=await owners_above(cluster, plan.snapshot))
+        evidence = structs.replace(evidence, above=await owners_above(cluster, plan.snapshot))
         plan = make_plan(evidence)
     if plan.request.replace_nodes or plan.request.taint:
         evidence = structs.replace(evidence, surroundings=await _look_around(cluster, plan))
         plan = make_plan(evidence)
     while not plan.refused and (plan.needs_probes or plan.trigger_name not in evidence.denied):
         evidence = await _gather(cluster, plan, evidence)
-        if plan.needs_probes or evidence.denied[plan.trigger_name]:
-            plan = make_plan(evidence)
+        plan = make_plan(evidence)
     return plan
 
 
@@ -59,19 +62,25 @@ async def _gather(cluster: Cluster, plan: Plan, before: Evidence) -> Evidence:
     """
     asked = permissions(plan)
     answers = await asyncio.gather(*(_allowed(cluster, p, plan.snapshot.namespace) for p in asked))
-    denied = [p for p, allowed in zip(asked, answers, strict=True) if not allowed]
+    denied = [p for p, (allowed, _) in zip(asked, answers, strict=True) if not allowed]
+    measured = structs.replace(before.measured, answers_in=median(took for _, took in answers) if answers else None)
     probes = before.probes
     if plan.needs_probes:
         probes = await _probe_all(cluster, plan)
-    return structs.replace(before, probes=probes, denied={**before.denied, plan.trigger_name: denied})
+    denials = {**before.denied, plan.trigger_name: denied}
+    return structs.replace(before, probes=probes, denied=denials, measured=measured)
 
 
-async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> bool:
-    """A user who may not even ask is taken at their word: the request itself will tell."""
+async def _allowed(cluster: Cluster, wanted: Permission, namespace: str) -> tuple[bool, float]:
+    """Whether it is allowed, and how many seconds the answer took. A user who may not even ask is taken at their word:
+    the request itself will tell."""
+    now = asyncio.get_running_loop().time
+    began = now()
     try:
-        return await cluster.allowed(wanted, "" if wanted.resource == "nodes" else namespace)
+        allowed = await cluster.allowed(wanted, "" if wanted.resource == "nodes" else namespace)
     except (Forbidden, ApiError):
-        return True
+        allowed = True
+    return allowed, now() - began
 
 
 async def _probe_all(cluster: Cluster, plan: Plan) -> dict[tuple[str, str], Probe]:

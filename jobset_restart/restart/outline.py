@@ -10,6 +10,7 @@ from jobset_restart.commands import jsr
 from jobset_restart.events import Budget, PlannedSlot
 from jobset_restart.plan import Plan, Request, Selection
 from jobset_restart.slots import Slot
+from jobset_restart.spans import Prediction
 from jobset_restart.stages import StageName
 from jobset_restart.vocabulary import TriggerName
 
@@ -43,7 +44,7 @@ class Outline(Struct, frozen=True, kw_only=True):
     trigger: TriggerName | Literal[""]
     reason: str
     finishes: str
-    predicted: float
+    prediction: Prediction
     actions: int
     budgets: tuple[Budget, ...]
     slots: tuple[OutlinedSlot, ...]
@@ -75,7 +76,7 @@ def outline(plan: Plan) -> Outline:
         trigger=plan.trigger.name if plan.trigger else "",
         reason=plan.reason,
         finishes=plan.finishes,
-        predicted=plan.predicted,
+        prediction=plan.prediction,
         actions=len(plan.actions),
         budgets=tuple(plan.budgets),
         slots=tuple(

@@ -60,7 +60,9 @@ async def planned(cluster: Cluster, asked: Asked) -> Plan:
         request = structs.replace(request, selection=request.selection.only(snapshot, named))
     dead = claim.left_suspended(snapshot.workload, snapshot.time)
     operation = secrets.token_hex(4)
-    return await decide(cluster, lambda found: make(snapshot, request, operation, found, dead.id if dead else ""))
+    finishes = dead.id if dead else ""
+    last = claim.last_time(snapshot.workload)
+    return await decide(cluster, lambda found: make(snapshot, request, operation, found, finishes), last)
 
 
 async def planned_again(cluster: Cluster, asked: Asked, shown: Plan) -> Plan:

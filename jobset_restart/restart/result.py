@@ -19,6 +19,7 @@ from jobset_restart.restart.escalate import Passed
 from jobset_restart.restart.outline import Outline, OutlinedSlot
 from jobset_restart.seen import SlotTrack
 from jobset_restart.slots import Slot
+from jobset_restart.spans import Prediction, one_after_another, rounded
 from jobset_restart.stages import StageName
 from jobset_restart.track import KEPT, Tracker
 from jobset_restart.vocabulary import TriggerName
@@ -301,7 +302,8 @@ def result_report(
     of, reason = last.outline, last.reason
     if finishes := rounds[0].outline.finishes:
         reason = f"finished operation {finishes}, which died between suspend and resume: {reason}"
-    told = [_recorded(number, each) for number, each in enumerate(recorded, 1) if number < last.number]
+    made = {each.number: each.outline.prediction for each in rounds}
+    told = [_recorded(n, each, made.get(n)) for n, each in enumerate(recorded, 1) if n < last.number]
     return ResultReport(
         jobset=of.jobset,
         workload_kind=of.kind,
@@ -314,6 +316,7 @@ def result_report(
         exit_code=last.code,
         reason=reason,
         seconds=round(seconds, 3),
+        prediction=foreseen(rounds),
         writes=writes,
         outcomes=dict(Counter(row.outcome for row in slots)),
         budgets=_budgets(rounds),
@@ -371,7 +374,12 @@ def finished(report: ResultReport, now: float) -> Finished:
     )
 
 
-def _recorded(number: int, past: claim.PastRound) -> RoundReport:
+def foreseen(rounds: Sequence[Came]) -> Prediction:
+    """What the rounds were expected to take together."""
+    return rounded(one_after_another([each.outline.prediction for each in rounds]))
+
+
+def _recorded(number: int, past: claim.PastRound, prediction: Prediction | None) -> RoundReport:
     return RoundReport(
         round=number,
         strategy=past.strategy,
@@ -379,6 +387,7 @@ def _recorded(number: int, past: claim.PastRound) -> RoundReport:
         rung=past.rung,
         started=past.started,
         seconds=round(seconds(past.ended) - seconds(past.started), 3),
+        prediction=rounded(prediction) if prediction else None,
         slots=past.slots,
         outcomes=past.outcomes,
         reason=past.reason,
@@ -393,6 +402,7 @@ def _told(last: Came) -> RoundReport:
         rung=last.outline.request.rung,
         started=claim.timestamp(last.began),
         seconds=round(last.seconds, 3),
+        prediction=rounded(last.outline.prediction),
         slots=len(last.tracks),
         outcomes=last.outcomes,
         reason=last.reason,

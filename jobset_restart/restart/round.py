@@ -19,6 +19,7 @@ from jobset_restart.restart.outline import outline
 from jobset_restart.restart.suspending import Suspension
 from jobset_restart.seen import SlotTrack
 from jobset_restart.slots import Slot
+from jobset_restart.spans import rounded
 from jobset_restart.stages import Stage
 from jobset_restart.stuck import Stuck
 from jobset_restart.track import Tracker
@@ -188,7 +189,8 @@ class Round:
             trigger=of.trigger,
             reason=of.reason,
             deadline=self._ground.deadline,
-            predicted=of.predicted,
+            predicted=of.prediction.likely,
+            prediction=rounded(of.prediction),
             writes=of.actions,
             slots=of.planned_slots(),
             round=self.number,
@@ -206,7 +208,8 @@ class Round:
             rung=of.request.rung,
             reason=of.reason,
             because=because,
-            predicted=of.predicted,
+            predicted=of.prediction.likely,
+            prediction=rounded(of.prediction),
             writes=of.actions,
             slots=of.planned_slots(),
         )

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import awaits_its_end, containers_in_scope
+from jobset_restart.durations import crash_loop, in_place, starting, waited
 from jobset_restart.objects import Container, Pod
 from jobset_restart.pid1 import SURVIVALS, force, measures
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part, Span
 from jobset_restart.stages import Drawn, Stage
-from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.triggers.steps import step_by_step
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Exec, pod_path
 
@@ -61,9 +63,10 @@ class Force(Trigger):
 
         return step_by_step(case, "trigger", execs)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
+    def takes(self, case: Case, back_off: float) -> list[Part]:
         """2.4 s for one container whose PID 1 is a shell that waits for its child."""
-        return 3.0 * turns + (len(case.scope) + len(case.lost)) / REQUESTS_PER_SECOND + back_off
+        forcing = Part(turn=Span(0.1, 1.5, 10.0))
+        return [forcing, starting(case), crash_loop(case), in_place(case), waited(back_off)]
 
 
 FORCE = Force(

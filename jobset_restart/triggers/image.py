@@ -18,12 +18,14 @@ from msgspec import Struct
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope, mark_of, marked, status_of
+from jobset_restart.durations import asking_registries, in_place, starting, stopping, waited
 from jobset_restart.earlier import Earlier, came_since, identity_before
 from jobset_restart.objects import Container, ContainerStatus, Pod
 from jobset_restart.pods import Identity
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part
 from jobset_restart.stages import Drawn, Stage
-from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.triggers.steps import step_by_step
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import STRATEGIC_MERGE_PATCH, Action, Write, pod_path
 
@@ -271,9 +273,8 @@ class Image(Trigger):
 
         return step_by_step(case, "trigger", patches, otherwise, careful=forms.refused)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
-        """0.5 s for four Pods."""
-        return 0.5 * turns + (len(case.scope) + len(case.lost)) / REQUESTS_PER_SECOND + back_off
+    def takes(self, case: Case, back_off: float) -> list[Part]:
+        return [stopping(case), asking_registries(case), starting(case), in_place(case), waited(back_off)]
 
     def unproven(self, case: Case) -> dict[str, list[SlotState]]:
         """The registry where a pull is needed (imagePullPolicy Always), one for each image; and the form of the

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import controllers, making, stopping
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Job
 from jobset_restart.slots import unit_text
 from jobset_restart.snapshot import job_complete
+from jobset_restart.spans import Part
 from jobset_restart.stages import Drawn, Stage
 from jobset_restart.triggers.deletion import undeleted
-from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
+from jobset_restart.triggers.steps import step_by_step
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, job_path
 
@@ -52,8 +54,8 @@ class Jobs(Trigger):
     def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
         return undeleted(super().remaining(case, earlier, unfinished=unfinished), case.snapshot, earlier)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
-        return 5.4 * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+    def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
+        return [stopping(case), controllers(case), making(case)]
 
 
 JOBS = Jobs(

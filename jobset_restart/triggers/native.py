@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import in_place, starting, waited
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import JobSet, Pod
 from jobset_restart.pods import attempt as attempt_of
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part, Span
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.steps import NATIVE_SECONDS_PER_POD, freed, replacing, slots_of
+from jobset_restart.triggers.steps import freed, replacing, slots_of
 from jobset_restart.workloads.jobset import is_native
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, jobset_path
@@ -45,9 +47,9 @@ class Native(Trigger):
         trigger = Stage(name="trigger", actions=actions, slots=slots_of(case.scope))
         return filled([replacing(case), trigger, freed(case)])
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
-        """2.8 s for four Pods."""
-        return 2.8 + (len(case.scope) + len(case.lost)) * NATIVE_SECONDS_PER_POD + back_off
+    def takes(self, case: Case, back_off: float) -> list[Part]:
+        """2.8 s for four Pods: the agents exit, everything is started anew, and waits for the last at the barrier."""
+        return [Part(once=Span(1.0, 2.2, 8.0)), starting(case), in_place(case), waited(back_off)]
 
     def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:
         """The JobSet as a whole was triggered, or one of its Pods has gone ahead."""

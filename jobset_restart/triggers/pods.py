@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import making, stopping, waited
 from jobset_restart.earlier import Earlier
+from jobset_restart.spans import Part
 from jobset_restart.stages import Stage
 from jobset_restart.triggers.deletion import pods, undeleted
-from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, step_by_step
+from jobset_restart.triggers.steps import step_by_step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,8 +21,8 @@ class Pods(Trigger):
     def remaining(self, case: Case, earlier: Earlier, *, unfinished: bool) -> list[Stage]:
         return undeleted(super().remaining(case, earlier, unfinished=unfinished), case.snapshot, earlier)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
-        return (back_off + 1.5) * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+    def takes(self, case: Case, back_off: float) -> list[Part]:
+        return [stopping(case), making(case), waited(back_off, each=True)]
 
 
 PODS = Pods(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import controllers, making, stopping
 from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.nodes import freeing
-from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD
 from jobset_restart.writes import Write
 
 
@@ -48,9 +49,8 @@ class Requeue(Trigger):
             return []
         return [s for s in self.stages(case, earlier.id) if admission.active or s.name != "evict"]
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
-        """5 s for four Pods, where the quota is not taken meanwhile."""
-        return 5.0 * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+    def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
+        return [stopping(case), controllers(case), making(case)]
 
 
 REQUEUE = Requeue(

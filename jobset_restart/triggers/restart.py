@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import controllers, making, stopping
 from jobset_restart.earlier import Earlier, living
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.triggers.steps import freed, slots_of
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write
 
@@ -56,9 +58,8 @@ class Restart(Trigger):
         going = any(pod.metadata.deletion_timestamp for pod in living(state))
         return going or super().begun(state, earlier, snapshot)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
-        """As a suspend, which makes all Pods anew as well; not measured."""
-        return 5.4 * turns + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+    def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
+        return [stopping(case), controllers(case), making(case)]
 
 
 RESTART = Restart(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
+from jobset_restart.durations import controllers, in_turn, making, stopping
 from jobset_restart.earlier import Earlier
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.spans import Part
 from jobset_restart.stages import Stage, filled
-from jobset_restart.triggers.steps import RECREATE_SECONDS_PER_POD, freed, slots_of
+from jobset_restart.triggers.steps import freed, slots_of
 from jobset_restart.workloads.leaderworkerset import LeaderWorkerSetWorkload
 from jobset_restart.writes import Write
 
 RESTARTED_BY = "jobset-restart.io/restarted-by"
-SECONDS_PER_GROUP = 5.5
-"""Two groups of three took 11 s, one after the other (LeaderWorkerSet v0.8)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,9 +41,10 @@ class Rollout(Trigger):
         sent = isinstance(workload, LeaderWorkerSetWorkload) and workload.rolled_out_by == earlier.id
         return [] if sent or not unfinished else super().remaining(case, earlier, unfinished=unfinished)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:  # noqa: ARG002
-        units = {state.slot.unit for state in (*case.scope, *case.lost)}
-        return SECONDS_PER_GROUP * len(units) + (len(case.scope) + len(case.lost)) * RECREATE_SECONDS_PER_POD
+    def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
+        """One group after the other: two groups of three took 11 s (LeaderWorkerSet v0.8)."""
+        groups = len({state.slot.unit for state in (*case.scope, *case.lost)})
+        return [in_turn(part, groups) for part in (stopping(case), controllers(case), making(case))]
 
 
 ROLLOUT = Rollout(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
 from jobset_restart.containers import containers_in_scope
+from jobset_restart.durations import crash_loop, in_place, starting, stopping, waited
 from jobset_restart.objects import Container, Pod
 from jobset_restart.pid1 import REFUSALS, Means, command
+from jobset_restart.spans import Part
 from jobset_restart.stages import Drawn, Stage
-from jobset_restart.triggers.steps import REQUESTS_PER_SECOND, step_by_step
+from jobset_restart.triggers.steps import step_by_step
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Exec, pod_path
 
@@ -47,8 +49,8 @@ class Signal(Trigger):
 
         return step_by_step(case, "trigger", execs)
 
-    def until_ready(self, case: Case, turns: int, back_off: float) -> float:
-        return 1.0 * turns + (len(case.scope) + len(case.lost)) / REQUESTS_PER_SECOND + back_off
+    def takes(self, case: Case, back_off: float) -> list[Part]:
+        return [stopping(case), starting(case), crash_loop(case), in_place(case), waited(back_off)]
 
     def unproven(self, case: Case) -> dict[str, list[SlotState]]:
         """That the program of a ReplicatedJob dies of the signal and comes back."""

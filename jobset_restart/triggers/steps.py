@@ -1,4 +1,4 @@
-"""In which order slots are restarted by what touches each by itself, and how long that should take. Pure.
+"""In which order slots are restarted by what touches each by itself. Pure.
 
 Such a trigger can keep the order in which the JobSet starts its ReplicatedJobs, and send one slot ahead where it is
 not sure that it would come back.
@@ -19,7 +19,6 @@ from jobset_restart.stages import Stage, StageName, filled
 from jobset_restart.triggers.deletion import pods
 from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.pacing import counted, goes, in_order, places, together
-from jobset_restart.waits import longest_back_off, min_ready_seconds
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action
 
@@ -205,20 +204,3 @@ def waves(case: Case) -> int:
         return 1
     most = places(case)
     return max(1, sum(ceil(counted(case, part.states) / most) if most else 1 for part in parts(case)))
-
-
-def predicted(case: Case) -> float:
-    """Seconds the restart should take when containers stop as soon as they are told to. Each step, canary and window
-    takes that, and so does the time for which a slot has to stay Ready. Where Pods are deleted, their Jobs' back-off is
-    waited for."""
-    times = waves(case)
-    return case.trigger.until_ready(case, times, longest_back_off(case)) + times * min_ready_seconds(case)
-
-
-def predicted_most(case: Case) -> float:
-    """Seconds it takes where a container does not end on TERM: its whole grace period is waited for, preStop included
-    (kubelet, killContainer)."""
-    told = [pod for _, pod in case.pods()] if case.trigger.gives_grace else []
-    told += [state.pod for state in case.replaced if state.pod]
-    longest = max((pod.spec.termination_grace_period_seconds for pod in told), default=0)
-    return predicted(case) + longest * waves(case)

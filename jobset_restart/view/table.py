@@ -27,7 +27,7 @@ from jobset_restart.report import (
 from jobset_restart.scheduling import OUT_OF_SERVICE
 from jobset_restart.view.capture import was_captured, would_capture
 from jobset_restart.view.columns import COLOURS, rows, say
-from jobset_restart.view.text import clipped, counted, doing, downtime, duration
+from jobset_restart.view.text import clipped, counted, doing, downtime, duration, expected
 from jobset_restart.workloads.kinds import JOB, JOBSET, reference, title
 
 SHOWN = 20
@@ -258,11 +258,7 @@ def _show_advice(console: Console, advice: Advice) -> None:
 
 
 def _expected(report: Advice | PlanReport) -> str:
-    """How long it should take: "about 0.5s, up to 30s if a container does not end on TERM"."""
-    text = f"about {duration(report.predicted)}"
-    if report.predicted_most > report.predicted:
-        text += f", up to {duration(report.predicted_most)} if a container does not end on TERM"
-    return text
+    return expected(report.prediction)
 
 
 # ---------------------------------------------------------------- plan
@@ -310,6 +306,8 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
         head.append(f", {counted(plan.writes, 'write')}, {_expected(plan)}")
     say(console, head)
     say(console, f"  {plan.reason}")
+    if plan.prediction.grounds:
+        say(console, f"  predicted from: {'; '.join(plan.prediction.grounds)}")
     show_unfinished(console, plan)
     show_findings(console, plan.findings, verbose=wide)
     if plan.refused:
@@ -368,12 +366,15 @@ def show_result(console: Console, result: ResultReport, *, wide: bool = False) -
     head = _headed(result, result.jobset)
     head.append(outcome or "nothing restarted", "green" if result.exit_code == 0 else "red")
     head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
+    if result.prediction and result.prediction.high and not result.rounds:
+        head.append(f", predicted {expected(result.prediction)}", "dim")
     head.append(f": {plain(result.reason)}")
     say(console, head)
     for each in result.rounds:
         came = ", ".join(f"{number:,} {name}" for name, number in sorted(each.outcomes.items())) or "nothing restarted"
         how = f"{each.strategy} by {each.trigger}" + (f" (--escalate {each.rung})" if each.rung else "")
-        say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}: {each.reason}")
+        foreseen = f", predicted {expected(each.prediction)}" if each.prediction and each.prediction.high else ""
+        say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}{foreseen}: {each.reason}")
     for passed in result.passed:
         say(console, f"  --escalate {passed.rung} was skipped: {passed.reason}")
     for line in was_captured(result.capture):

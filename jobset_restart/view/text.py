@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from jobset_restart.spans import Prediction
+
 
 def duration(seconds: float | None, *, whole: bool = False) -> str:
     """Seconds as people write them: "0.4s", "12s", "3m12s", "5h04m", "3d2h"; `whole` leaves tenths out."""
@@ -21,6 +23,12 @@ def duration(seconds: float | None, *, whole: bool = False) -> str:
     if left < 86400:
         return f"{left // 3600}h{left % 3600 // 60:02d}m"
     return f"{left // 86400}d{left % 86400 // 3600}h"
+
+
+def expected(prediction: Prediction) -> str:
+    """ "about 12s (3.0s to 40s)"."""
+    low, likely, high = duration(prediction.low), duration(prediction.likely), duration(prediction.high)
+    return f"about {likely}" + (f" ({low} to {high})" if low != high else "")
 
 
 def counted(number: int, noun: str) -> str:

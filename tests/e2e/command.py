@@ -104,6 +104,11 @@ class Running:
             time.sleep(0.1)
 
     @property
+    def stdout(self) -> str:
+        """What it has printed on stdout."""
+        return self._texts("replace")[0]
+
+    @property
     def over(self) -> bool:
         return self._process.poll() is not None
 
@@ -160,6 +165,10 @@ class Jsr:
     def said(self) -> str:
         """Every run so far and what it printed."""
         return "\n\n".join(map(str, self._runs))
+
+    def printed(self) -> list[tuple[tuple[str, ...], str]]:
+        """Every run that is over: its arguments, and what it printed on stdout."""
+        return [(run.args, run.stdout) for run in self._runs if run.over]
 
     def close(self) -> None:
         for run in self._runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobset_restart.progress import Happening
-from jobset_restart.view.text import counted, doing, duration
+from jobset_restart.view.text import counted, doing, duration, expected
 from jobset_restart.view.timeline.markup import STACK, moment
 from jobset_restart.view.timeline.recording import Line, Opened, Recording
 
@@ -39,6 +39,7 @@ def facts(of: Recording) -> list[tuple[str, str]]:
         found += [
             ("How", ", then ".join(how(each) for each in of.rounds[:SHOWN_ROUNDS])),
             ("Why so", planned.reason),
+            ("Predicted from", "; ".join(grounds(of))),
             ("Operation", planned.operation),
             ("Cluster", planned.context),
         ]
@@ -57,7 +58,20 @@ def facts(of: Recording) -> list[tuple[str, str]]:
 
 def predicted(of: Recording) -> str:
     """What was expected, round by round."""
-    return ", then ".join(f"about {duration(each.predicted)}" for each in of.rounds if each.predicted)
+    return ", then ".join(foreseen(each) for each in of.rounds[:SHOWN_ROUNDS] if each.predicted)
+
+
+def foreseen(opened: Opened) -> str:
+    """ "about 12s (3.0s to 40s)"; "-" where nothing was said."""
+    if opened.prediction is not None:
+        return expected(opened.prediction)
+    return f"about {duration(opened.predicted)}" if opened.predicted else "-"
+
+
+def grounds(of: Recording) -> list[str]:
+    """What the predictions rest on."""
+    made = (each.prediction for each in of.rounds[:SHOWN_ROUNDS] if each.prediction)
+    return list(dict.fromkeys(ground for prediction in made for ground in prediction.grounds))
 
 
 def how(opened: Opened) -> str:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from jobset_restart.view.text import counted, duration
-from jobset_restart.view.timeline.facts import SHOWN_BUDGETS, SHOWN_ROUNDS, delayed, facts, how, outcome, title, told
+from jobset_restart.view.timeline.facts import (
+    SHOWN_BUDGETS,
+    SHOWN_ROUNDS,
+    delayed,
+    facts,
+    foreseen,
+    how,
+    outcome,
+    title,
+    told,
+)
 from jobset_restart.view.timeline.markup import STYLE, safe
 from jobset_restart.view.timeline.recording import Line, Recording
 from jobset_restart.view.timeline.svg import figure
@@ -103,7 +113,7 @@ def _rounds(of: Recording) -> list[list[str]]:
             str(each.number),
             f"+{duration(each.time - of.begin)}",
             how(each),
-            duration(each.predicted) if each.predicted else "-",
+            foreseen(each),
             each.because or each.reason,
         ]
         for each in of.rounds[:SHOWN_ROUNDS]

@@ -25,6 +25,7 @@ STYLE = """\
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}svg .head{font-weight:600}
 svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .title{font-size:18px;font-weight:600}
 .grid{stroke:var(--line);stroke-width:1}.mark{stroke:var(--ink);stroke-width:1}
+.range{fill:var(--soft)}
 .foreseen{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3}
 """
 

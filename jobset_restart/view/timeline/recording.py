@@ -26,6 +26,7 @@ from jobset_restart.events import (
     Triggered,
 )
 from jobset_restart.progress import Happening, Progress, State, happening
+from jobset_restart.spans import Prediction
 
 STATE_OF: dict[type[Event], State] = {
     Triggered: "triggered",
@@ -86,7 +87,8 @@ IDLE = ("waiting", "ready", "failed")
 
 
 class Opened(Struct, frozen=True, kw_only=True):
-    """A round that began at `time`: how, for how many slots, and why. `predicted` are the seconds expected of it."""
+    """A round that began at `time`: how, for how many slots, and why. `predicted` are the seconds expected of it,
+    `prediction` the same as a range, where the recording has that."""
 
     number: int
     time: float
@@ -96,6 +98,7 @@ class Opened(Struct, frozen=True, kw_only=True):
     reason: str
     because: str
     predicted: float
+    prediction: Prediction | None = None
 
 
 class Mark(Struct, frozen=True):
@@ -163,6 +166,7 @@ class Recording:
                 reason=event.reason,
                 because=because,
                 predicted=event.predicted,
+                prediction=event.prediction,
             )
         )
         for planned in meant:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from jobset_restart.progress import State
 from jobset_restart.view.text import counted as number_of
 from jobset_restart.view.text import duration, shortened
-from jobset_restart.view.timeline.facts import delayed, described, facts, outcome, title
+from jobset_restart.view.timeline.facts import delayed, described, facts, foreseen, outcome, title
 from jobset_restart.view.timeline.markup import STACK, STYLE, safe
 from jobset_restart.view.timeline.recording import Band, Line, Recording, bands, counted
 
@@ -67,7 +67,7 @@ def figure(of: Recording, name: str) -> tuple[str, int]:
     words = f'<title id="{name}-t">{safe(title(of))}</title><desc id="{name}-d">{safe(described(of), 2000)}</desc>'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}"'
     head += f' role="img" aria-labelledby="{name}-t {name}-d">'
-    return "".join([head, words, *behind, *parts, _marks(of, scale, top, y - 20), "</svg>"]), y
+    return "\n".join([head, words, *behind, *parts, _marks(of, scale, top, y - 20), "</svg>"]), y
 
 
 def drawing(recordings: Sequence[Recording]) -> str:
@@ -229,7 +229,8 @@ def _axis(parts: list[str], of: Recording, scale: Scale, top: int, y: int) -> in
 
 def _marks(of: Recording, scale: Scale, top: int, bottom: int) -> str:
     """Where rounds began, where each was predicted to end, and where it ended."""
-    found = [_line("mark", scale.x(each.time), top - 4, bottom, f"round {each.number}") for each in of.rounds[1:50]]
+    found = _ranges(of, scale, top - 6)
+    found += [_line("mark", scale.x(each.time), top - 4, bottom, f"round {each.number}") for each in of.rounds[1:50]]
     for each in of.rounds[:50]:
         at = each.time + each.predicted
         if each.predicted and at <= scale.end:
@@ -237,6 +238,17 @@ def _marks(of: Recording, scale: Scale, top: int, bottom: int) -> str:
     if of.finished or of.detached:
         found.append(_line("mark", scale.x(of.end), top - 4, bottom, f"the end, after {duration(of.seconds)}"))
     return "".join(found)
+
+
+def _ranges(of: Recording, scale: Scale, y: int) -> list[str]:
+    """Between which ends each round was predicted to end."""
+    found = []
+    for each in of.rounds[:50]:
+        if each.prediction and each.prediction.high > 0:
+            x, end = scale.x(each.time + each.prediction.low), scale.x(each.time + each.prediction.high)
+            shape = f'<rect class="range" x="{x}" y="{y}" width="{end - x:.1f}" height="4">'
+            found.append(f"{shape}<title>{safe(f'predicted: {foreseen(each)}')}</title></rect>")
+    return found
 
 
 def _line(kind: str, x: float, top: int, bottom: int, words: str) -> str:

@@ -1,0 +1,1 @@
+"""How good the predictions are: a report, not a test."""
