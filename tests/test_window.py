@@ -13,6 +13,8 @@ from msgspec import structs
 
 from jobset_restart import claim
 from jobset_restart.claim import Record
+from jobset_restart.cli.options import Pace
+from jobset_restart.errors import UsageError
 from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, make
 from jobset_restart.resume import carry_on
@@ -243,6 +245,41 @@ def test_a_share_is_rounded_down_and_at_least_one(asked: str, most: int, windows
 def test_what_is_no_number_of_slots_is_refused(asked: str) -> None:
     with pytest.raises(ValueError, match=r"neither a number|lets nothing|more than all"):
         pacing.check(asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "told"),
+    [
+        ({"max_unavailable": "0"}, {}, "lets nothing be restarted"),
+        ({"max_unavailable": "-1"}, {}, "neither a number nor a percentage"),
+        ({"max_unavailable": "150%"}, {}, "more than all there are"),
+        ({"max_unavailable": "1"}, {"via": "native"}, "native restarts everything with one write"),
+        ({"keep_going": True}, {}, "needs --max-unavailable"),
+        ({"order": "index"}, {}, "needs --max-unavailable or --canary"),
+        ({"order": "index"}, {"canary": 0}, "needs --max-unavailable or --canary"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: Any, asked: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Pace(**options).asked_in(Request(**asked), None)
+
+
+def test_an_operation_that_is_carried_on_keeps_its_pace() -> None:
+    with pytest.raises(UsageError, match="keeps its pace"):
+        Pace(max_unavailable="2").asked_in(Request(), None, resumes=True)
+    assert Pace().asked_in(Request(), None, resumes=True) == Request()
+
+
+def test_what_is_asked_for_is_in_the_request_and_so_in_the_record() -> None:
+    request = Pace(max_unavailable="25%", order="node", keep_going=True).asked_in(Request(), 3.0)
+    again = msgspec.json.decode(msgspec.json.encode(Record(id="op1", request=request)), type=Record)
+    assert again.request == request
+    assert (request.max_unavailable, request.order, request.keep_going, request.min_ready_seconds) == (
+        "25%",
+        "node",
+        True,
+        3.0,
+    )
 
 
 def test_a_record_with_a_pace_that_is_none_cannot_be_read() -> None:
