@@ -1,5 +1,5 @@
-"""What a diagnosis is made of, fetched: logs, stacks, Nodes and Events. Reads only; what it has so far is there at any
-moment, so that an interrupted look still tells something."""
+"""What a diagnosis is made of, fetched: logs and stacks, and what is around them. Reads only; what it has so far is
+there at any moment, so that an interrupted look still tells something."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from jobset_restart import claim, history
 from jobset_restart.cluster.exec import refusal
 from jobset_restart.commands import jsr
 from jobset_restart.diagnose.commands import DEEP_BYTES, DEEP_LINES, TAIL_BYTES, TAIL_LINES, log_request, look
 from jobset_restart.diagnose.judge import Diagnosis, judge, moves
 from jobset_restart.diagnose.logs import Tail, read_tail
-from jobset_restart.diagnose.nodes import LabelledNode, machine, warnings
 from jobset_restart.diagnose.observation import Observation, Progress, Seen, progress
+from jobset_restart.diagnose.past import restarted_before
 from jobset_restart.diagnose.processes import read_look
-from jobset_restart.errors import Forbidden, JsrError, NotFound, Overloaded, Unreachable
-from jobset_restart.objects import ContainerStatus, Event, Pod, seconds
+from jobset_restart.errors import Forbidden, JsrError, Overloaded, Unreachable
+from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.pods import agent, node_ready, why
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.surroundings import Surroundings
 from jobset_restart.workloads.workload import SlotState
-from jobset_restart.writes import CORE, Permission
+from jobset_restart.writes import Permission
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -42,11 +44,14 @@ LOOK_AGAIN_SECONDS = 3.0
 DECIDE_SECONDS = 4.0
 AGAIN_SECONDS = (1.0, 3.0, 6.0)
 """Pauses between looks into a container. Where no steps are seen, what is well may stand at one place for a while."""
+SAMPLED = 128
+"""So many logs are read again where all have stood still for longer than their rhythm allows."""
 DEEP = 64
 """So many logs without a step are read farther back."""
 TWICE = 32
 """So many Pods are looked into a second time."""
-NODES_ASKED_ONE_BY_ONE = 24
+BESIDE = 8
+"""So many others at least, as far as that goes, with which the suspects are compared."""
 
 STATUS_SECONDS = 2.0
 """How long a status waits for the logs it samples."""
@@ -87,6 +92,7 @@ class Gathering:
             if state.expected:
                 seen = seen_of(state, options.container)
                 self.observation.slots[state.slot] = seen
+        self.observation.earlier = restarted_before(_scopes(snapshot), self.observation.slots)
 
     @property
     def pods(self) -> list[Seen]:
@@ -106,7 +112,8 @@ class Gathering:
         going = self._progress()
         if self._options.stacks is None and going.advance == "advances" and not going.guessed:
             return
-        await asyncio.gather(self._stacks(), self._machines(), self._events())
+        around = Surroundings(self._cluster, self._namespace, self.observation)
+        await asyncio.gather(self._stacks(), around.machines(), around.events())
         if self._progress().wait:  # the clocks are known now, and a log may be younger than it looked
             await self._settle(0.0)
         await self._again()
@@ -126,11 +133,21 @@ class Gathering:
         await self._settle(LOOK_AGAIN_SECONDS - (loop.time() - began))
 
     async def _settle(self, rest: float) -> None:
-        """Looks at the logs after so many seconds, and on until they say whether they go on."""
+        """Looks at the logs after so many seconds, and on until they say whether they go on. Where all have stood for
+        long, a sample tells whether they still do."""
+        pods = [seen for seen in self.pods if not seen.unreachable]
+        going = self._progress()
+        sample = spread(pods, SAMPLED) if going.old and not going.guessed and len(pods) > 2 * SAMPLED else []
         while True:
             self.tell("waiting whether the logs go on", 0, 0)
             await asyncio.sleep(max(0.0, rest))
-            await self._logs([seen for seen in self.pods if not seen.unreachable], "logs again")
+            said = [seen.tail and seen.tail.newest for seen in sample]
+            await self._logs(sample or pods, "logs again")
+            if said != [seen.tail and seen.tail.newest for seen in sample]:
+                sample = []
+                await self._logs(pods, "logs again")
+            for seen in pods if sample else ():
+                seen.tail_at = max(seen.tail_at, sample[0].tail_at)
             rest = min(self._progress().wait, DECIDE_SECONDS)
             if not rest:
                 return
@@ -138,9 +155,7 @@ class Gathering:
     async def _deeper(self) -> None:
         """Steps may stand behind other lines: some of the logs without any are read farther back."""
         without = [s for s in self.pods if s.tail and s.tail.lines >= TAIL_LINES and s.tail.marks < TAIL_LINES // 2]
-        some = [*without[-1:], *without[: -1 : max(1, len(without) // DEEP)]][
-            :DEEP
-        ]  # often only the first or last prints
+        some = spread(without, DEEP)
         self._deep = {seen.slot for seen in some}
         await self._logs(some, "longer logs")
 
@@ -227,64 +242,21 @@ class Gathering:
             seen.unreachable = isinstance(error, Unreachable | Overloaded)
 
     async def _again(self) -> None:
-        """A second look into those that are suspected, and into others where no log tells whether anything moves."""
+        """A second look into those that are suspected, and into some others: how much CPU they use is compared, and
+        where no log tells whether anything moves, they tell it."""
         found = self.judged()
-        slots = [suspect.slot for suspect in found.suspects]
+        suspected = {suspect.slot: self.observation.slots[suspect.slot] for suspect in found.suspects[:TWICE]}
+        others = [s for slot, s in self.observation.slots.items() if slot not in suspected and s.look is not None]
+        beside = BESIDE if suspected else 0
         if found.progress.guessed:
-            slots += list(self.observation.slots)
-        chosen = [self.observation.slots[slot] for slot in dict.fromkeys(slots)]
-        chosen = [seen for seen in chosen if seen.look is not None][:TWICE]
+            beside = max(beside, TWICE - len(suspected))
+        chosen = [*(seen for seen in suspected.values() if seen.look is not None), *spread(others, beside)]
         for pause in AGAIN_SECONDS[: None if found.progress.guessed else 1] if chosen else ():
             await asyncio.sleep(pause)
             limit = self._options.concurrency or EXECS_IN_FLIGHT
             await self._each(chosen, limit, "stacks again", lambda seen: self._look(seen, again=True))
             if moves(chosen):
                 return
-
-    # ------------------------------------------------------------ machines
-
-    async def _machines(self) -> None:
-        names = sorted({seen.node for seen in self.pods if seen.node})
-        path = f"{CORE}/nodes"
-        try:
-            if len(names) > NODES_ASKED_ONE_BY_ONE:
-                nodes = (await self._cluster.list(path, LabelledNode, consistent=False)).items
-            else:
-                nodes = [n for n in await asyncio.gather(*(self._node(f"{path}/{name}") for name in names)) if n]
-        except Forbidden:
-            self.observation.notes.append("no permission to read Nodes: nothing is said of machines")
-            return
-        except JsrError as error:
-            self.observation.notes.append(f"the Nodes could not be read: {error.message}")
-            return
-        known = set(names)
-        self.observation.machines = {n.metadata.name: machine(n) for n in nodes if n.metadata.name in known}
-
-    async def _node(self, path: str) -> LabelledNode | None:
-        try:
-            return await self._cluster.get(path, LabelledNode)
-        except NotFound:
-            return None
-
-    async def _events(self) -> None:
-        found: list[Event] = []
-        for namespace, kind in ((self._namespace, "Pod"), ("default", "Node")):
-            selector = f"type=Warning,involvedObject.kind={kind}"
-            try:
-                path = f"{CORE}/namespaces/{namespace}/events"
-                found += (await self._cluster.list(path, Event, field_selector=selector, consistent=False)).items
-            except Forbidden:
-                if kind == "Pod":
-                    self.observation.notes.append(
-                        "no permission to list Events: what was told of the Pods is not known"
-                    )
-            except JsrError as error:
-                self.observation.notes.append(f"the Events of {kind}s could not be read: {error.message}")
-        ours = {("Pod", seen.pod) for seen in self.pods} | {("Node", seen.node) for seen in self.pods}
-        said = warnings(
-            (e for e in found if (e.involved_object.kind, e.involved_object.name) in ours), self._cluster.now()
-        )
-        self.observation.events = said
 
     # ------------------------------------------------------------ all of them
 
@@ -312,6 +284,19 @@ class Gathering:
                 group.create_task(work())
 
 
+def spread(pods: list[Seen], most: int) -> list[Seen]:
+    """At most so many of them, evenly, with the last and the first: often only one of these prints."""
+    return [*pods[-1:], *pods[: -1 : max(1, len(pods) // max(1, most))]][:most]
+
+
+def _scopes(snapshot: Snapshot) -> list[tuple[str, ...]]:
+    """The slots of the operations that are on the workload's record, that of a client which is at it now excepted."""
+    found = claim.lock(snapshot.workload)
+    newest = history.last(found, snapshot.time) if found else None
+    past = history.read(snapshot.workload.metadata).entries
+    return [each.scope for each in (*past, *([newest] if newest else [])) if each.state != "running" and each.scope]
+
+
 def seen_of(state: SlotState, container: str = "") -> Seen:
     """What the API tells of a slot. `container` is the one to look at, "" for the first that is no restart agent."""
     pod = state.pod
@@ -325,6 +310,7 @@ def seen_of(state: SlotState, container: str = "") -> Seen:
     return Seen(
         slot=state.slot,
         pod=pod.metadata.name,
+        uid=pod.metadata.uid,
         node=state.node_name,
         container=chosen,
         state="" if running else (why(status) or pod.status.reason or pod.status.phase or "not running"),

@@ -35,10 +35,13 @@ def steps(ends: float, last: int = 109, every: float = 1.0) -> Tail:
     return read_tail(log(ends, [f"step {n}" for n in range(last - 9, last + 1)], every))
 
 
-def process(pid: int = 1, *, name: str = "python3", state: str = "S", kernel: tuple[str, str] = ASLEEP) -> str:
+def process(
+    pid: int = 1, *, name: str = "python3", state: str = "S", kernel: tuple[str, str] = ASLEEP, cpu: float = 0.0
+) -> str:
     wchan, syscall = kernel
     return (
         f"=process {pid}\nName: {name}\nState: {state} (x)\nPPid: 0\nThreads: 1\n"
+        f"stat {pid} ({name}) {state} 0 1 1 0 -1 4194560 1 0 0 0 {cpu * 90:.0f} {cpu * 10:.0f} 0 0 20 0 1 0 1 1 1\n"
         f"wchan {wchan}\nsyscall {syscall and f'{syscall} 0x1'}\nthread {wchan or '-'} {pid} ({name}) {state} 1 1 1 0\n"
     )
 
@@ -51,7 +54,7 @@ def dump(pid: int, stack: Iterable[str]) -> str:
 
 def look(*parts: str, clock: float = NOW, spy: bool = True) -> Look:
     end = "=end\n" if spy else "=no py-spy\n=end\n"
-    return read_look(f"=jsr 1\nnow {int(clock)}\n" + "".join(parts) + end)
+    return read_look(f"=jsr 1\nnow {int(clock)}\nuptime {clock - NOW + 9000:.2f} 1.00\n" + "".join(parts) + end)
 
 
 def waiting(clock: float = NOW) -> Look:

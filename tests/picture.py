@@ -1,14 +1,17 @@
 """`python -m tests.picture`: draws what README and docs show: the live view of a recorded restart as it was at one
-moment, and the timeline of another."""
+moment, the timeline of another, and the diagnosis of a hang."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from jobset_restart.events import Event, decode
+from jobset_restart.report.diagnosis import DiagnosisReport
+from jobset_restart.view.diagnosis import show_diagnosis
 from jobset_restart.view.live import LiveView
 from jobset_restart.view.timeline import drawing, recorded
 
@@ -17,6 +20,9 @@ RECORDED = HERE / "data" / "demo.jsonl"
 PICTURE = HERE.parent / "examples" / "live-view.svg"
 TROUBLE = HERE / "data" / "trouble.jsonl"
 TIMELINE = HERE.parent / "examples" / "timeline.svg"
+HANG = HERE / "data" / "hang.json"
+"""What `jsr diagnose hung -o json` printed of a real one."""
+DIAGNOSIS = HERE.parent / "examples" / "diagnosis.svg"
 MOMENT = 0.9
 """Which part of the restart has passed."""
 
@@ -33,7 +39,19 @@ def picture() -> str:
         if event.time <= now:
             view(event)
     console.print(view.render(now))
-    drawn = console.export_svg(title="jsr restart demo --in-place", unique_id="jsr-live-view")
+    return _drawn(console, "jsr restart demo --in-place", "jsr-live-view")
+
+
+def diagnosis() -> str:
+    """The SVG of what a diagnosis prints."""
+    report = msgspec.json.decode(HANG.read_bytes(), type=DiagnosisReport)
+    console = Console(file=io.StringIO(), width=120, record=True, force_terminal=True, color_system="truecolor")
+    show_diagnosis(console, report)
+    return _drawn(console, f"jsr diagnose {report.name}", "jsr-diagnosis")
+
+
+def _drawn(console: Console, title: str, name: str) -> str:
+    drawn = console.export_svg(title=title, unique_id=name)
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
 
 
@@ -49,3 +67,4 @@ def _events(file: Path) -> list[Event]:
 if __name__ == "__main__":
     PICTURE.write_text(picture(), encoding="utf-8")
     TIMELINE.write_text(timeline(), encoding="utf-8")
+    DIAGNOSIS.write_text(diagnosis(), encoding="utf-8")

@@ -22,6 +22,7 @@ from jobset_restart.diagnose.nodes import (
     warnings,
 )
 from jobset_restart.diagnose.observation import Machine, Observation, Seen, clocks, progress
+from jobset_restart.diagnose.past import restarted_before
 from jobset_restart.diagnose.processes import Look, read_look
 from jobset_restart.diagnose.signals import SIGNALS
 from jobset_restart.diagnose.stacks import is_collective
@@ -31,6 +32,7 @@ from tests.hanging import (
     COMPUTING,
     LOADING,
     LOCKED,
+    MAIN,
     NOW,
     READING,
     WAITING,
@@ -404,11 +406,18 @@ MARKS = [
     Mark("DX304", read_look(f"=jsr 1\nnow {int(NOW)}\ncgroup oom_kill 2\n" + process() + dump(1, LOADING) + "=end\n")),
     Mark("DX305", seen={"state": "CrashLoopBackOff", "ready": False, "look": None}),
     Mark("DX306", seen={"restarts": 3}),
+    Mark(
+        "DX307",
+        read_look("=jsr 1\ncgroup nr_periods 900\ncgroup nr_throttled 400\n" + process() + dump(1, LOADING) + "=end\n"),
+    ),
+    Mark("DX308", seen={"again": look(process(kernel=LOCKED, cpu=1.0), dump(1, LOADING), clock=NOW + 1)}),
     Mark("DX401", machine=Machine(name="node-2", not_ready="NodeStatusUnknown")),
     Mark("DX402", machine=Machine(name="node-2", problems=["XidError (79)"])),
     Mark("DX403", machine=Machine(name="node-2", taints=["been cordoned"])),
     Mark("DX404"),
     Mark("DX405", seen={"look": None, "unreachable": True}),
+    Mark("DX406", machine=Machine(name="node-2", lease_age=33.0)),
+    Mark("DX501"),
 ]
 
 
@@ -429,7 +438,103 @@ def test_each_signal_speaks_where_it_should_and_only_there(mark: Mark) -> None:
         pod.tail = pod.before = read_tail(log(NOW - 300, ["step 1", "step 2", "RuntimeError: CUDA error: lost"]))
     if mark.id == "DX404":
         seen.events = {("Pod", pod.pod): ["Unhealthy 40 s ago: Readiness probe failed"]}
+    if mark.id == "DX501":
+        seen.earlier = restarted_before([("workers/0/4-5",), (), ("nonsense/x",), ("workers/0/0-7",)], seen.slots)
+    if mark.id == "DX308":
+        for each in list(seen.slots.values())[:3]:
+            each.again = waiting(NOW + 1)
     assert mark.id in ids(seen, 5)
+
+
+def test_cpu_is_throttled_now_though_not_since_the_start() -> None:
+    def held(periods: int, back: int) -> Look:
+        return look(f"cgroup nr_periods {periods}\ncgroup nr_throttled {back}\n", process(), dump(1, LOADING))
+
+    seen = one_of(5, held(90_000, 100), waiting())
+    assert "DX307" not in ids(seen, 5)
+    list(seen.slots.values())[5].again = held(90_020, 118)
+    assert "DX307" in ids(seen, 5)
+
+
+def test_a_kubelet_is_not_late_for_the_clock_of_its_node() -> None:
+    seen = one_of(5, loading(NOW - 40), waiting())
+    assert seen.machines
+    seen.machines["node-2"].lease_age = 44.0
+    list(seen.slots.values())[4].look = waiting(NOW - 40)
+    assert "DX406" not in ids(seen, 5)
+
+
+def test_the_last_step_may_come_out_after_the_error_that_ended_it() -> None:
+    """Standard error has no buffer. What goes on after an error was not ended by it."""
+    words = ["step 1", "step 2", "Traceback (most recent call last):", "RuntimeError: it is lost"]
+    assert read_tail(log(NOW, [*words, "step 3"])).complaint
+    assert not read_tail(log(NOW, [*words, "step 3", "step 4"])).complaint
+
+
+def test_one_whose_log_ends_in_an_error_is_named_though_the_kernel_has_it_where_the_others_wait() -> None:
+    seen = one_of(5, without_py_spy(waiting()), waiting())
+    assert named(seen) == []
+    pod = list(seen.slots.values())[5]
+    pod.tail = pod.before = read_tail(log(NOW - 300, ["step 108", "step 109", "RuntimeError: CUDA error: lost"]))
+    assert ids(seen, 5) == {"DX104"}
+    pod.look = waiting()
+    assert named(seen) == []
+
+
+def test_one_that_came_back_and_is_behind_does_not_hide_who_stands_elsewhere() -> None:
+    """By the kernel alone, as its container has no py-spy."""
+    meeting = ("_create_c10d_store (torch/distributed/rendezvous.py:1)", *MAIN)
+    computes = look(process(state="R", kernel=("", "running")), dump(1, WAITING))
+    back, odd = look(process(), dump(1, meeting)), look(process(kernel=("wait_woken", "45")), spy=False)
+    seen = observation(16, look_of=lambda n: {2: back, 5: odd}.get(n, computes))
+    assert 5 not in named(seen)
+    list(seen.slots.values())[2].started = NOW - 60
+    assert named(seen) == [5]
+
+
+def test_where_no_step_is_seen_and_nobody_moves_all_that_wait_stand_still() -> None:
+    start = read_tail(log(NOW - 4000, ["hello"]))
+    driver = [read_tail(log(NOW - ago, ["Mon", "Tue", "Wed"])) for ago in (3, 0)]
+    sleeping = look(process(name="sleep"), spy=False)
+
+    def seen(again: Look) -> Observation:
+        found = observation(
+            tail_of=lambda n: driver[1] if n == 7 else start,
+            group_of=lambda n: "driver" if n == 7 else "workers",
+            look_of=lambda n: sleeping if n == 7 else waiting(),
+        )
+        for n, each in enumerate(found.slots.values()):
+            each.before, each.again = driver[0] if n == 7 else start, sleeping if n == 7 else again
+        return found
+
+    assert judge(seen(waiting())).verdict == "NoSuspects"
+    dead = seen(waiting())
+    assert dead.machines
+    dead.machines["node-1"].not_ready = "NodeStatusUnknown"
+    for each in list(dead.slots.values())[2:4]:
+        each.look, each.again = None, None
+    assert sorted(named(dead)) == [2, 3]
+    assert judge(seen(look(process(), dump(1, COMPUTING)))).verdict == "Healthy"
+
+
+def test_what_only_computes_tells_nothing_of_whether_it_moves() -> None:
+    """py-spy is denied, and no step is seen: a few that are loading at one moment are not where they were before."""
+    running, hidden = (
+        look(process(state="R", kernel=("", "running")), spy=False),
+        look(process(kernel=("", "")), spy=False),
+    )
+    chatter = read_tail(log(NOW, [f"gpu {n} C" for n in range(10)], every=15.0))
+    seen = observation(32, tail_of=lambda _: chatter, look_of=lambda n: hidden if n in (3, 9) else running)
+    for n, each in enumerate(seen.slots.values()):
+        each.again = hidden if n in (5, 11) else running
+    assert judge(seen).verdict == "Healthy"
+
+
+def test_steps_of_two_kinds_are_slower_than_the_fast_ones() -> None:
+    times = [0.8, 0.8, 10, 10, 10, 10]
+    at = [NOW + sum(times[:n]) for n in range(len(times) + 1)]
+    tail = read_tail(b"".join(log(each, [f"step {n}"]) for n, each in enumerate(at)))
+    assert tail.slowed(0.0)
 
 
 def test_every_signal_has_a_weight_a_title_and_a_text() -> None:

@@ -19,6 +19,7 @@ from jobset_restart.view.diagnosis import show_diagnosis
 from jobset_restart.view.document import render
 from tests import build
 from tests.hanging import NOW, loading, log, observation, steps, waiting
+from tests.picture import DIAGNOSIS, diagnosis
 
 
 def report(seen: Observation, cut_short: str = "") -> DiagnosisReport:
@@ -83,6 +84,17 @@ def test_a_healthy_one() -> None:
     assert found.reason == "healthy: it advances, step 109"
 
 
+def test_the_picture_in_the_documentation_is_what_is_printed_today() -> None:
+    assert diagnosis() == DIAGNOSIS.read_text(encoding="utf-8"), "python -m tests.picture draws it anew"
+
+
+@pytest.mark.parametrize(("wait", "words"), [(0.0, ""), (8.0, ": the newest line is 300 s old, which may be usual; ")])
+def test_a_look_that_was_too_short_says_when_to_look_again(wait: float, words: str) -> None:
+    found = finished(report(hung(), "--timeout 6s passed"), "--timeout 6s passed", decided=False, wait=wait)
+    end = "look again in 8 s" if wait else ""
+    assert found.reason == f"not enough was seen to tell whether it stands still{words}{end}"
+
+
 def test_all_alike() -> None:
     found = report(observation(look_of=lambda _: loading()))
     assert (found.verdict, found.exit_code) == ("NoSuspects", 8)
@@ -133,5 +145,6 @@ def test_the_commands_are_those_the_plan_would_not_refuse() -> None:
         return commands(snapshot, found, slot)
 
     start = "jsr restart train -n ns --context test"
+    assert offered(100)[1] == f"{start} --recreate --node node-0"
     assert offered(100)[0] == f"{start} --in-place --pod train-workers-0-0"
     assert f"{start} --in-place --pod train-workers-0-0" not in offered(0, restart_policy="OnFailure")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,11 @@ from jobset_restart.diagnose.logs import step_pattern
 from jobset_restart.diagnose.observation import Observation
 from jobset_restart.diagnose.processes import read_look
 from jobset_restart.errors import ExecFailed, Forbidden, JsrError, NotFound, Unreachable
-from jobset_restart.gathering import Gathering, Options, seen_of, silence
+from jobset_restart.gathering import SAMPLED, Gathering, Options, seen_of, silence
+from jobset_restart.snapshot import HISTORY, OPERATION
 from jobset_restart.writes import Exec, Permission
 from tests import build
-from tests.hanging import LOADING, LOCKED, WAITING, dump, log, process
+from tests.hanging import COMPUTING, LOADING, LOCKED, WAITING, dump, log, process
 from tests.simulation.virtual import VirtualLoop
 from tests.small_cluster import SmallCluster
 
@@ -97,7 +100,56 @@ def test_the_culprit_is_named_and_only_suspects_are_looked_into_twice() -> None:
     seen, found, _ = looked(training)
     assert named(found) == ["workers/1/0"]
     assert seen.notes == []
-    assert sorted(training.asked) == sorted([*training.pods, CULPRIT])
+    assert sorted(training.asked) == sorted([*training.pods, *training.pods])
+
+
+def test_of_many_that_wait_only_a_few_are_looked_into_twice() -> None:
+    class Large(Training):
+        def __init__(self) -> None:
+            super().__init__({CULPRIT: said(LOADING)})
+            self.seen = build.snapshot(build.jobset(replicas=2, pods=400, backoff_limit=100))
+            self.read = Counter[str]()
+
+        async def text(self, path: str, **query: Any) -> bytes:
+            self.read[path] += 1
+            return await super().text(path, **query)
+
+    training = Large()
+    _, found, _ = looked(training)
+    assert named(found) == ["workers/1/0"]
+    assert len(training.asked) < 800 + 16
+    assert training.asked.count(CULPRIT) == 2
+    assert max(training.read.values()) > 1
+    assert sum(training.read.values()) < 800 + 2 * SAMPLED
+
+
+def test_where_one_of_the_sample_goes_on_all_logs_are_read_again() -> None:
+    class Waking(Training):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = build.snapshot(build.jobset(replicas=2, pods=400, backoff_limit=100))
+
+        async def text(self, path: str, **_: Any) -> bytes:
+            late = self.now() > build.NOW + 2
+            return log(self.now() if late else build.NOW - LATE, [f"step {n + late}" for n in range(10)])
+
+    training = Waking()
+    _, found, _ = looked(training)
+    assert (found.verdict, training.asked) == ("Healthy", [])
+
+
+def test_what_was_restarted_before_with_few_others_is_told() -> None:
+    """By the history on the workload, and by the record of the last operation."""
+    scopes = [["workers/1/0"], [], ["workers/0-1/0-1"]]
+    past = [{"id": f"a{n}", "state": "finished", "scope": scope} for n, scope in enumerate(scopes)]
+    record = {"id": "b", "state": "finished", "scope": ["workers/1/0"], "ended": build.TIME}
+    notes = {HISTORY: json.dumps(past), OPERATION: json.dumps(record)}
+    training = Training({CULPRIT: said(LOADING)})
+    training.seen = build.snapshot(build.jobset(replicas=2, pods=2, backoff_limit=100, annotations=notes))
+    _, found, _ = looked(training)
+    assert [each.text for each in found.suspects[0].reasons if each.id == "DX501"] == [
+        "2 earlier restarts were for it and few others"
+    ]
 
 
 def test_so_many_at_once_as_asked_for() -> None:
@@ -215,9 +267,16 @@ def test_telemetry_without_a_step_does_not_hide_a_hang() -> None:
         async def text(self, path: str, **_: Any) -> bytes:
             return log(self.now() // 15 * 15, [f"gpu {n} C" for n in range(10)], every=15.0)
 
+    class Moving(Talkative):
+        async def execute(self, exec_: Exec, *, timeout: float = 30.0) -> ExecResult:  # noqa: ASYNC109
+            self.answers = dict.fromkeys(self.pods, said(COMPUTING if len(self.asked) // 4 % 2 else WAITING))
+            return await super().execute(exec_, timeout=timeout)
+
     _, found, _ = looked(Talkative({CULPRIT: said(LOADING)}))
     assert named(found) == ["workers/1/0"]
     _, found, _ = looked(Talkative())
+    assert (found.verdict, named(found)) == ("NoSuspects", [])
+    _, found, _ = looked(Moving())
     assert found.verdict == "Healthy"
 
 

@@ -63,7 +63,7 @@ async def _diagnose(target: Target, options: Options, where: Where, within: floa
         gathering = _gathering(cluster, snapshot, options)
         with progress_line() as show:
             gathering.tell = show
-            cut_short = await _until_decided(gathering, within - (loop.time() - began))
+            cut_short = await _until_decided(gathering, within - (loop.time() - began), f"--timeout {within:g}s passed")
         report = report_of(gathering, snapshot, cluster.now(), loop.time() - began, cut_short)
     _show(report, form)
     return report.exit_code
@@ -81,8 +81,8 @@ def _gathering(cluster: Cluster, snapshot: Snapshot, options: Options) -> Gather
     return found
 
 
-async def _until_decided(gathering: Gathering, within: float) -> str:
-    """Looks, at most so many seconds, and returns what cut it short."""
+async def _until_decided(gathering: Gathering, within: float, too_late: str) -> str:
+    """Looks, at most so many seconds, and returns what cut it short: `too_late` where that was the time."""
     task = asyncio.ensure_future(gathering.run())
     told = asyncio.Event()
     on_leaving(told.set)
@@ -97,7 +97,7 @@ async def _until_decided(gathering: Gathering, within: float) -> str:
     if ended:
         task.result()
         return ""
-    return "interrupted" if told.is_set() else f"--timeout {within:.0f}s passed"
+    return "interrupted" if told.is_set() else too_late
 
 
 def report_of(gathering: Gathering, snapshot: Snapshot, now: float, seconds: float, cut_short: str) -> DiagnosisReport:
@@ -118,14 +118,18 @@ def report_of(gathering: Gathering, snapshot: Snapshot, now: float, seconds: flo
     )
     kind = snapshot.workload.kind
     report.workload_kind, report.workload_group = kind.kind, kind.group
-    return finished(report, cut_short, decided=gathering.decided)
+    report.uid = snapshot.workload.metadata.uid
+    return finished(report, cut_short, decided=gathering.decided, wait=found.progress.wait)
 
 
-def finished(report: DiagnosisReport, cut_short: str, *, decided: bool) -> DiagnosisReport:
+def finished(report: DiagnosisReport, cut_short: str, *, decided: bool, wait: float = 0.0) -> DiagnosisReport:
     """The report with its exit code, where the look may have been cut short: before it was decided whether the workload
-    advances there is no verdict."""
+    advances there is no verdict. `wait` is how many seconds more would have told."""
     if cut_short and not decided:
         report.verdict, report.reason = "Incomplete", "not enough was seen to tell whether it stands still"
+        if wait and report.silent_seconds is not None:
+            old = f"the newest line is {report.silent_seconds:.0f} s old"
+            report.reason += f": {old}, which may be usual; look again in {wait:.0f} s"
         report.suspects, report.suspected = [], 0
     if cut_short == "interrupted":
         report.exit_code = INTERRUPTED

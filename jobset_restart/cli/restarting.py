@@ -27,6 +27,7 @@ from jobset_restart.cli.options import (
     Pace,
     Progress,
     Selected,
+    Suspected,
     Telling,
     Where,
 )
@@ -74,6 +75,7 @@ def restart(
     leaving: Leaving,
     escalation: Escalation,
     selected: Selected,
+    suspected: Suspected,
     course: Course,
     drawn: Drawn,
     evidence: CaptureBefore,
@@ -93,6 +95,7 @@ def restart(
             leaving,
             escalation,
             selected,
+            suspected,
             course,
             drawn,
             evidence,
@@ -111,6 +114,7 @@ def _restarted(
     leaving: Leaving,
     escalation: Escalation,
     selected: Selected,
+    suspected: Suspected,
     course: Course,
     drawn: Drawn,
     evidence: CaptureBefore,
@@ -131,6 +135,8 @@ def _restarted(
         selector="" if target.kind is POD else selected.selector or "",
         resume=course.resume or "",
         rehearsal=not course.for_real,
+        suspects=suspected.read(resumed=course.resume is not None),
+        suspects_age=suspected.seconds(),
     )
     options = limits.options()
     course.check()

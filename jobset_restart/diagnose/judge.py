@@ -9,17 +9,16 @@ from typing import Literal
 from msgspec import Struct
 
 from jobset_restart.diagnose.observation import Observation, Progress, Seen, progress
-from jobset_restart.diagnose.processes import Look, Stack
-from jobset_restart.diagnose.signals import SIGNALS, Sight, Whole, shown
-from jobset_restart.diagnose.stacks import FEW, Group, Standings, compare, place, prepares
+from jobset_restart.diagnose.processes import Stack
+from jobset_restart.diagnose.signals import SIGNALS, Sight, Whole, came_later, shown, stirs
+from jobset_restart.diagnose.signals.silence import complains
+from jobset_restart.diagnose.stacks import FEW, LEAST_PEERS, Group, Standings, compare, prepares
 from jobset_restart.slots import Slot
 
 Verdict = Literal["Healthy", "Suspects", "NoSuspects"]
 MOST_COMMON = 3
 SHARED = 0.9
 ELSEWHERE = 0.1
-CAME_LATER = 20.0
-"""Seconds between the last step and a container's start from which on it has nothing to do with it."""
 SEEN = frozenset({"DX101", "DX104", "DX201", "DX202", "DX303"})
 """What was seen of a Pod itself; it comes before what could not be seen, however likely that is."""
 ONE_OF_A_KIND = ("kubernetes.io/hostname", "node.kubernetes.io/instance-id")
@@ -76,14 +75,14 @@ def judge(observation: Observation, silent_after: float | None = None) -> Diagno
     if going.advance == "advances" and not going.guessed:
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     whole = Whole(observation, going, standings)
-    suspects = _suspects(whole)
-    if going.advance in ("advances", "slower"):
+    suspects, goes_on = _suspects(whole), going.advance in ("advances", "slower") and not _stuck(whole)
+    if goes_on:
         suspects = [each for each in suspects if _was_seen(each)]
     doubt = _doubt(whole, suspects)
     if len(suspects) > FEW * len(observation.slots):
         certain = [each for each in suspects if _was_seen(each)]
         suspects = certain if len(certain) <= FEW * len(observation.slots) else []
-    if going.advance in ("advances", "slower") and not suspects:
+    if goes_on and not suspects:
         return Diagnosis(verdict="Healthy", progress=going, groups=standings.groups)
     return Diagnosis(
         verdict="Suspects" if suspects else "NoSuspects",
@@ -99,7 +98,7 @@ def _suspects(whole: Whole) -> list[Suspect]:
     found = []
     for seen in whole.slots.values():
         sight = Sight(whole, seen)
-        if _waits(sight) or _came_later(sight):
+        if _waits(sight) or came_later(whole, seen):
             continue
         hits = [(each, text) for each in SIGNALS.values() if (text := each.check(sight))]
         if any(each.enough for each, _ in hits):
@@ -111,18 +110,12 @@ def _suspects(whole: Whole) -> list[Suspect]:
 
 
 def _waits(sight: Sight) -> bool:
-    """Whether all its ranks are seen to wait for others: then it is not the one, whatever else is the matter."""
+    """Whether all its ranks are seen to wait for others: then it is not the one, whatever else is the matter. That the
+    kernel has a process where it has those that wait is less: one whose log ends in an error may well sleep there."""
     standing = sight.standing
-    return standing.known and bool(standing.waiting) and not (standing.behind or standing.missing or standing.odd)
-
-
-def _came_later(sight: Sight) -> bool:
-    """Whether its container started well after the standstill began: it cannot be the cause. One that started as it
-    began may well have crashed then."""
-    going, seen = sight.whole.progress, sight.seen
-    if going.advance != "stands" or going.since is None or seen.started is None:
+    if standing.by_kernel and complains(sight):
         return False
-    return seen.started - sight.whole.clocks.get(seen.node, 0.0) > going.since + CAME_LATER
+    return standing.known and bool(standing.waiting) and not (standing.behind or standing.missing or standing.odd)
 
 
 def _clear(suspects: list[Suspect]) -> list[Suspect]:
@@ -152,14 +145,16 @@ def _score(reasons: Iterable[Reason]) -> float:
 
 
 def moves(slots: Iterable[Seen]) -> bool:
-    """Whether most of the processes that were looked at twice stood elsewhere the second time."""
-    twice = [(seen.look, seen.again) for seen in slots if seen.look and seen.again]
-    moved = sum(1 for first, again in twice if _places(first) != _places(again))
-    return moved > FEW * len(twice) if twice else False
+    """Whether most of the Pods that were looked into twice stood elsewhere the second time, and more than one did.
+    Those of which the kernel only tells that they compute, both times, tell nothing."""
+    told = [stirred for seen in slots if (stirred := stirs(seen)) is not None]
+    return told.count(True) > max(1, FEW * len(told))
 
 
-def _places(look: Look) -> list[tuple[str, ...]]:
-    return [place(process) for process in look.processes]
+def _stuck(whole: Whole) -> bool:
+    """Whether no step was seen, all wait for one another, and none that was looked into twice has moved."""
+    told = [stirs(seen) for seen in whole.slots.values() if seen.again]
+    return whole.progress.guessed and whole.standings.all_wait and len(told) >= LEAST_PEERS and not any(told)
 
 
 def _doubt(whole: Whole, suspects: list[Suspect]) -> str:

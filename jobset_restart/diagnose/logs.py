@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
-from statistics import median
+from statistics import median, median_low
 
 from msgspec import Struct
 
@@ -24,6 +24,9 @@ RHYTHMS = 2
 """So many of its longest distances are added to that."""
 MOST_CLOCK = 60.0
 """A clock that is farther off than this was not read off a log: something else happened."""
+GOES_ON = 2
+"""So many steps after an error tell that it was none that ends the work. One may come after it: what is printed waits
+in a buffer, what is wrong does not."""
 SLOWER = 3.0
 SLOW_SECONDS = 5.0
 
@@ -94,7 +97,7 @@ class Tail(Struct, frozen=True, kw_only=True):
         """Whether the newest distance, or the silence since, is far above the earlier ones."""
         if len(self.mark_gaps) < 4:
             return False
-        return max(silent, self.mark_gaps[-1]) >= max(SLOW_SECONDS, SLOWER * median(self.mark_gaps[:-2]))
+        return max(silent, self.mark_gaps[-1]) >= max(SLOW_SECONDS, SLOWER * median_low(self.mark_gaps[:-2]))
 
 
 def step_pattern(text: str) -> re.Pattern[str]:
@@ -107,7 +110,7 @@ def read_tail(body: bytes, pattern: re.Pattern[str] | None = None) -> Tail:
     kubelet that has no log, the rest of a line that was cut) is no line."""
     times: list[float] = []
     marks: list[tuple[str, float]] = []
-    text, complaint, step = "", "", None
+    text, complaint, since, step = "", "", 0, None
     for line in body.split(b"\n"):
         found = _STAMP.match(line)
         at = _time(found) if found else None
@@ -120,9 +123,10 @@ def read_tail(body: bytes, pattern: re.Pattern[str] | None = None) -> Tail:
         mark = str(number) if number is not None else text[:KEPT_TEXT] if _LOSS.search(text) else ""
         if mark and (not marks or marks[-1][0] != mark):
             marks.append((mark, at))
-            complaint = ""
+            since += 1
+            complaint = complaint if since < GOES_ON else ""
         elif _COMPLAINT.search(text):
-            complaint = text[-KEPT_TEXT:]
+            complaint, since = text[-KEPT_TEXT:], 0
     if not times:
         return Tail(error=_words(body) or "its log is empty")
     mark, mark_at = marks[-1] if marks else ("", 0.0)

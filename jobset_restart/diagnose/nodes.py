@@ -68,6 +68,26 @@ def problems(conditions: Iterable[Condition]) -> list[str]:
     return [_said(c) for c in conditions if c.type != "Ready" and _is_problem(c)]
 
 
+class LeaseSpec(ApiStruct):
+    renew_time: Time = None
+
+
+class Lease(ApiStruct):
+    """coordination.k8s.io/v1: what a kubelet renews; it is named as the Node."""
+
+    metadata: LabelledMeta
+    spec: LeaseSpec = field(default_factory=LeaseSpec)
+
+
+def lease_age(lease: Lease, now: float) -> float | None:
+    """Seconds since the Lease was renewed, by the clock of the node; None where that cannot be told."""
+    try:
+        at = seconds(lease.spec.renew_time) if lease.spec.renew_time else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, now - at) if at else None
+
+
 def _is_problem(condition: Condition) -> bool:
     return condition.status == ("False" if condition.type.endswith(_GOOD) else "True")
 

@@ -37,6 +37,7 @@ class Seen(Struct, kw_only=True):
 
     slot: Slot
     pod: str = ""
+    uid: str = ""
     node: str = ""
     container: str = ""
     state: str = ""
@@ -55,22 +56,26 @@ class Seen(Struct, kw_only=True):
 
 
 class Machine(Struct, kw_only=True):
-    """A Node: why it is not ready ("" where it is), what else it says is wrong, its taints and its labels."""
+    """A Node: why it is not ready ("" where it is), what else it says is wrong, its taints and its labels.
+    `lease_age` is how many seconds ago its kubelet renewed its Lease, None where that is not known."""
 
     name: str
     not_ready: str = ""
     problems: list[str] = []
     taints: list[str] = []
     labels: dict[str, str] = {}
+    lease_age: float | None = None
 
 
 class Observation(Struct, kw_only=True):
     """Everything that was seen. `machines` is None where Nodes may not be read; `events` has Warning Events of the last
-    hour by ("Pod" or "Node", name); `notes` what could not be seen, for the person."""
+    hour by ("Pod" or "Node", name); `earlier` how many restarts before were for a slot and few others; `notes` what
+    could not be seen, for the person."""
 
     slots: dict[Slot, Seen] = field(default_factory=dict)
     machines: dict[str, Machine] | None = None
     events: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    earlier: dict[Slot, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -78,7 +83,8 @@ class Progress(Struct, kw_only=True):
     """Whether the workload advances. `silent` has the seconds since each slot last told of an advance, clock
     differences taken off; `since` is when the last of them did (API server's clock), `step` the newest step. `stopped`
     are the slots that tell of none while others do; `rhythm` is the longest usual distance; `wait` is how many seconds
-    to look on before it is decided. `guessed` tells that no steps were seen, so that a silence may be nothing."""
+    to look on before it is decided. `guessed` tells that no steps were seen, so that a silence may be nothing. `old`
+    tells that whatever speaks for the workload has been silent for longer than it usually is, were its clock right."""
 
     advance: Advance
     silent: dict[Slot, float] = field(default_factory=dict)
@@ -88,6 +94,7 @@ class Progress(Struct, kw_only=True):
     rhythm: float = 0.0
     wait: float = 0.0
     guessed: bool = False
+    old: bool = False
 
 
 def progress(observation: Observation, silent_after: float | None = None) -> Progress:
@@ -112,6 +119,7 @@ def progress(observation: Observation, silent_after: float | None = None) -> Pro
         since=max(speaks[slot].last for slot in speakers),
         step=max((v.tail.step for v in speaks.values() if v.tail.step is not None), default=None),
         rhythm=max(speaks[slot].tail.rhythm for slot in speakers),
+        old=all(speaks[slot].age <= 0 for slot in speakers),
         wait=max((speaks[slot].left for slot, state in states.items() if state == "undecided"), default=0.0),
     )
     if stopped and not _go_on(stopped, states, result.silent):
@@ -176,12 +184,16 @@ class Voice:
         return self.tail.slowed(0.0 if self.state == "advanced" else self.silent)
 
     @property
+    def age(self) -> float:
+        """The same where its clock is right."""
+        return self._allowed - self.silent
+
+    @property
     def left(self) -> float:
         """Seconds after which it counts as silent if nothing comes."""
-        age = self._allowed - self.silent
         if self._sure or self.silent > self._allowed + MOST_CLOCK:
-            return age
-        return max(age, OBSERVED * self.tail.rhythm + MOMENT - self._watched)
+            return self.age
+        return max(self.age, OBSERVED * self.tail.rhythm + MOMENT - self._watched)
 
 
 def clocks(observation: Observation) -> dict[str, float]:

@@ -57,6 +57,7 @@ _PREPARES = re.compile(r"init\w*|_?new_\w+|\w*rendezvous\w*|\w*store\w*|\w*rank\
 
 Place = tuple[str, ...]
 """Where a process stands, as it is compared."""
+RUNNING: Place = ("running",)
 
 
 @lru_cache(maxsize=16_384)
@@ -75,6 +76,7 @@ def prepares(frame: str) -> bool:
     return bool(_MEETS.match(frame))
 
 
+@lru_cache(maxsize=1024)
 def within_collective(stack: Stack) -> int | None:
     """The position of the outermost frame that waits for other ranks; whatever it does within is waiting. None where
     there is none."""
@@ -96,7 +98,7 @@ def place(process: Process) -> Place:
 def kernel_place(process: Process) -> Place:
     """Where the process stands by the kernel alone. One that computes is at no place of its own."""
     if process.state == "R":
-        return ("running",)
+        return RUNNING
     return (process.state, process.wchan, process.syscall)
 
 

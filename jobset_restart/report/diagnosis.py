@@ -33,10 +33,11 @@ class SignalReport(Report, kw_only=True):
 
 class SuspectReport(Report, kw_only=True):
     """`score` (0 to 1) is what its signals give together. `stack` is where its process stands, the innermost frame
-    first. `commands` act on it; the first is what the plan would do."""
+    first, `uid` that of the Pod. `commands` act on it; the first is what the plan would do."""
 
     slot: str
     pod: str = ""
+    uid: str = ""
     node: str = ""
     container: str = ""
     score: float
@@ -65,16 +66,18 @@ class GroupReport(Report, kw_only=True):
 
 
 class DiagnosisReport(AboutWorkload, kw_only=True):
-    """`verdict` is Healthy, Suspects or NoSuspects. `logs_read` and `looked` are how many Pods' logs could be read and
-    how many containers be looked into. `standing_since` is when the last line was written, `silent_seconds` how long
-    ago that was, `step` the newest step in a log. `complete` is false where the look was cut short. `suspects` has the
-    64 first of `suspected`."""
+    """`uid` is the workload's, `time` when it was seen. `verdict` is Healthy, Suspects or NoSuspects. `logs_read` and
+    `looked` are how many Pods' logs could be read and how many containers be looked into. `standing_since` is when the
+    last line was written, `silent_seconds` how long ago that was, `step` the newest step in a log. `complete` is false
+    where the look was cut short. `suspects` has the 64 first of `suspected`."""
 
     api_version: str = APIVERSION
     kind: str = "Diagnosis"
     name: str
     namespace: str
     context: str = ""
+    uid: str = ""
+    time: str = ""
     verdict: str
     exit_code: int
     reason: str
@@ -119,6 +122,7 @@ def diagnosis_report(
         exit_code=EXIT_CODES[found.verdict],
         reason=reason(found, observation, silent),
         complete=not cut_short,
+        time=_rfc3339(now),
         standing_since=_rfc3339(going.since) if going.since is not None and found.verdict != "Healthy" else "",
         silent_seconds=round(silent, 1) if silent is not None else None,
         step=going.step,
@@ -162,6 +166,7 @@ def _suspect(suspect: Suspect, observation: Observation, commands: Callable[[Slo
     return SuspectReport(
         slot=str(suspect.slot),
         pod=seen.pod,
+        uid=seen.uid,
         node=seen.node,
         container=seen.container,
         score=suspect.score,

@@ -20,6 +20,7 @@ from jobset_restart.restart.evidence import decide
 from jobset_restart.resume import carry_on, unfinished
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
+from jobset_restart.suspects import Suspects, pods_of
 from jobset_restart.workloads.kinds import JOBSET, WorkloadKind
 from jobset_restart.workloads.workload import Workload
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 class Asked(Struct, frozen=True, kw_only=True):
     """What a person asked for: which workload, and what of it. `selector` restricts the request to Pods with these
-    labels, `resume` is the id of the operation to carry on. `rehearsal`: nothing will be sent, so a claim of another
-    client is no obstacle."""
+    labels, `suspects` to those that a diagnosis named, at most `suspects_age` seconds ago; `resume` is the id of the
+    operation to carry on. `rehearsal`: nothing will be sent, so a claim of another client is no obstacle."""
 
     namespace: str
     name: str
@@ -39,13 +40,15 @@ class Asked(Struct, frozen=True, kw_only=True):
     selector: str = ""
     resume: str = ""
     rehearsal: bool = False
+    suspects: Suspects | None = None
+    suspects_age: float = 0.0
 
 
 async def planned(cluster: Cluster, asked: Asked) -> Plan:
     """The plan as of now, which may be one that refuses.
 
     Raises NotFound, Superseded where another client holds it, UsageError for an operation that cannot be
-    carried on and a selector that is none, and what the transport raises.
+    carried on, a selector that is none and suspects that are none any more, and what the transport raises.
     """
     from jobset_restart.cluster.resolve import resolve
 
@@ -57,6 +60,9 @@ async def planned(cluster: Cluster, asked: Asked) -> Plan:
     request = _within(snapshot, asked)
     if asked.selector:
         named = await selected_pods(cluster, snapshot, asked.selector)
+        request = structs.replace(request, selection=request.selection.only(snapshot, named))
+    if asked.suspects is not None:
+        named = pods_of(asked.suspects, snapshot, asked.suspects_age)
         request = structs.replace(request, selection=request.selection.only(snapshot, named))
     dead = claim.left_suspended(snapshot.workload, snapshot.time)
     operation = secrets.token_hex(4)

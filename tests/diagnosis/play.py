@@ -126,7 +126,7 @@ def _is_hidden(cluster: VirtualCluster, scenario: Scenario, culprits: frozenset[
         return True
     seen = [each for each in sights.values() if each is not None]
     if not any(line.startswith("    ") for line in mine):  # where others have a stack, the rest has to tell
-        seen = [tuple(line for line in each if not line.startswith("    ")) for each in seen]
+        seen = [tuple(line for line in each if not line.startswith(("    ", "=no py-spy"))) for each in seen]
         mine = tuple(line for line in mine if line != "=no py-spy")
     return mine in seen
 

@@ -96,7 +96,7 @@ class Training:
 
     def diagnose(self, kubeconfig: str = "") -> Ended:
         kubeconfig = kubeconfig or self._jsr.kubeconfig
-        return self._jsr.run("diagnose", NAME, "-o", "json", within=60, KUBECONFIG=kubeconfig)
+        return self._jsr.run("diagnose", NAME, "-o", "json", "--timeout", "55s", within=60, KUBECONFIG=kubeconfig)
 
     def restart(self, pod: str) -> None:
         """Restarts one rank in place; it is back when it prints steps again."""
@@ -130,6 +130,17 @@ def test_the_rank_that_hangs_is_named_with_its_node(training: Training) -> None:
     culprit = training.pods[2]
     training.hang(culprit)
     training.assert_blames(culprit)
+
+
+def test_what_is_suspected_is_restarted_and_nothing_else(training: Training, jsr: Jsr, tmp_path: Path) -> None:
+    culprit = training.pods[1]
+    training.hang(culprit)
+    file = tmp_path / "suspects.json"
+    file.write_text(training.diagnose().exited(7).stdout)
+    restart = partial(jsr.restart, NAME, "--in-place", "--via", "image", "--suspects", str(file))
+    found = restart("-o", "json").exited(0).document
+    assert [each["pod"] for each in found["slots"] if each["outcome"] == "restarted"] == [culprit]
+    assert training.diagnose().exited(0).document["verdict"] == "Healthy"
 
 
 def test_pods_chosen_by_their_labels_are_looked_into_as_their_jobset_is(training: Training, jsr: Jsr) -> None:

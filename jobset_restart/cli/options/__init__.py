@@ -10,6 +10,7 @@ from jobset_restart.cli.options.machines import Leaving
 from jobset_restart.cli.options.pace import Pace
 from jobset_restart.cli.options.shown import Shown, Telling, Verbosity
 from jobset_restart.cli.options.steps import Looks, Progress, Steps
+from jobset_restart.cli.options.suspected import Suspected
 from jobset_restart.cli.options.values import MOST_SECONDS, owner, timeout_seconds
 from jobset_restart.cli.options.where import Everywhere, OfPods, Selected, Where, Workload, Workloads
 
@@ -36,6 +37,7 @@ __all__ = [
     "Selected",
     "Shown",
     "Steps",
+    "Suspected",
     "Telling",
     "Verbosity",
     "Where",

@@ -64,6 +64,9 @@ class Progress(Steps):
 class Looks(Deadline, Parallel, Steps):
     """How a diagnosis looks, and for how long."""
 
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to look at most; then what is known is told.")
+    ] = "30s"
     stacks: Annotated[
         bool | None,
         typer.Option("--stacks/--no-stacks", help="Look into containers. Default: where the logs stand still."),

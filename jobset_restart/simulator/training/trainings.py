@@ -22,6 +22,8 @@ _STOPS: Mapping[str, Any] = {
     "rank-slow": "slow",
     "collective": "collective",
 }
+THROTTLED = 0.3
+"""This part of the ranks that are slow is so because of a CPU limit."""
 _CURED = ("rank-hang", "rank-exit")
 """A new process is free of them."""
 
@@ -118,13 +120,15 @@ class Trainings:
         part = self._parts.get(identity)
         if part is None:
             return None
-        training = part.gang.training
+        training, doing = part.gang.training, part.gang.doing(part.name, now)
+        held_back = doing.stop is not None and doing.stop.kind == "slow" and doing.stop.variant < THROTTLED
         return View(
             processes(part.gang, part.name, part.words, child, now),
             age=now - started,
             caught={1: caught},
             denied=training.pyspy == "denied",
             cgroup=training.cgroup,
+            throttled=0.9 * max(0.0, now - part.gang.stopped.get(part.name, now)) if held_back else 0.0,
         )
 
 

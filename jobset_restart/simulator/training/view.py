@@ -39,12 +39,21 @@ Output = tuple[str, str, int]
 
 class View:
     """The processes of one container, and what the kernel lets others see of them. ``caught`` is SigCgt by process,
-    ``age`` how many seconds ago PID 1 was started, ``cgroup`` the version that is mounted."""
+    ``age`` how many seconds ago PID 1 was started, ``cgroup`` the version that is mounted, ``throttled`` for how many
+    seconds the CPU limit has held them back."""
 
     def __init__(
-        self, found: Sequence[Process], *, age: float, caught: Mapping[int, int], denied: bool = False, cgroup: int = 2
+        self,
+        found: Sequence[Process],
+        *,
+        age: float,
+        caught: Mapping[int, int],
+        denied: bool = False,
+        cgroup: int = 2,
+        throttled: float = 0.0,
     ) -> None:
         self._age, self._caught, self._denied, self._version = age, caught, denied, cgroup
+        self._throttled = throttled
         self._processes = {each.pid: each for each in found}
 
     def paths(self) -> list[str]:
@@ -118,7 +127,7 @@ class View:
 
     def _cgroups(self) -> dict[str, str]:
         used = sum(each.cpu for each in self._processes.values())
-        quota = "nr_periods 0\nnr_throttled 0\n"
+        quota = f"nr_periods {self._throttled and self._age * 10:.0f}\nnr_throttled {self._throttled * 10:.0f}\n"
         if self._version == 2:
             micro = int(used * 1e6)
             lines = f"usage_usec {micro}\nuser_usec {micro * 20 // 21}\nsystem_usec {micro // 21}\n"
