@@ -80,7 +80,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     An operation may go on with another plan where the first did not bring everything back: `rounds` are those that are
     over, and all other fields but `id`, `owner`, `deadline`, `asked` and `cost` tell of the round that runs, or ran
-    last. `waiting` are slots of rounds before that are still waited for, restarted in place and not by this round.
+    last. `waiting` are slots of rounds before that are still waited for, restarted in place and not by this round;
+    `untouched` those whose turn never came because others did not come back, which were to be restarted by the trigger
+    `untouched_by`, and `as_canaries` where those others were canaries.
 
     `asked` is what the person asked for, in words; `cost` what it cost, once a client has let go of it.
 
@@ -103,6 +105,9 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     seats: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     replaced: dict[str, tuple[str, ...]] = {}
+    untouched: tuple[str, ...] = ()
+    untouched_by: str = ""
+    as_canaries: bool = False
     exit_code: int | None = None
     reason: str = ""
     outcomes: dict[str, int] = {}
@@ -137,6 +142,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
             self.parts()
             Folded(self.seats)
             self.awaited()
+            Folded(self.untouched)
         except ValueError:
             raise ValueError("its slots cannot be read") from None
 
@@ -368,6 +374,9 @@ def carried_on(record: Record, before: Record) -> Record:
         waiting=before.waiting,
         asked=before.asked,
         cost=before.cost,
+        untouched=before.untouched,
+        untouched_by=before.untouched_by,
+        as_canaries=before.as_canaries,
     )
 
 

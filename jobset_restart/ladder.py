@@ -74,7 +74,8 @@ def _asks(
         return None
     strategy = "in-place" if rung == "force" else "recreate"
     more = {"strategy": strategy, "via": via, "signal": "", "canary": None, "fallback": False}
-    return structs.replace(request, rung=rung, selection=selection, **more)
+    stays = structs.replace(request, replace_nodes=(), cordon=False)
+    return structs.replace(stays, rung=rung, selection=selection, **more)
 
 
 def _named(left: Sequence[Left]) -> Selection | None:

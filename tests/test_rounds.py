@@ -15,7 +15,7 @@ from jobset_restart.ladder import Footing, Left, above
 from jobset_restart.objects import Pod
 from jobset_restart.plan import Plan, Request, Selection, make
 from jobset_restart.restart import carry_on_command
-from jobset_restart.restart.escalate import Standing, next_request, passed
+from jobset_restart.restart.escalate import Standing, TurnsLeft, next_request, passed
 from jobset_restart.restart.outline import outline
 from jobset_restart.restart.result import Came, came, exit_code, left_over, past_round, result_report
 from jobset_restart.resume import carry_on
@@ -387,7 +387,7 @@ def test_a_rung_that_was_looked_at_and_not_taken_is_not_looked_at_again() -> Non
 
 
 def test_those_whose_turn_had_not_come_follow_when_nothing_is_left() -> None:
-    came = stands("force", left=(), untouched=(FIRST,), by="image")
+    came = stands("force", left=(), waiting=TurnsLeft(slots=(FIRST,), by="image"))
     found = asked(came)
     assert (found.rung, found.via, meant(found)) == ("", "image", {FIRST})
     assert next_request(structs.replace(came, number=claim.MOST_ROUNDS)) is None

@@ -17,22 +17,30 @@ from jobset_restart.slots import Slot
 from jobset_restart.vocabulary import Rung, TriggerName
 
 
+class TurnsLeft(Struct, frozen=True, kw_only=True):
+    """The slots whose turn never came, because others before them did not come back, and the trigger they were to be
+    restarted `by`. `as_canaries`: those others were canaries, of which a container that was forced to end showed that
+    it starts again."""
+
+    slots: tuple[Slot, ...] = ()
+    by: TriggerName | Literal[""] = ""
+    as_canaries: bool = False
+
+
 class Standing(Struct, frozen=True, kw_only=True):
     """What came out of a round that is over. `request` is what it was made for, and says what is allowed beyond it;
     `again` selects the same slots. `refused_throughout`: everything that was sent was refused, so that nothing was
     restarted and nothing is under way.
 
-    `left` are the slots that do not come back. `untouched` are those whose turn never came, because others did not come
-    back, and `by` is the trigger they were to be restarted with. `number` counts the rounds, `tried` is the highest
-    rung that was looked at since this one began and not taken."""
+    `left` are the slots that do not come back, `waiting` those whose turn never came. `number` counts the rounds,
+    `tried` is the highest rung that was looked at since this one began and not taken."""
 
     request: Request
     again: Selection
     refused_throughout: bool = False
     left: tuple[Left, ...] = ()
     footing: Footing = Footing(slots=(), triggers=())
-    untouched: tuple[Slot, ...] = ()
-    by: TriggerName | Literal[""] = ""
+    waiting: TurnsLeft = TurnsLeft()
     number: int = 1
     tried: Rung | Literal[""] = ""
 
@@ -75,10 +83,12 @@ def next_request(came: Standing) -> Request | None:
         return structs.replace(came.request, selection=came.again, **more)
     if came.left:
         return next((request for _, request in _rungs(came) if request is not None), None)
-    if came.untouched and came.by:
-        selection = Selection(slots=frozenset(came.untouched))
-        return structs.replace(came.request, rung="", via=came.by, strategy="", selection=selection)
-    return None
+    waiting = came.waiting
+    if not waiting.slots or not waiting.by:
+        return None
+    ahead = {"canary": len(waiting.slots)} if waiting.as_canaries else {}
+    selection = Selection(slots=frozenset(waiting.slots))
+    return structs.replace(came.request, rung="", via=waiting.by, strategy="", selection=selection, **ahead)
 
 
 def passed(came: Standing, request: Request | None) -> list[Passed]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -15,14 +15,15 @@ from jobset_restart.events import Budget, Finished
 from jobset_restart.findings.words import some
 from jobset_restart.objects import seconds
 from jobset_restart.report import PassedReport, ResultReport, RoundReport, SlotResultReport
-from jobset_restart.restart.escalate import Passed
+from jobset_restart.restart.escalate import Passed, TurnsLeft
 from jobset_restart.restart.outline import Outline, OutlinedSlot
 from jobset_restart.seen import SlotTrack
-from jobset_restart.slots import Slot
+from jobset_restart.slots import Folded, Slot, folded
+from jobset_restart.snapshot import Snapshot
 from jobset_restart.spans import Prediction, one_after_another, rounded
 from jobset_restart.stages import StageName
 from jobset_restart.track import KEPT, Tracker
-from jobset_restart.vocabulary import TriggerName
+from jobset_restart.triggers.registry import BY_NAME
 
 INTERRUPTED = 130
 DEADLINE = 124
@@ -32,7 +33,8 @@ NONE: Mapping[Slot, str] = {}
 
 class Came(Struct, frozen=True, kw_only=True):
     """What came of one round: exit code and reason as if it were the only one, in `seconds` with `writes`. `tracks` are
-    its slots without their Pods, `slots` all that its plan knew, `untouched` those whose turn never came."""
+    its slots without their Pods, `slots` all that its plan knew, `untouched` those whose turn never came, because
+    others did not come back; `canary_failed`: those others were canaries."""
 
     outline: Outline
     number: int
@@ -45,6 +47,7 @@ class Came(Struct, frozen=True, kw_only=True):
     slots: dict[Slot, SlotResultReport]
     untouched: tuple[Slot, ...] = ()
     nodes: tuple[tuple[StageName, str], ...] = ()
+    canary_failed: bool = False
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -172,7 +175,7 @@ def came(
     writes: int,
     nodes: Iterable[tuple[StageName, str]] = (),
     stuck: Mapping[Slot, str] = NONE,
-    untouched: Sequence[Slot] = (),
+    canary_failed: bool = False,
 ) -> Came:
     """What came of a round, as of now. Nothing of it changes any more, and no Pod is kept."""
     late = code == DEADLINE
@@ -187,7 +190,8 @@ def came(
         reason=reason,
         tracks=tracks,
         slots={e.slot: _slot(e, tracker, number, timed_out=late or e.slot in stuck) for e in of.slots},
-        untouched=tuple(untouched),
+        untouched=tuple(sorted(tracker.untouched)),
+        canary_failed=canary_failed,
         nodes=(*of.nodes, *nodes),
     )
 
@@ -215,13 +219,30 @@ def _reason(tracker: Tracker, track: SlotTrack | None, planned: OutlinedSlot) ->
     return track.reason or (tracker.halted if track.sent_at is None else "")
 
 
-def turns_left(rounds: Sequence[Came]) -> tuple[tuple[Slot, ...], TriggerName | Literal[""]]:
-    """The slots whose turn never came in any of these rounds, and the trigger that they were to be restarted by."""
-    slots: dict[Slot, TriggerName | Literal[""]] = {}
+def turns_recorded(record: claim.Record, snapshot: Snapshot) -> TurnsLeft:
+    """The slots whose turn had not come when another client left, or died, as the record of the operation tells."""
+    trigger, recorded = BY_NAME.get(record.untouched_by), Folded(record.untouched)
+    slots = tuple(slot for slot, state in snapshot.slots.items() if state.expected and slot in recorded)
+    return TurnsLeft(slots=slots, by=trigger.name if trigger else "", as_canaries=record.as_canaries)
+
+
+def turns_to_record(left: TurnsLeft, taken: Collection[Slot]) -> dict[str, Any]:
+    """The fields of the record that tell of them, while these slots are `taken` up."""
+    slots = [slot for slot in left.slots if slot not in taken]
+    return {"untouched": folded(slots), "untouched_by": left.by if slots else "", "as_canaries": left.as_canaries}
+
+
+def turns_left(before: TurnsLeft, rounds: Sequence[Came]) -> TurnsLeft:
+    """The slots whose turn never came `before`, nor in any of these rounds. Where canaries did not come back, the
+    others follow only if nothing more was needed than to force these to end: a new Pod proves nothing for them."""
+    left = before
     for each in rounds:
-        slots = {slot: by for slot, by in slots.items() if slot not in each.tracks}
-        slots |= dict.fromkeys(each.untouched, each.outline.trigger)
-    return tuple(slots), next(iter(slots.values()), "")
+        left = structs.replace(left, slots=tuple(slot for slot in left.slots if slot not in each.tracks))
+        if left.as_canaries and each.outline.request.rung not in ("", "force"):
+            left = TurnsLeft()
+        if each.untouched:
+            left = TurnsLeft(slots=each.untouched, by=each.outline.trigger, as_canaries=each.canary_failed)
+    return left
 
 
 def _untold(of: Outline) -> set[Slot]:

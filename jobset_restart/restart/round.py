@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from jobset_restart.ladder import Footing
 from jobset_restart.machines import Machines
 from jobset_restart.plan import Plan
 from jobset_restart.restart.answers import Answers
-from jobset_restart.restart.escalate import Standing, as_left
+from jobset_restart.restart.escalate import Standing, TurnsLeft, as_left
 from jobset_restart.restart.outline import outline
 from jobset_restart.restart.suspending import Suspension
 from jobset_restart.seen import SlotTrack
@@ -24,7 +24,6 @@ from jobset_restart.stages import Stage
 from jobset_restart.stuck import Stuck
 from jobset_restart.track import Tracker
 from jobset_restart.turns import Turns
-from jobset_restart.vocabulary import TriggerName
 
 if TYPE_CHECKING:
     from jobset_restart.cluster import Cluster
@@ -140,10 +139,9 @@ class Round:
     # ------------------------------------------------------------ what is told of it
 
     @property
-    def untouched(self) -> tuple[Slot, ...]:
-        """The slots whose turn never came because one before them did not come back. Where a canary did not, that is
-        how it is to be: whatever brought it back proves nothing for the others."""
-        return () if self._turns.canary_failed else tuple(self.tracker.untouched)
+    def canary_failed(self) -> bool:
+        """Whether slots that went ahead of others did not come back."""
+        return self._turns.canary_failed
 
     @property
     def refused_throughout(self) -> bool:
@@ -153,9 +151,9 @@ class Round:
         untouched = all(track.sent_at is None and track.state in ("waiting", "failed") for track in tracks)
         return refused and untouched
 
-    def standing(self, untouched: Collection[Slot] = (), by: TriggerName | Literal[""] = "") -> Standing:
-        """What came out, for the choice of the next round. `untouched` are slots of all rounds whose turn never came,
-        which were to be restarted `by` this trigger."""
+    def standing(self, waiting: TurnsLeft) -> Standing:
+        """What came out, for the choice of the next round. `waiting` are the slots of all rounds whose turn never
+        came."""
         of, left = self.outline, self.left()
         return Standing(
             request=of.request,
@@ -163,8 +161,7 @@ class Round:
             refused_throughout=self.refused_throughout,
             left=tuple(as_left(track, self.tracker.machines, seated=track.slot in of.seated) for track in left),
             footing=Footing(slots=tuple(each.slot for each in of.slots), triggers=of.triggers),
-            untouched=tuple(untouched),
-            by=by,
+            waiting=waiting,
             number=self.number,
         )
 

@@ -75,6 +75,7 @@ class Tenure:
         self.round = Round(plan, self._ground, record.round, self.began)
         self.watching = Watching(cluster, plan.snapshot, self.round.tracker, self._see, self.round.tell, self._changed)
         self._announcer = Announcer(cluster)
+        self._before = result.turns_recorded(record, plan.snapshot)
         self._over: list[Came] = []
         """What came of the rounds before."""
         self._passed: list[Passed] = []
@@ -139,9 +140,11 @@ class Tenure:
                     if await self._another(error, watchers):
                         error = await self._play(tasks, watchers)
                         continue
-                    if error is None:
-                        await self._until(self._round_is_over, watchers)
-                    if error is not None or self._last or self._ends:
+                    if error is not None or self._ends:
+                        break
+                    last = self._last
+                    await self._until(self._round_is_over, watchers)
+                    if last and (self.round.left() or next_request(self._standing()) is None):
                         break
             except Exception as raised:
                 error = told(raised)
@@ -222,7 +225,7 @@ class Tenure:
 
     def _standing(self) -> Standing:
         """What came out of all rounds so far, for the choice of the next."""
-        standing = self.round.standing(*result.turns_left([*self._over, self._came(None)]))
+        standing = self.round.standing(result.turns_left(self._before, [*self._over, self._came(None)]))
         return structs.replace(standing, tried=self._tried)
 
     async def _look(self, request: Request, watchers: list[asyncio.Task[None]]) -> Plan | None:
@@ -256,6 +259,7 @@ class Tenure:
         begun = Round(plan, self._ground, came.number + 1, now, self.round.tracker)
         waiting = begun.tracker.slots.keys() - {planned.state.slot for planned in plan.scope}
         fields = claim.next_round(self.hold.record, plan, result.past_round(came, now), now, waiting)
+        fields |= result.turns_to_record(result.turns_left(self._before, [*self._over, came]), begun.tracker.slots)
         await self.hold.change(self.deadline, **fields)
         self._over.append(came)
         self.round, self._tried = begun, ""
@@ -293,7 +297,7 @@ class Tenure:
             writes=current.answers.writes,
             nodes=current.answers.nodes,
             stuck=stuck,
-            untouched=current.untouched,
+            canary_failed=current.canary_failed,
         )
 
     # ------------------------------------------------------------ wait

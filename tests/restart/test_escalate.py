@@ -199,16 +199,19 @@ def test_an_image_that_cannot_be_pulled_needs_no_step_timeout(tmp_path: Path) ->
         assert ended.ended - ended.began < 120
 
 
-def test_those_whose_turn_had_not_come_follow_when_the_others_are_back(tmp_path: Path) -> None:
-    """In a JobSet that starts in order the workers wait for the broker, whatever that needed."""
+def in_order() -> Obj:
+    """The workers wait for the broker, which does not notice when it is told to stop."""
     hung, quick = make.container(command=IGNORES_TERM_WITH_CHILD), make.container()
-    manifest = make.jobset(
+    return make.jobset(
         NAME,
         make.replicated_job("broker", hung, pods=1, grace=300),
         make.replicated_job("workers", quick, pods=2),
         startupPolicy={"startupPolicyOrder": "InOrder"},
     )
-    with stage(tmp_path, manifest) as ordered:
+
+
+def test_those_whose_turn_had_not_come_follow_when_the_others_are_back(tmp_path: Path) -> None:
+    with stage(tmp_path, in_order()) as ordered:
         ended = restart(ordered, "--escalate", "force")
         result = json.loads(ended.stdout)
         assert ended.code == 0, ended.stderr
@@ -250,6 +253,21 @@ def test_a_client_killed_in_a_rung_is_carried_on_there(tmp_path: Path, at: float
         assert all(s.uid == before[slot].uid and s.ready for slot, s in hung.witness.now().items())
         opened = next(event for event in ended.events if isinstance(event, Planned))
         assert opened.round == len(record.get("rounds", ())) + 1
+
+
+@pytest.mark.parametrize("at", [5.5, 5.7, 6.2])
+def test_who_carries_on_knows_whose_turn_had_not_come(tmp_path: Path, at: float) -> None:
+    with stage(tmp_path, in_order()) as ordered:
+        before = ordered.witness.now()
+        killed = restart(ordered, "--escalate", "force", death=Death(kind="kill", at=at))
+        assert killed.code is None
+        assert ordered.record["rounds"]
+        ordered.wait(40.0)
+        ended = restart(ordered, "--resume", ordered.record["id"], "--escalate", "force")
+        assert ended.code == 0, ended.stderr
+        after = ordered.witness.now()
+        assert all(after[slot].containers != seen.containers for slot, seen in before.items())
+        assert {len(ordered.witness.starts(seen.uid)) for seen in before.values()} == {1}
 
 
 def test_who_carries_on_has_to_allow_it_again(three: Stage) -> None:

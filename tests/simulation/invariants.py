@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 from jobset_restart.events import Claimed, Finished, NextRound, Planned
 from jobset_restart.restart.result import DEADLINE
+from jobset_restart.rules import UNLIMITED
+from jobset_restart.vocabulary import RUNGS
 from tests.simulation.cluster import NAME
 from tests.simulation.play import Played
 from tests.simulation.program import FAULT, Ended
@@ -204,6 +207,57 @@ def destroys_nothing(played: Played) -> Broken:
             yield f"{name} has {spent - before.get(name, 0)} failures more, and the plan deletes {pods} of its Pods"
 
 
+@invariant
+def spends_what_was_shown(played: Played) -> Broken:
+    """However far it went for slots that did not come back: no Job that has a limit counts more failures than the plan
+    showed before, and none fails."""
+    if played.shown is None or (len(played.clients) > 1 and not played.scenario.resumes):
+        return  # what is begun again has a plan of its own
+    yield from played.witness.failed
+    told = [played.shown, *played.shown["escalation"]]
+    budgets = [budget for each in told if not each["refused"] for budget in each["budgets"]]
+    most = {budget["name"]: 0 for budget in budgets}
+    for budget in budgets:
+        most[budget["name"]] = max(most[budget["name"]], budget["after"] - budget["before"])
+    before = played.witness.counters_before
+    endless = {job["metadata"]["name"] for job in played.cluster.jobs() if job["spec"]["backoffLimit"] >= UNLIMITED}
+    for name, now in played.witness.counters().items():
+        spent = now - before.get(name, 0)
+        if name not in endless and spent > most.get(f"Job {name} backoffLimit", 0) and name != "JobSet":
+            yield f"{name} has {spent} failures more, and the plan showed {most.get(f'Job {name} backoffLimit', 0)}"
+        if name == "JobSet" and spent > 0:
+            yield f"the JobSet was restarted {spent} times by its controller"
+
+
+@invariant
+def rises_rung_by_rung(played: Played) -> Broken:
+    """As far as it may, and never back, but for slots whose turn had not come."""
+    allowed = RUNGS[: RUNGS.index(played.scenario.escalates) + 1] if played.scenario.escalates in RUNGS else ()
+    for client in played.clients:
+        taken = [each.rung for each in client.events if isinstance(each, NextRound)]
+        if any(rung and rung not in allowed for rung in taken):
+            yield f"it went {taken}, and may go {allowed}"
+        for before, after in itertools.pairwise(taken):
+            if before and after and RUNGS.index(after) <= RUNGS.index(before):
+                yield f"after {before} it went on with {after}"
+
+
+@invariant
+def brings_back_what_can_come(played: Played) -> Broken:
+    """Where containers start again after a while, and everything may be done, everything is back in the end."""
+    scenario = played.scenario
+    for_ever = any(fault.lasts > 1000 for fault in scenario.faults)
+    if scenario.escalates != "workload" or for_ever or not played.clients[0].events:
+        return
+    if len(played.clients) > 1 and not scenario.resumes:
+        return
+    last = played.clients[-1]
+    if "not touched" in last.stderr:
+        return  # a canary did not come back by itself: that stops the others, whatever brought it back
+    if last.code in (4, DEADLINE) and not any(fault.kind == "forbidden" for fault in scenario.faults):
+        yield f"ended with {last.code}: {last.stderr[-300:]}"
+
+
 def _deletes_pods(played: Played) -> list[str]:
     """The slots whose Pods a plan deletes one by one: each is a failure of its Job."""
     plans = [plan for client in played.clients for plan in _rounds(client)]
@@ -229,7 +283,8 @@ def restarts_nothing_twice(played: Played) -> Broken:
         for name, times in played.witness.starts(was.uid).items():
             if times > 1:
                 yield f"container {name} of {slot} was started {times} times"
-        if len(played.witness.created[slot]) > 1:
+        rungs = {each.rung for client in played.clients for each in client.events if isinstance(each, NextRound)}
+        if len(played.witness.created[slot]) > 1 and not rungs & {"pod", "job", "workload"}:
             yield f"{slot} got {len(played.witness.created[slot])} new Pods"
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,13 +23,15 @@ QUIET_SECONDS = 150.0
 
 
 class Played(Struct, kw_only=True):
-    """What came of it. `clients` are those that ran, one after the other; `last` is the truth at the end."""
+    """What came of it. `clients` are those that ran, one after the other; `shown` is the plan that was shown before,
+    where one was."""
 
     scenario: Scenario
     cluster: VirtualCluster
     witness: Witness
     clients: list[Ended]
     complaints: list[str]
+    shown: dict[str, Any] | None = None
 
 
 class _Log(logging.Handler):
@@ -69,17 +73,30 @@ def _play(scenario: Scenario, loop: VirtualLoop, folder: Path, log: _Log) -> Pla
         loop.call_later(deed.at, cluster.somebody, deed.what)
     if scenario.rotates is not None:
         loop.call_later(scenario.rotates, cluster.rotate_token)
-    first = _restart(cluster, scenario, *scenario.options, first=True)
+    options = (*scenario.options, *(scenario.allowed if scenario.escalates else ()))
+    shown = _shown(cluster, scenario, *options) if scenario.escalates else None
+    first = _restart(cluster, scenario, *options, first=True)
     clients = [first]
     if left := _unfinished(cluster, first):
         loop.run_until_complete(asyncio.sleep(max(LEASE_SECONDS, LASTS + 30.0 - loop.time())))
-        allowed = ("--fallback", "recreate") if scenario.falls_back else ("--cordon",) if scenario.replaces else ()
-        more = ("--resume", left, *allowed) if scenario.resumes else scenario.options
+        more = ("--resume", left, *scenario.allowed) if scenario.resumes else options
         clients.append(_restart(cluster, scenario, *more))
     loop.run_until_complete(asyncio.sleep(QUIET_SECONDS))
     return Played(
-        scenario=scenario, cluster=cluster, witness=witness, clients=clients, complaints=[*loop.complaints, *log.lines]
+        scenario=scenario,
+        cluster=cluster,
+        witness=witness,
+        clients=clients,
+        complaints=[*loop.complaints, *log.lines],
+        shown=shown,
     )
+
+
+def _shown(cluster: VirtualCluster, scenario: Scenario, *options: str) -> dict[str, Any] | None:
+    """The plan as it is shown beforehand, None where it cannot be had."""
+    command = ("restart", scenario.reference, "-n", NAMESPACE, "-o", "json", "--dry-run", "client")
+    ended = run(cluster, *command, *options)
+    return dict(json.loads(ended.stdout)) if ended.code == 0 else None
 
 
 def _restart(cluster: VirtualCluster, scenario: Scenario, *options: str, first: bool = False) -> Ended:

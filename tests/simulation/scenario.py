@@ -3,6 +3,7 @@ comes after."""
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from tests.simulation.program import Death
 LASTS = 150.0
 """Everything that goes wrong is over so many seconds after the first client began."""
 TIMEOUT = 900
+STEP_TIMEOUT = 20
 
 REQUEST_FAULTS = (
     "unauthorized",
@@ -48,7 +50,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     clock is ahead, both in seconds. `resumes` says whether an unfinished operation is carried on with --resume or the
     restart is begun again. `falls_back`: what is sent in place is refused, and a second round recreates. `at_once` is
     how much may be down at once, "" for all. `replaces`: the Pods of a node leave it while the others restart in
-    place."""
+    place. `escalates`: how far it may go for a slot that does not come back for
+    long, or ever, "" where there is none such."""
 
     seed: int
     kind: str
@@ -65,6 +68,16 @@ class Scenario(Struct, frozen=True, kw_only=True):
     falls_back: bool = False
     at_once: str = ""
     replaces: bool = False
+    escalates: str = ""
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The options that allow more than what is asked for, which who carries on has to say again."""
+        if self.falls_back:
+            return ("--fallback", "recreate")
+        if self.replaces:
+            return ("--cordon",)
+        return ("--escalate", self.escalates, "--step-timeout", f"{STEP_TIMEOUT}s") if self.escalates else ()
 
     @property
     def touches_pods(self) -> bool:
@@ -93,13 +106,13 @@ class Scenario(Struct, frozen=True, kw_only=True):
         more = [f"token rotated at {self.rotates:.1f}s"] if self.rotates is not None else []
         more += [f"clock {self.skew:+.0f}s"] if self.skew else []
         then = "then --resume" if self.resumes else "then again"
-        command = " ".join(["jsr restart", self.reference, *self.options])
+        command = " ".join(["jsr restart", self.reference, *self.options, *(self.allowed if self.escalates else ())])
         return f"{self.kind}, {command}; {'; '.join([*faults, *deeds, *more, *end, then])}"
 
 
 def from_seed(seed: int) -> Scenario:
     """The scenario of a seed: the same for the same seed, as long as this file does not change."""
-    return _paced(_as_a_job(_replacing(_falling_back(_drawn(seed)))))
+    return _paced(_as_a_job(_escalating(_replacing(_falling_back(_drawn(seed))))))
 
 
 def _paced(scenario: Scenario) -> Scenario:
@@ -108,7 +121,7 @@ def _paced(scenario: Scenario) -> Scenario:
     at_once = draw.choice(["1", "1", "2", "30%", "60%"])
     order = draw.choice([(), (), ("--order", draw.choice(["index", "job", "node", "replicated-job"]))])
     more = (*order, *draw.choice([(), (), ("--keep-going",), ("--canary", "1")]))
-    fixed = scenario.falls_back or scenario.moves or {"native", "suspend"} & {*scenario.options}
+    fixed = scenario.falls_back or scenario.escalates or scenario.moves or {"native", "suspend"} & {*scenario.options}
     if draw.random() > 0.25 or fixed or (scenario.replaces and scenario.kind == "native"):
         return scenario
     at_once = "60%" if "pods" in scenario.options else at_once  # each Pod makes its Job wait for longer
@@ -143,6 +156,42 @@ def _replacing(scenario: Scenario) -> Scenario:
             job = each["template"]["spec"]
             job["backoffLimit"] = max(job["backoffLimit"], 20)  # with fewer the plan may be right to refuse
     return structs.replace(scenario, options=options, resumes=True, replaces=True, nodes=max(3, scenario.nodes))
+
+
+def _escalating(scenario: Scenario) -> Scenario:
+    """One in seven: containers of one place do not start, for a while or for ever, or none stops when it is told to.
+    The restart may go on by itself. Of what else goes wrong only the way to the API server and the client's death are
+    left, so that whatever is spent is spent by the restart."""
+    draw = random.Random(f"escalate {scenario.seed}")
+    if draw.random() > 0.15 or scenario.falls_back or scenario.replaces or scenario.moves:
+        return scenario
+    faults = [f for f in scenario.faults if f.group in ("request", "watch", "apiserver")]
+    manifest = scenario.manifest
+    if scenario.kind in ("never", "ordered", "groups") and draw.random() < 0.35:
+        manifest = _deaf(manifest)
+    else:
+        names = [each["name"] for each in manifest["spec"]["replicatedJobs"]]
+        target = f"default/{NAME}-{draw.choice(names)}-0-0-*"
+        lasts = draw.choice([15.0, 25.0, 60.0, 100.0, 10_000.0])
+        faults.append(Fault(kind="stuck", at=0.0, lasts=lasts, target=target))
+    death = scenario.death
+    if death is None and draw.random() < 0.5:
+        kind = draw.choice(["kill", "kill", "interrupt", "twice"])
+        death = Death(kind=kind, at=draw.choice([draw.uniform(0.0, 30.0), draw.uniform(18.0, 90.0)]))
+    level = draw.choice(["force", "pod", "job", "workload", "workload"])
+    more = {"faults": tuple(faults), "deeds": (), "death": death, "escalates": level}
+    return structs.replace(scenario, manifest=manifest, **more)
+
+
+def _deaf(manifest: Obj) -> Obj:
+    """The same where programs do not notice that they are told to stop, with minutes to do so."""
+    manifest = copy.deepcopy(manifest)
+    for part in manifest["spec"]["replicatedJobs"]:
+        spec = part["template"]["spec"]["template"]["spec"]
+        spec["terminationGracePeriodSeconds"] = 120
+        for container in spec["containers"]:
+            container["command"] = ["sh", "-c", "trap '' TERM; sleep 100000; exit 3"]
+    return manifest
 
 
 def _as_a_job(scenario: Scenario) -> Scenario:
