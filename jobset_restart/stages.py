@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Literal, TypeVar, overload
 
 from msgspec import Struct, structs
@@ -34,6 +35,26 @@ class Drawn(Sequence[A]):
     def __getitem__(self, at: slice) -> Sequence[A]: ...
     def __getitem__(self, at: int | slice) -> A | Sequence[A]:
         return Drawn(self._targets[at], self._make) if isinstance(at, slice) else self._make(self._targets[at])
+
+
+class Joined(Sequence[A]):
+    """Actions of several makes, one after the other; still made when they are looked at."""
+
+    def __init__(self, *parts: Sequence[A]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[A]:
+        return chain.from_iterable(self._parts)
+
+    @overload
+    def __getitem__(self, at: int) -> A: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[A]: ...
+    def __getitem__(self, at: int | slice) -> A | Sequence[A]:
+        return list(self)[at]
 
 
 class Stage(Struct, frozen=True, kw_only=True):

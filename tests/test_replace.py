@@ -11,6 +11,7 @@ from msgspec import structs
 from jobset_restart import claim
 from jobset_restart.case import Evidence
 from jobset_restart.events import Ready
+from jobset_restart.pid1 import Probe
 from jobset_restart.plan import Plan, Request, Selection, make, permissions, still_to_leave
 from jobset_restart.report.operation import operation_of
 from jobset_restart.resume import carry_on
@@ -78,6 +79,20 @@ def test_native_deletes_first_and_then_restarts_the_others_in_one_attempt() -> N
     (attempts,) = [b for b in found.budgets if b.name == "maxRestarts, in-place attempts"]
     assert attempts.after == attempts.before + 1
     assert found.prediction.likely > 10, "the new Pod comes after its Job's back-off"
+
+
+def test_signal_looks_into_the_others_first() -> None:
+    snapshot = build.on_two_nodes(
+        build.jobset(backoff_limit=6, restart_policy="OnFailure"), spec={"restartPolicy": "OnFailure"}
+    )
+    first = plan(snapshot, via="signal")
+    assert (first.refused, first.needs_probes) == (False, True)
+    looked = structs.replace(build.around(), probes={("workers", "worker"): Probe(name="python", caught=1 << 14)})
+    found = plan(snapshot, looked, via="signal")
+    assert [type(action).__name__ for action in found.actions] == ["Write", "Exec", "Write"]
+    assert [stage.canary for stage in found.stages] == [False, True, False], "the first signal shows that it works"
+    drafted = make(snapshot, Request(**REPLACE, via="signal"), "op1", build.around(), draft=True)
+    assert drafted.writes == 3
 
 
 def test_image_on_an_in_place_jobset_would_restart_the_others_twice() -> None:

@@ -15,7 +15,7 @@ from jobset_restart.case import Case
 from jobset_restart.order import Step
 from jobset_restart.pods import node_ready
 from jobset_restart.slots import Slot, Unit, unit_text
-from jobset_restart.stages import Stage, StageName, filled
+from jobset_restart.stages import Joined, Stage, StageName, filled
 from jobset_restart.triggers.deletion import pods
 from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.pacing import counted, goes, in_order, places, together
@@ -142,7 +142,7 @@ def _beside(case: Case, make: Make) -> Make:
         actions = make(stay)
         if stay and not actions:
             return ()
-        return [*pods(state for state in states if state.slot in leaving), *actions]
+        return Joined(pods(state for state in states if state.slot in leaving), actions)
 
     return both
 

@@ -149,7 +149,8 @@ def _replacing(scenario: Scenario) -> Scenario:
     elsewhere = {"--recreate", "suspend", "jobs", "pods"} & {*scenario.options}
     if draw.random() > 0.15 or elsewhere or scenario.falls_back:
         return scenario
-    kept = ("--in-place",) if scenario.kind == "native" else ("--in-place", "--via", "image")
+    via = "signal" if scenario.kind == "onfailure" and draw.random() < 0.5 else "image"
+    kept = ("--in-place",) if scenario.kind == "native" else ("--in-place", "--via", via)
     options = (*kept, "--replace-node", draw.choice(["node-0", "node-1"]), "--cordon")
     if draw.random() < 0.85:
         for each in scenario.manifest["spec"]["replicatedJobs"]:
