@@ -256,6 +256,7 @@ def test_a_disk_that_fills_in_the_middle() -> None:
     report, files, _ = captured(Scene(), room=9)
     assert report.cut_short == "it cannot be written any more: No space left on device"
     assert (len(files), "index.json" in files) == (9, True)
+    assert captured(Scene(), room=1)[0].captured == 0
     assert not report.complete
     missing = [each for slot in report.slots for each in slot.missing]
     assert report.cut_short in {each.reason for each in missing}

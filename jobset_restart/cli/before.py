@@ -89,7 +89,7 @@ class Before:
                 found = await take(cluster, snapshot, self._into, self._bounds, of, stop=stop, tell=show, scope=scope)
             self.report = EvidenceReport(
                 path=path,
-                captured=len(found.slots),
+                captured=found.captured,
                 expected=found.expected,
                 missing=found.missing_count,
                 complete=found.complete,

@@ -57,3 +57,8 @@ class CaptureReport(AboutWorkload, kw_only=True):
     missing: list[MissingReport] = field(default_factory=list)
     slots: list[CapturedSlotReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def captured(self) -> int:
+        """The slots of which anything was had."""
+        return sum(bool(slot.files) for slot in self.slots)

@@ -68,7 +68,7 @@ def was_captured(capture: EvidenceReport | None) -> list[str]:
 def sentence(report: CaptureReport) -> str:
     """What was captured, in a sentence."""
     size = f"{report.bytes / 1e6:.1f} MB" if report.bytes >= 100_000 else f"{report.bytes / 1e3:.0f} KB"
-    what = f"{len(report.slots):,} of {counted(report.expected, 'slot')} captured in {report.path}, {size}"
+    what = f"{report.captured:,} of {counted(report.expected, 'slot')} captured in {report.path}, {size}"
     lacks = f", {counted(report.missing_count, 'thing')} missing" if report.missing_count else ""
     cut = f"; it was cut short: {report.cut_short}" if report.cut_short else ""
     return f"{what}, in {report.seconds:g} s{lacks}{cut}"
