@@ -59,7 +59,7 @@ from jobset_restart.restart import (
     refusal,
     rehearse,
 )
-from jobset_restart.view.text import counted, doing
+from jobset_restart.view.text import counted, doing, duration
 from jobset_restart.workloads.kinds import POD
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ async def _restart(
         asked = structs.replace(asked, namespace=asked.namespace or cluster.namespace)
         accounts.namespace = asked.namespace
         plan = await planned(cluster, asked)
+        _say_if_too_long(plan, options)
         if not course.for_real:
             return await _dry_run(cluster, plan, course, options, before, accounts, telling)
         report = accounts.price(plan_report(plan))
@@ -278,6 +279,14 @@ async def _dry_run(
         report.server_dry_run = "; ".join(refused) or "the API server would accept every write"
     print_document(report, telling.output) or show_plan_result(report, telling)
     return NOTHING_CHANGED if plan.refused or refused else 0
+
+
+def _say_if_too_long(plan: Plan, options: Options) -> None:
+    """A restart of many windows may take longer than it is given."""
+    least = plan.prediction.low
+    if not plan.refused and least > options.timeout:
+        given = f"--timeout gives it {duration(options.timeout)}"
+        print(f"warning: it should take {duration(least)} at least, and {given}", file=sys.stderr)
 
 
 def _question(report: PlanReport) -> str:

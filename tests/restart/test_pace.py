@@ -109,6 +109,14 @@ def test_whoever_carries_on_goes_on_as_if_undisturbed(tmp_path: Path, kind: Any,
         assert {name for pod in found.witness.before.values() for name in found.witness.starts(pod.uid).values()} == {1}
 
 
+@pytest.mark.parametrize(("most", "warned"), [("1", True), ("4", False)])
+def test_more_windows_than_there_is_time_for_are_said(four: Stage, most: str, *, warned: bool) -> None:
+    options = ("--max-unavailable", most, "--min-ready-seconds", "100", "--timeout", "300s", "--dry-run", "client")
+    ended = restart(four, *options)
+    assert ended.code == 0, ended.stderr
+    assert ("and --timeout gives it 5m" in ended.stderr) == warned, ended.stderr
+
+
 def test_a_share_of_many_slots(tmp_path: Path) -> None:
     with stage(tmp_path, workers(60, grace=1), nodes=6) as found:
         came = found.restart(Request(via="image", max_unavailable="10%", min_ready_seconds=0.0))
