@@ -4,6 +4,7 @@
 #   NAMESPACE=training JOBSET=llama ./recover.sh
 # PATIENCE, such as 5m, leaves a JobSet alone that is well, or gets well by itself, within that time: for a schedule.
 # TIMEOUT (15m) is how long the restart may take, WAIT (10m) how long to wait after it, or for somebody else's.
+# METRICS_FILE, such as /var/lib/node_exporter/jsr-llama.prom, is where a restart leaves its metrics.
 # Writes events.jsonl (`jsr replay` shows it) and result.json (the outcome, or the plan that was refused) to the
 # current folder.
 #
@@ -50,7 +51,7 @@ if [ -n "$PATIENCE" ]; then
 fi
 
 jsr restart "$JOBSET" -n "$NAMESPACE" --in-place --fallback recreate --yes --timeout "$TIMEOUT" \
-  --events events.jsonl -o json >result.json
+  --events events.jsonl ${METRICS_FILE:+--metrics-file "$METRICS_FILE"} -o json >result.json
 code=$?
 case $code in
 0) say "every Pod is back" ;;

@@ -61,6 +61,7 @@ class Accounts:
             if finding.severity == "blocker" and not finding.allowed:
                 self._annotate(github.annotation("error", f"{finding.id} {self._title}", finding.summary))
         self._summarize(github.summary_of_refusal(report))
+        self._on_github = False
 
     def finished(self, result: ResultReport) -> ResultReport:
         """There is a result: with its price, it is written down."""

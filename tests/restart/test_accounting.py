@@ -107,6 +107,8 @@ def test_a_workflow_is_told_of_a_refusal_once(four: Stage, workflow: Path) -> No
     json.loads(refused.stdout)
     assert re.search(r"^::error title=JSR\d+ JobSet default/train::", refused.stderr, re.MULTILINE)
     assert workflow.read_text().count("###") == 1
+    blockers = [each for each in json.loads(refused.stdout)["findings"] if each["severity"] == "blocker"]
+    assert refused.stderr.count("::error ") == len(blockers) > 0
 
 
 def test_a_workflow_is_told_of_rounds_that_were_needed_and_of_failures(four: Stage, workflow: Path) -> None:
