@@ -497,17 +497,20 @@ def test_where_no_step_is_seen_and_nobody_moves_all_that_wait_stand_still() -> N
     driver = [read_tail(log(NOW - ago, ["Mon", "Tue", "Wed"])) for ago in (3, 0)]
     sleeping = look(process(name="sleep"), spy=False)
 
-    def seen(again: Look) -> Observation:
+    def seen(again: Look, first: Look | None = None) -> Observation:
         found = observation(
             tail_of=lambda n: driver[1] if n == 7 else start,
             group_of=lambda n: "driver" if n == 7 else "workers",
-            look_of=lambda n: sleeping if n == 7 else waiting(),
+            look_of=lambda n: sleeping if n == 7 else first or waiting(),
         )
         for n, each in enumerate(found.slots.values()):
             each.before, each.again = driver[0] if n == 7 else start, sleeping if n == 7 else again
         return found
 
     assert judge(seen(waiting())).verdict == "NoSuspects"
+    reads = look(process(state="D"), dump(1, READING))
+    assert judge(seen(reads, reads)).verdict == "NoSuspects"
+    assert judge(seen(waiting(), reads)).verdict == "Healthy"
     dead = seen(waiting())
     assert dead.machines
     dead.machines["node-1"].not_ready = "NodeStatusUnknown"

@@ -152,9 +152,11 @@ def moves(slots: Iterable[Seen]) -> bool:
 
 
 def _stuck(whole: Whole) -> bool:
-    """Whether no step was seen, all wait for one another, and none that was looked into twice has moved."""
+    """Whether no step was seen, all wait for one another or most for a disk, and none that was looked into twice has
+    moved."""
     told = [stirs(seen) for seen in whole.slots.values() if seen.again]
-    return whole.progress.guessed and whole.standings.all_wait and len(told) >= LEAST_PEERS and not any(told)
+    wait = whole.standings.all_wait or whole.counts["disk"] > FEW * whole.counts["looked"]
+    return whole.progress.guessed and wait and len(told) >= LEAST_PEERS and not any(told)
 
 
 def _doubt(whole: Whole, suspects: list[Suspect]) -> str:
