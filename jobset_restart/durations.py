@@ -7,6 +7,7 @@ the numbers of these are those of a real API server, and of Kubernetes' defaults
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 from jobset_restart.case import Case
 from jobset_restart.containers import status_of
@@ -65,7 +66,7 @@ def starting(case: Case) -> Part:
     """From the start of the containers to Ready: as it was the last time, else by their probes."""
     took = start_to_ready(pod for _, pod in case.pods())
     if took:
-        least, usual, most = took[len(took) // 2], took[int((len(took) - 1) * 0.9)], took[-1]
+        least, usual, most = took[(len(took) - 1) // 2], took[ceil((len(took) - 1) * 0.9)], took[-1]
         again = Span(max(0.0, least - 1) / 2, usual, most * 1.5 + 1)
         ground = f"from start to Ready its Pods took {least:g} to {most:g} s when they last started" if most > 1 else ""
         return Part(turn=_slowed(STARTS, case) + again, ground=ground)

@@ -97,6 +97,16 @@ def test_the_likely_lies_between_the_ends(
     assert all(found.grounds)
 
 
+@given(ANY_TRIGGER, st.lists(st.integers(0, 900), min_size=1, max_size=6))
+@SMALL
+def test_pods_that_start_at_different_speeds_keep_the_ends_apart(trigger: str, took: list[int]) -> None:
+    of = pods(len(took))
+    for pod, seconds in zip(of, took, strict=True):
+        times(pod, BORN, BORN, BORN + seconds)
+    found = foreseen(trigger, of)
+    assert 0 <= found.low <= found.likely <= found.high
+
+
 @given(ANY_TRIGGER, st.lists(st.integers(0, 3600), min_size=2, max_size=4).map(sorted))
 @SMALL
 def test_a_longer_grace_period_never_makes_it_shorter(trigger: str, graces: list[int]) -> None:
