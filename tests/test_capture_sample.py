@@ -86,6 +86,7 @@ def test_as_many_as_there_are_and_never_more_than_asked_for(kinds: list[str], mo
         (SlotState(Slot("workers", (0, 0)), completed=True), []),
         (state(0, deleted=True), ["its Pod is being deleted", "not Ready"]),
         (state(0, node=build.node(ready=False)), ["node node-0 is not Ready"]),
+        (state(0, ready=False), ["not Ready"]),
         (
             state(
                 0,
@@ -100,6 +101,7 @@ def test_what_is_odd(made: SlotState, said: list[str]) -> None:
     found = [each.text for each in oddities(made)]
     assert len(found) == len(said)
     assert all(text.startswith(start) for text, start in zip(found, said, strict=True))
+    assert not any("not Ready: not Ready" in text for text in found)
 
 
 def test_conditions_of_a_node_are_odd() -> None:

@@ -85,7 +85,8 @@ def oddities(state: SlotState, suspected: str = "") -> list[Odd]:
         found.append(Odd(80, "its Pod is being deleted"))
     found += _of_containers(pod)
     if not state.ready and state.expected:
-        found.append(Odd(70, f"not Ready: {waits_for(pod, statuses(pod)) or 'unknown'}"))
+        waits = waits_for(pod, statuses(pod)).removeprefix("not Ready")
+        found.append(Odd(70, f"not Ready: {waits}" if waits else "not Ready"))
     found += _of_node(state)
     return sorted(found, key=lambda each: -each.weight)
 
