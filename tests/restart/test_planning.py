@@ -89,6 +89,6 @@ def test_the_plan_that_was_shown_is_the_one_that_is_carried_out(four: Stage) -> 
 
 def test_a_refusal_says_what_would_let_it_through(four: Stage) -> None:
     typo = structs.replace(IMAGE, request=Request(via="image", containers=("wroker",)))
-    assert refusal(plan(four, typo)).hint == "did you mean worker?; `jsr explain JSR106` says more"
+    assert refusal(plan(four, typo)).hint == "did you mean worker? `jsr explain JSR106` says more"
     none = structs.replace(IMAGE, selector="no=such")
     assert refusal(plan(four, none)).hint == "`jsr explain JSR104` says more"
