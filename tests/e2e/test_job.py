@@ -103,7 +103,7 @@ def test_what_a_job_does_not_offer_is_refused_with_what_it_does(place: Place, js
     before = etl.settled()
     refused = jsr.restart("job/etl", "--via", via, "--allow", "JSR313").exited(3).stderr
     assert f"JSR313 blocker: {via} is not for a Job" in refused
-    assert "use --via image, signal, suspend or pods" in refused
+    assert "use --via image, signal, force, suspend or pods" in refused
     assert etl.picture() == before
 
 
