@@ -79,7 +79,7 @@ class Scene(SmallCluster):
             return raw
         if "/nodes/" in path:
             return msgspec.convert(msgspec.to_builtins(self.nodes[name]), type)
-        return {"metadata": {"name": name}}
+        return msgspec.convert({"metadata": {"name": name}}, type)
 
     async def list(self, path: str, item: type[Any], **asked: Any) -> Listing[Any]:
         if item is not Said or asked.get("field_selector"):
@@ -89,7 +89,9 @@ class Scene(SmallCluster):
 
     async def text(self, path: str, **asked: Any) -> bytes:
         pod, most, timeout = path.split("/")[-2], asked["most"], asked["timeout"]
-        said = self.logs.get(pod, self.logs.get("", log(self.now() - 1, [f"step {int(self.now())}"] * 20)))
+        newest = int(self.now())
+        advancing = log(self.now() - 1, [f"step {step}" for step in range(newest - 19, newest + 1)])
+        said = self.logs.get(pod, self.logs.get("", advancing))
         if callable(said):
             said = said(asked["params"], most)
         if isinstance(said, JsrError):

@@ -147,7 +147,7 @@ def test_image_first_and_suspend_to_recreate() -> None:
 def test_a_trigger_that_is_not_for_a_job_is_refused_with_those_that_are(via: Any) -> None:
     refused = plan(build.job_snapshot(), via=via, allow=tuple(check.id for check in checks()))
     (found,) = (f for f in refused.blockers() if f.id == "JSR313")
-    assert (found.final, found.todo) == (True, "use --via image, signal, suspend or pods, or none of them")
+    assert (found.final, found.todo) == (True, "use --via image, signal, force, suspend or pods, or none of them")
     assert (refused.refused, refused.actions) == (True, [])
 
 

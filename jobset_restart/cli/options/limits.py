@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from jobset_restart.restart import Options
 
 
+Timeout = Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most, such as 90s or 10m.")] = "10m"
+    timeout: Timeout = "10m"
 
     def seconds(self) -> float:
         """The time-out in seconds. Raises UsageError."""

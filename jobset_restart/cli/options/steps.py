@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobset_restart.cli.options.limits import Deadline, Parallel
+from jobset_restart.cli.options.limits import Deadline, Parallel, Timeout
 from jobset_restart.cli.options.values import timeout_seconds
 from jobset_restart.errors import UsageError
 
@@ -64,9 +64,7 @@ class Progress(Steps):
 class Looks(Deadline, Parallel, Steps):
     """How a diagnosis looks, and for how long."""
 
-    timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long to look at most; then what is known is told.")
-    ] = "30s"
+    timeout: Timeout = "30s"
     stacks: Annotated[
         bool | None,
         typer.Option("--stacks/--no-stacks", help="Look into containers. Default: where the logs stand still."),
