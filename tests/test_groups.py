@@ -31,8 +31,14 @@ class Chosen(Place):
     fast: Annotated[bool, typer.Option("--fast")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    chosen: Chosen
+    often: Annotated[int, typer.Option()] = 1
+
+
 class Program:
-    """A command line of two commands that notes what they were called with."""
+    """A command line of three commands that notes what they were called with."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -47,6 +53,11 @@ class Program:
             """Take it."""
             self.said.append((what, chosen))
             return len(chosen.number)
+
+        @command(self.app)
+        def carry(whole: Whole) -> int:
+            self.said.append(whole)
+            return 0
 
         @command(self.app)
         def leave(ctx: typer.Context, often: int = 1) -> int:
@@ -67,6 +78,12 @@ def test_a_command_is_given_its_groups_and_its_result_is_the_exit_code() -> None
         ("that", Chosen()),
         ("leave", 3),
     ]
+
+
+def test_groups_in_a_group_are_filled_in_turn() -> None:
+    line = Program()
+    assert line.run("carry", "--number", "5", "-z", "east", "--often", "2") == 0
+    assert line.said == [Whole(chosen=Chosen(zone="east", number=(5,)), often=2)]
 
 
 def test_the_help_has_what_the_fields_say(capsys: pytest.CaptureFixture[str]) -> None:

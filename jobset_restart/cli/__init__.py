@@ -11,6 +11,7 @@ import typer
 
 from jobset_restart.cli import options
 from jobset_restart.cli.groups import before_commands, command
+from jobset_restart.cli.options.restarting import Restarting
 from jobset_restart.program import program
 
 app = program(
@@ -44,43 +45,11 @@ def _root(
 
 
 @command(app)
-def restart(
-    workload: options.Workload,
-    how: options.How,
-    leaving: options.Leaving,
-    escalation: options.Escalation,
-    selected: options.Selected,
-    suspected: options.Suspected,
-    course: options.Course,
-    drawn: options.Drawn,
-    evidence: options.CaptureBefore,
-    pace: options.Pace,
-    limits: options.Limits,
-    progress: options.Progress,
-    accounting: options.Accounting,
-    telling: options.Telling,
-    where: options.Where,
-) -> int:
+def restart(workload: options.Workload, given: Restarting) -> int:
     """Restart a workload. Without --in-place or --recreate the plan chooses; --dry-run=client shows its choice."""
     from jobset_restart.cli import restarting
 
-    return restarting.restart(
-        workload.target(selected.selector, part=True),
-        how,
-        leaving,
-        escalation,
-        selected,
-        suspected,
-        course,
-        drawn,
-        evidence,
-        pace,
-        limits,
-        progress,
-        accounting,
-        telling,
-        where,
-    )
+    return restarting.restart(workload.target(given.selected.selector, part=True), given)
 
 
 @command(app, short_help="Show workloads: what runs, what does not, and why.")

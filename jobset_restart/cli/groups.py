@@ -7,8 +7,8 @@
     @command(app)
     def status(where: Where) -> int: ...
 
-Typer is given a parameter for each field and the command the dataclass, filled. Options that the program itself takes
-may stand before the command, as with kubectl, or after it.
+Typer is given a parameter for each field and the command the dataclass, filled. A field that is a dataclass itself is
+filled in turn. Options that the program itself takes may stand before the command, as with kubectl, or after it.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ def _spread(function: Command, given: Callable[[typer.Context, dict[str, Any]], 
     parameters: dict[str, inspect.Parameter] = {"ctx": _parameter("ctx", typer.Context)}
     for name, hint in hints.items():
         if is_dataclass(hint):
-            types = get_type_hints(hint, include_extras=True)
-            parameters |= {f.name: _parameter(f.name, types[f.name], _default(f.default)) for f in fields(hint)}
+            parameters |= _parameters(hint)
         elif hint is not typer.Context:
             parameters[name] = _parameter(name, hint, asked[name].default)
 
@@ -88,8 +87,26 @@ def _spread(function: Command, given: Callable[[typer.Context, dict[str, Any]], 
     return spread
 
 
+def _parameters(group: Any) -> dict[str, inspect.Parameter]:
+    """A parameter for each field of the dataclass and of the dataclasses in it."""
+    types = get_type_hints(group, include_extras=True)
+    found: dict[str, inspect.Parameter] = {}
+    for field in fields(group):
+        if is_dataclass(types[field.name]):
+            found |= _parameters(types[field.name])
+        else:
+            found[field.name] = _parameter(field.name, types[field.name], _default(field.default))
+    return found
+
+
 def _of(group: Any, values: dict[str, Any]) -> object:
-    return group(**{field.name: values[field.name] for field in fields(group)})
+    types = get_type_hints(group)
+    return group(
+        **{
+            field.name: _of(types[field.name], values) if is_dataclass(types[field.name]) else values[field.name]
+            for field in fields(group)
+        }
+    )
 
 
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

@@ -15,22 +15,8 @@ from jobset_restart.cli.accounting import Accounts
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
 from jobset_restart.cli.before import Before
-from jobset_restart.cli.options import (
-    Accounting,
-    CaptureBefore,
-    Course,
-    Drawn,
-    Escalation,
-    How,
-    Leaving,
-    Limits,
-    Pace,
-    Progress,
-    Selected,
-    Suspected,
-    Telling,
-    Where,
-)
+from jobset_restart.cli.options import Where
+from jobset_restart.cli.options.restarting import Restarting
 from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
     give_up,
@@ -69,116 +55,65 @@ TICK_SECONDS = 0.2
 NOTHING_CHANGED = 3
 
 
-def restart(
-    target: Target,
-    how: How,
-    leaving: Leaving,
-    escalation: Escalation,
-    selected: Selected,
-    suspected: Suspected,
-    course: Course,
-    drawn: Drawn,
-    evidence: CaptureBefore,
-    pace: Pace,
-    limits: Limits,
-    progress: Progress,
-    accounting: Accounting,
-    telling: Telling,
-    where: Where,
-) -> int:
+def restart(target: Target, given: Restarting) -> int:
     """Does what `jsr restart` was asked to do and returns the exit code. Raises the errors of jobset_restart.errors."""
-    accounts = Accounts(accounting, target, where.namespace or "", for_real=course.for_real)
+    accounts = Accounts(given.accounting, target, given.where.namespace or "", for_real=given.course.for_real)
     with accounts.kept():
-        return _restarted(
-            target,
-            how,
-            leaving,
-            escalation,
-            selected,
-            suspected,
-            course,
-            drawn,
-            evidence,
-            pace,
-            limits,
-            progress,
-            accounts,
-            telling,
-            where,
-        )
+        return _restarted(target, given, accounts)
 
 
-def _restarted(
-    target: Target,
-    how: How,
-    leaving: Leaving,
-    escalation: Escalation,
-    selected: Selected,
-    suspected: Suspected,
-    course: Course,
-    drawn: Drawn,
-    evidence: CaptureBefore,
-    pace: Pace,
-    limits: Limits,
-    progress: Progress,
-    accounts: Accounts,
-    telling: Telling,
-    where: Where,
-) -> int:
-    leaving.check(how.node_down, resumed=course.resume is not None)
-    request = pace.asked_in(how.request(selected, leaving), limits.min_ready_seconds, resumes=bool(course.resume))
-    asked = Asked(
-        kind=target.kind,
-        name=target.name,
-        namespace=where.namespace or "",
-        request=escalation.allowing(request, wait=limits.wait),
-        selector="" if target.kind is POD else selected.selector or "",
-        resume=course.resume or "",
-        rehearsal=not course.for_real,
-        suspects=suspected.read(resumed=course.resume is not None),
-        suspects_age=suspected.seconds(),
-    )
-    options = limits.options()
+def _restarted(target: Target, given: Restarting, accounts: Accounts) -> int:
+    asked = _asked(target, given)
+    options, course = given.limits.options(), given.course
     course.check()
-    drawn.check(for_real=course.for_real)
-    progress.check(wait=limits.wait)
+    given.drawn.check(for_real=course.for_real)
+    given.progress.check(wait=given.limits.wait)
     if course.for_real and not course.yes and not sys.stdin.isatty():
         raise UsageError(
             "standard input is not a terminal, so nobody can be asked; nothing was changed",
             "add --yes to go ahead without being asked",
         )
-    where.check()
-    before = Before(evidence, options)
+    given.where.check()
+    before = Before(given.evidence, options)
     if course.for_real:
         check_event_file(course.events, append=course.events_append)
-        check_report_file(drawn.report)
+        check_report_file(given.drawn.report)
     try:
-        return asyncio.run(_restart(asked, options, course, drawn, before, progress, accounts, telling, where))
+        return asyncio.run(_restart(asked, options, given, before, accounts))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted; nothing was changed") from None
 
 
-async def _restart(
-    asked: Asked,
-    options: Options,
-    course: Course,
-    drawn: Drawn,
-    before: Before,
-    progress: Progress,
-    accounts: Accounts,
-    telling: Telling,
-    where: Where,
-) -> int:
+def _asked(target: Target, given: Restarting) -> Asked:
+    resumed, limits = given.course.resume is not None, given.limits
+    given.leaving.check(given.how.node_down, resumed=resumed)
+    request = given.how.request(given.selected, given.leaving)
+    request = given.pace.asked_in(request, limits.min_ready_seconds, resumes=bool(given.course.resume))
+    return Asked(
+        kind=target.kind,
+        name=target.name,
+        namespace=given.where.namespace or "",
+        request=given.escalation.allowing(request, wait=limits.wait),
+        selector="" if target.kind is POD else given.selected.selector or "",
+        resume=given.course.resume or "",
+        rehearsal=not given.course.for_real,
+        suspects=given.suspected.read(resumed=resumed),
+        suspects_age=given.suspected.seconds(),
+    )
+
+
+async def _restart(asked: Asked, options: Options, given: Restarting, before: Before, accounts: Accounts) -> int:
+    course, telling = given.course, given.telling
     this = asyncio.current_task()
     assert this is not None
     on_leaving(this.cancel)
-    async with await opened(where) as cluster:
+    async with await opened(given.where) as cluster:
         asked = structs.replace(asked, namespace=asked.namespace or cluster.namespace)
         accounts.namespace = asked.namespace
         plan = await planned(cluster, asked)
         _say_if_too_long(plan, options)
         if not course.for_real:
-            return await _dry_run(cluster, plan, course, options, before, accounts, telling)
+            return await _dry_run(cluster, plan, options, given, before, accounts)
         report = accounts.price(plan_report(plan))
         if plan.refused:
             accounts.refused(report)
@@ -196,28 +131,22 @@ async def _restart(
                 return NOTHING_CHANGED
             plan = await planned_again(cluster, asked, plan)
         plan = await before.the_kill(cluster, asked, plan, shown=not course.yes)
-        step = await stood_at(cluster, plan.snapshot, progress)
-        carrying_out = _carry_out(plan, cluster, options, course, drawn, before, accounts, telling)
+        step = await stood_at(cluster, plan.snapshot, given.progress)
+        carrying_out = _carry_out(plan, cluster, options, given, before, accounts)
         del plan, report  # thousands of Pods and actions, which nobody asks for any more
         result = await carrying_out
         result.capture = before.report
         if step is not None and not result.exit_code:
             left = options.timeout - result.seconds
-            result = await waited(cluster, asked, result, step, progress.pattern(), left)
+            result = await waited(cluster, asked, result, step, given.progress.pattern(), left)
     return show_result(accounts.finished(result), telling)
 
 
 async def _carry_out(
-    plan: Plan,
-    cluster: Cluster,
-    options: Options,
-    course: Course,
-    drawn: Drawn,
-    before: Before,
-    accounts: Accounts,
-    telling: Telling,
+    plan: Plan, cluster: Cluster, options: Options, given: Restarting, before: Before, accounts: Accounts
 ) -> ResultReport:
-    log, picture = event_file(course.events, append=course.events_append), report_file(drawn.report)
+    log = event_file(given.course.events, append=given.course.events_append)
+    picture = report_file(given.drawn.report)
     with log as events, picture as report, view_for() as view:
         sinks = Sinks(view, (events, report), cluster.now, give_up=lambda: give_up(view))
         accounts.progress = sinks.progress
@@ -243,7 +172,7 @@ async def _carry_out(
         finally:
             ticking.cancel()
     show_summary(sinks.progress)
-    if tenure.fault is not None and telling.verbose:
+    if tenure.fault is not None and given.telling.verbose:
         traceback.print_exception(tenure.fault.cause)
     return result
 
@@ -261,23 +190,17 @@ async def _tick(sinks: Sinks, now: Callable[[], float]) -> None:
 
 
 async def _dry_run(
-    cluster: Cluster,
-    plan: Plan,
-    course: Course,
-    options: Options,
-    before: Before,
-    accounts: Accounts,
-    telling: Telling,
+    cluster: Cluster, plan: Plan, options: Options, given: Restarting, before: Before, accounts: Accounts
 ) -> int:
     now = cluster.now()
     plan = claim.as_sent(plan, claim.opened(plan, options.owner, now, now + options.timeout))
     report = accounts.price(plan_report(plan))
     report.capture = before.planned(plan)
     refused: list[str] = []
-    if course.dry_run == "server" and not plan.refused:
+    if given.course.dry_run == "server" and not plan.refused:
         refused = await rehearse(cluster, plan)
         report.server_dry_run = "; ".join(refused) or "the API server would accept every write"
-    print_document(report, telling.output) or show_plan_result(report, telling)
+    print_document(report, given.telling.output) or show_plan_result(report, given.telling)
     return NOTHING_CHANGED if plan.refused or refused else 0
 
 
