@@ -142,7 +142,7 @@ class Trigger(ABC):
         soon."""
         if self.in_place:
             return state.pod is None or self.through(state.pod, earlier)
-        going = self.suspends and any(pod.metadata.deletion_timestamp for pod in living(state))
+        going = (self.suspends or self.restarts_it) and any(pod.metadata.deletion_timestamp for pod in living(state))
         return going or replaced(state, earlier)
 
     def before(self, pod: Pod, earlier: Earlier) -> Identity:
@@ -214,9 +214,7 @@ class Case(Struct, kw_only=True):
 
     def deaf(self) -> frozenset[Slot]:
         """The slots with a container that does not notice when it is told to stop, as far as was looked."""
-        found = self.evidence.probes or {}
-        program = self.snapshot.workload.program
-        asked = ((state, found.get((program(state), container.name))) for state, _, container in self.targets())
+        asked = ((state, self.probe_of(state, container)) for state, _, container in self.targets())
         return frozenset(state.slot for state, probe in asked if probe is not None and deaf(probe))
 
     def pods(self) -> Iterable[tuple[SlotState, Pod]]:
@@ -234,8 +232,12 @@ class Case(Struct, kw_only=True):
         """The Jobs with slots that are restarted or replaced, and those slots."""
         return _by_job(self.meant)
 
+    def probe_of(self, slot: SlotState, container: Container) -> Probe | None:
+        """What was seen of PID 1 of this container, or of another of its program; None where none was looked into."""
+        return (self.evidence.probes or {}).get((self.snapshot.workload.program(slot), container.name))
+
     def means_for(self, slot: SlotState, container: Container) -> Means | None:
-        found = (self.evidence.probes or {}).get((self.snapshot.workload.program(slot), container.name))
+        found = self.probe_of(slot, container)
         return means_of(found, self.signal) if found else None
 
     def exits(self) -> Iterable[tuple[SlotState, Pod, Container, int, ExitEffect]]:

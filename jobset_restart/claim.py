@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -156,9 +156,11 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
         leaving = (each for those in self.replaced.values() for each in those)
         return Folded(self.scope), Folded(self.lost), Folded(leaving)
 
-    def left(self, slot: Slot) -> str:
-        """The Node that the slot's Pod leaves, "" where it leaves none."""
-        return next((node for node, those in self.replaced.items() if slot in Folded(those)), "")
+    def leaving(self) -> Callable[[Slot], str]:
+        """Tells the Node that a slot's Pod leaves, "" where it leaves none. Raises ValueError where they cannot be
+        read."""
+        nodes = [(node, Folded(those)) for node, those in self.replaced.items()]
+        return lambda slot: next((node for node, among in nodes if slot in among), "")
 
     def awaited(self) -> Folded:
         """The slots that it only waits for. Raises ValueError where they cannot be read."""

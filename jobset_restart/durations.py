@@ -46,8 +46,6 @@ PULL_SECONDS = 60.0
 ENOUGH_TO_TELL = 50
 """So many slots make the rate of a cluster count for something."""
 FEW = 10
-ANSWERS_IN = 0.02
-"""Seconds in which an API server that is not overloaded answers a small request, well within a region."""
 MOST_SLOWNESS = 10.0
 
 
@@ -172,10 +170,14 @@ def slots(case: Case) -> int:
     return len(case.meant)
 
 
+def all_anew(case: Case) -> list[Part]:
+    """Every Pod ends, and the controllers make all of them again."""
+    return [stopping(case), controllers(case), making(case)]
+
+
 def slowness(case: Case) -> float:
     """How many times slower than usual this API server answers: 1.0 where it is not, or nobody knows."""
-    answers = case.evidence.measured.answers_in
-    return 1.0 if answers is None else min(MOST_SLOWNESS, max(1.0, answers / ANSWERS_IN))
+    return min(MOST_SLOWNESS, case.evidence.measured.slowness)
 
 
 def _slowed(span: Span, case: Case) -> Span:

@@ -23,10 +23,10 @@ from jobset_restart.requests import requested
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
 from jobset_restart.spans import NOTHING, Prediction
-from jobset_restart.stages import Stage, StageName, filled, made
+from jobset_restart.stages import Stage, StageName, made
 from jobset_restart.suspension import queue
 from jobset_restart.triggers import pacing
-from jobset_restart.triggers.nodes import cordoning
+from jobset_restart.triggers.nodes import cordoned_first
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME, TRIGGERS, offered
 from jobset_restart.triggers.requeue import REQUEUE
@@ -324,7 +324,7 @@ def _chosen(
     slots += [SlotPlan(state=state, trigger=None, reason=reason, **_before(state)) for state, reason in left]
     order = {slot: n for n, slot in enumerate(case.snapshot.slots)}
     slots.sort(key=lambda plan: order[plan.state.slot])
-    found_stages = filled([cordoning(case), *case.trigger.stages(case, operation)])
+    found_stages = cordoned_first(case, case.trigger.stages(case, operation))
     return Plan(
         operation=operation,
         snapshot=case.snapshot,
@@ -341,7 +341,7 @@ def _chosen(
         prediction=predicted(case),
         waves=waves(case),
         min_ready_seconds=min_ready_seconds(case),
-        patience=_patience(case, request),
+        patience=patience_of(case, request),
         deaf=case.deaf() if may_force(case, request) else frozenset(),
         attempt=case.snapshot.workload.attempt + 1,
     )
@@ -358,7 +358,10 @@ def looks_for_deaf(case: Case, request: Request) -> bool:
     return may_force(case, request) and case.evidence.probes is None
 
 
-def _patience(case: Case, request: Request) -> float:
+def patience_of(case: Case, request: Request) -> float:
+    """How many seconds a slot has to come back before it counts as stuck; 0 where nothing would be done about it."""
+    if not request.escalate:
+        return 0.0
     return patience(case) if request.step_timeout is None else request.step_timeout
 
 
@@ -471,14 +474,13 @@ def _finishing(snapshot: Snapshot, request: Request, operation: str, evidence: E
         stages=[]
         if refused
         else made(
-            s for s in filled([cordoning(case), *trigger.stages(case, operation)]) if s.name not in ("suspend", "evict")
+            s for s in cordoned_first(case, trigger.stages(case, operation)) if s.name not in ("suspend", "evict")
         ),
         findings=found,
         budgets=budgets(case),
         refused=refused,
         prediction=predicted(case),
         min_ready_seconds=min_ready_seconds(case),
-        patience=_patience(case, request),
         finishes=finishes,
     )
 

@@ -20,14 +20,14 @@ from jobset_restart.findings import Finding, by_severity, look
 from jobset_restart.health import dead
 from jobset_restart.objects import Pod, seconds
 from jobset_restart.places import active
-from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force
-from jobset_restart.prediction import patience, predicted
+from jobset_restart.plan import Plan, Request, Selection, SlotPlan, case_for, looks_for_deaf, may_force, patience_of
+from jobset_restart.prediction import predicted
 from jobset_restart.scheduling import Surroundings
 from jobset_restart.slots import Folded, Slot, Unit, unit_text
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.stages import Stage, StageName, filled, made
+from jobset_restart.stages import Stage, StageName, made
 from jobset_restart.triggers import pacing
-from jobset_restart.triggers.nodes import cordoning, out_of_service
+from jobset_restart.triggers.nodes import cordoned_first, out_of_service
 from jobset_restart.triggers.pods import PODS
 from jobset_restart.triggers.registry import BY_NAME
 from jobset_restart.vocabulary import Rung
@@ -89,7 +89,8 @@ def carry_on(
     case, earlier = _case(snapshot, record, request, trigger, evidence or Evidence()), record.earlier()
     slots = [_slot(case, state, earlier) for state in case.scope]
     slots += [_slot(case, state, earlier, lost=True) for state in case.lost]
-    slots += [_leaving(state, earlier, record.left(state.slot)) for state in case.replaced]
+    node_of = record.leaving()
+    slots += [_leaving(state, earlier, node_of(state.slot)) for state in case.replaced]
     slots += _awaited(snapshot, record, trigger, {slot.state.slot for slot in slots})
     rest = structs.replace(
         case,
@@ -117,7 +118,7 @@ def carry_on(
         needs_probes=(unprobed or looks_for_deaf(case, request)) and not refused,
         prediction=predicted(rest),
         min_ready_seconds=min_ready_seconds(case),
-        patience=patience(case) if step_timeout is None else step_timeout,
+        patience=patience_of(case, request),
         deaf=case.deaf() if may_force(case, request) else frozenset(),
         written_to=_written_to(record, case.evidence.surroundings),
         attempt=record.attempt or snapshot.workload.attempt + 1,
@@ -192,8 +193,9 @@ def _case(snapshot: Snapshot, record: Record, request: Request, trigger: Trigger
         return any(pod.spec.node_name in down for pod in old) or (was and not old)
 
     lost = [state for state in ours if given_up(state)]
-    rest = [state for state in ours if not given_up(state)]
-    replaced = [state for state in rest if record.left(state.slot)]
+    gone, node_of = {state.slot for state in lost}, record.leaving()
+    rest = [state for state in ours if state.slot not in gone]
+    replaced = [state for state in rest if node_of(state.slot)]
     apart = {state.slot for state in replaced}
     scope = [state for state in rest if state.slot not in apart]
     return structs.replace(case, scope=scope, lost=lost, replaced=replaced, absent=[])
@@ -312,4 +314,4 @@ def _written_to(record: Record, seen: Surroundings | None) -> tuple[tuple[StageN
 def _stages(rest: Case, earlier: Earlier, slots: list[SlotPlan]) -> list[Stage]:
     """Of the actions of the whole operation, those that were not carried out."""
     remaining = rest.trigger.remaining(rest, earlier, unfinished=any(not slot.sent for slot in slots))
-    return filled([cordoning(rest), *remaining])
+    return cordoned_first(rest, remaining)

@@ -76,7 +76,7 @@ class SlotTrack(Struct):
 
 def available(track: SlotTrack) -> bool:
     """Whether a Pod in the slot is Ready and not on its way out."""
-    return any(pod_ready(pod) and not pod.metadata.deletion_timestamp for pod in track.pods.values())
+    return any(map(pod_ready, track.pods.values()))
 
 
 def waiting(planned: SlotPlan, plan: Plan, since: float) -> SlotTrack:

@@ -36,6 +36,11 @@ def unit_text(unit: Unit) -> str:
     return "/".join((unit[0], *map(str, unit[1])))
 
 
+def key_text(key: Slot | Unit) -> str:
+    """The name of a slot or of a unit: how actions name their target."""
+    return str(key) if isinstance(key, Slot) else unit_text(key)
+
+
 def folded(slots: Iterable[Slot]) -> tuple[str, ...]:
     """The slots in few words: "workers/0-1/0-4999,5002", indexes in ranges."""
     in_order = sorted(slots)

@@ -81,9 +81,18 @@ class LastTime(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+ANSWERS_IN = 0.02
+"""Seconds in which an API server that is not overloaded answers a small request, well within a region."""
+
+
 class Measured(Struct, frozen=True, kw_only=True):
     """What was measured before a plan is made, which no object tells: `answers_in` is how many seconds the API server
     takes for a small request, as seen from here, None where none was timed; `last` the workload's last restart."""
 
     answers_in: float | None = None
     last: LastTime | None = None
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as it should the API server takes for an answer; 1 where it is in time."""
+        return 1.0 if self.answers_in is None else max(1.0, self.answers_in / ANSWERS_IN)

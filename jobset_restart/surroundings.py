@@ -41,7 +41,8 @@ class Surroundings:
         except JsrError as error:
             notes.append(f"the Nodes could not be read: {error.message}")
             return
-        machines = {node.metadata.name: machine(node) for node in nodes if node.metadata.name in set(self._nodes)}
+        wanted = set(self._nodes)
+        machines = {node.metadata.name: machine(node) for node in nodes if node.metadata.name in wanted}
         self._observation.machines = machines
         try:
             leases = await self._of_nodes(LEASES, Lease)

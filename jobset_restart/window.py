@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from msgspec import Struct
 
 from jobset_restart.seen import SlotTrack, available, keeps_its_pod
-from jobset_restart.slots import Slot, Unit, unit_text
+from jobset_restart.slots import Slot, Unit, key_text
 from jobset_restart.stages import Stage
 from jobset_restart.writes import Action
 
@@ -91,7 +91,7 @@ class Window:
             slots.setdefault(self._key(slot), []).append(slot)
         self.stage, self._tracks = stage, tracks
         self._portions = [
-            Portion(tuple(mine), actions.get(_text(key), []), otherwise.get(_text(key), []))
+            Portion(tuple(mine), actions.get(key_text(key), []), otherwise.get(key_text(key), []))
             for key, mine in slots.items()
         ]
         self._at = {slot: at for at, portion in enumerate(self._portions) for slot in portion.slots}
@@ -155,11 +155,6 @@ class Window:
                 self._taken.add(at)
                 return at
         return None
-
-
-def _text(key: Key) -> str:
-    """How actions name their target."""
-    return str(key) if isinstance(key, Slot) else unit_text(key)
 
 
 def _by_target(actions: Iterable[Action]) -> dict[str, list[Action]]:

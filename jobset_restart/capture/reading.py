@@ -175,10 +175,11 @@ class Reader:
 
     async def machines(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The Nodes of these names, those that are there. Raises Forbidden."""
-        wanted, path = sorted(set(names)), f"{CORE}/nodes"
+        among, path = set(names), f"{CORE}/nodes"
+        wanted = sorted(among)
         if len(wanted) > NODES_ASKED_ONE_BY_ONE:
             listed = (await self._cluster.list(path, Machine, consistent=False)).items
-            return {each.metadata.name: each.document() for each in listed if each.metadata.name in set(wanted)}
+            return {each.metadata.name: each.document() for each in listed if each.metadata.name in among}
         turn = asyncio.Semaphore(NODES_AT_ONCE)
 
         async def one(name: str) -> Machine:

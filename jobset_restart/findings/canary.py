@@ -6,7 +6,7 @@ from jobset_restart.case import Case
 from jobset_restart.containers import status_of
 from jobset_restart.findings.registry import Occurrence, finding, only
 from jobset_restart.findings.words import count, named, some
-from jobset_restart.slots import Slot, unit_text
+from jobset_restart.slots import key_text
 from jobset_restart.triggers.image import IMAGE, Forms, plain, running_digest, runtime_of
 from jobset_restart.triggers.pacing import at_once, goes
 from jobset_restart.triggers.steps import canaries
@@ -34,7 +34,7 @@ def goes_first(case: Case) -> Occurrence | None:
         return None
     reasons = [f"--canary {case.canary}"] if case.canary is not None else list(case.trigger.unproven(case))
     of = goes(case)
-    names = dict.fromkeys(str(key) if isinstance(key := of(s.slot), Slot) else unit_text(key) for s in first)
+    names = dict.fromkeys(key_text(of(s.slot)) for s in first)
     return Occurrence(named(first), f"{some(list(names))} before the others: {some(reasons)}")
 
 

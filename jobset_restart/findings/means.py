@@ -119,7 +119,7 @@ def no_handler(case: Case) -> Occurrence | None:
     and prlimit for a PID 1 that computes. None was found here. With --signal only that signal's handler counts."""
     bad = []
     for state, pod, container in case.targets():
-        probe = (case.evidence.probes or {}).get((case.snapshot.workload.program(state), container.name))
+        probe = case.probe_of(state, container)
         if pod.spec.share_process_namespace or pod.spec.host_pid:
             bad.append((state, container.name, "PID 1 is not the container's: its process namespace is shared"))
         elif probe and not probe.error and case.means_for(state, container) is None:
@@ -149,7 +149,7 @@ def survives_force(case: Case) -> Occurrence | None:
     namespace that is shared, where PID 1 is not the container's."""
     bad = []
     for state, pod, container in case.targets():
-        probe = (case.evidence.probes or {}).get((case.snapshot.workload.program(state), container.name))
+        probe = case.probe_of(state, container)
         if pod.spec.share_process_namespace or pod.spec.host_pid:
             bad.append((state, container.name, "PID 1 is not the container's: its process namespace is shared"))
         elif probe and not probe.error and not measures(probe):

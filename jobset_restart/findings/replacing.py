@@ -40,11 +40,9 @@ def may_come_back(case: Case) -> Occurrence | None:
         return None
     if seen is None or seen.places is None:
         return _unseen(case)
-    back = []
-    for name in sorted(case.replace_nodes & seen.places.keys()):
-        pods = _pods_to_place(case, seen)
-        if any(not shut(seen.places[name], pod, cordoned=case.cordon) for pod in pods):
-            back.append(name)
+    pods = _pods_to_place(case, seen)
+    leaving = sorted(case.replace_nodes & seen.places.keys())
+    back = [n for n in leaving if any(not shut(seen.places[n], pod, cordoned=case.cordon) for pod in pods)]
     if not back:
         return None
     objects = [f"Node {name}" for name in back]

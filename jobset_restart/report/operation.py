@@ -73,7 +73,8 @@ def _left(snapshot: Snapshot, record: claim.Record) -> list[LeftNodeReport]:
     """The slots whose Pods leave a node, and where their Pods are now."""
     if not record.replaced:
         return []
-    states = ((state, record.left(state.slot)) for state in snapshot.slots.values())
+    node_of = record.leaving()
+    states = ((state, node_of(state.slot)) for state in snapshot.slots.values())
     return [
         LeftNodeReport(slot=str(state.slot), previous_node=before, node=state.node_name)
         for state, before in states

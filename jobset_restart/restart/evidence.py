@@ -44,7 +44,8 @@ async def decide(cluster: Cluster, make_plan: Callable[[Evidence], Plan], last: 
         plan = make_plan(evidence)
     while not plan.refused and (plan.needs_probes or plan.trigger_name not in evidence.denied):
         evidence = await _gather(cluster, plan, evidence)
-        plan = make_plan(evidence)
+        if plan.needs_probes or evidence.denied[plan.trigger_name] or evidence.measured.slowness > 1:
+            plan = make_plan(evidence)
     return plan
 
 

@@ -106,8 +106,7 @@ def still_left(snapshot: Snapshot, request: Request, record: claim.Record, left:
     alive = {name for name, node in nodes.items() if node_ready(node)}
     request = still_to_leave(request, snapshot)
     down = tuple(name for name in request.node_down if name in used and name not in alive)
-    leaving = tuple(name for name in request.replace_nodes if name in used)
-    request = structs.replace(request, node_down=down, taint=request.taint and bool(down), replace_nodes=leaving)
+    request = structs.replace(request, node_down=down, taint=request.taint and bool(down))
     back = {slot for slot in left if slot in snapshot.slots and been_through(snapshot.slots[slot], record)}
     if not left or not back:
         return request

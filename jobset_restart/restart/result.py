@@ -113,7 +113,7 @@ def _not_back(tracker: Tracker, failed: list[SlotTrack]) -> str:
     """Which slots did not come back, which never left because their write was refused, and which were left alone for
     that reason."""
     waited = [track for track in failed if track.sent_at is None and track.state == "waiting"]
-    failed = [track for track in failed if track not in waited]
+    failed = [track for track in failed if track.sent_at is not None or track.state != "waiting"]
     untouched = [track for track in failed if track.sent_at is None and track.refusal]
     gone = [track for track in failed if not (track.sent_at is None and track.refusal)]
     told = [

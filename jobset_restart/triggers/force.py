@@ -45,21 +45,20 @@ class Force(Trigger):
 
     def stages(self, case: Case, operation: str) -> list[Stage]:  # noqa: ARG002
         """One exec for each container; before the containers were looked into, each counts."""
-        program, probes = case.snapshot.workload.program, case.evidence.probes or {}
 
-        def known(target: Target) -> bool:
+        def possible(target: Target) -> tuple[str, ...]:
             state, _, container = target
-            found = probes.get((program(state), container.name))
-            return case.unprobed or (found is not None and bool(measures(found)))
+            found = case.probe_of(state, container)
+            return measures(found) if found else ()
 
         def send(target: Target) -> Exec:
             state, pod, container = target
             path = pod_path(pod.metadata.namespace, pod.metadata.name)
-            how = force(measures(probes[program(state), container.name]))
+            how = force(possible(target))
             return Exec(path=path, container=container.name, command=how, slot=str(state.slot), refusals=SURVIVALS)
 
         def execs(states: Sequence[SlotState]) -> Drawn[Exec]:
-            return Drawn(filter(known, forced(case, states)), send)
+            return Drawn((each for each in forced(case, states) if case.unprobed or possible(each)), send)
 
         return step_by_step(case, "trigger", execs)
 

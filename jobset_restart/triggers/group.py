@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.durations import controllers, making, stopping
+from jobset_restart.durations import all_anew
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Pod
 from jobset_restart.places import ended
@@ -46,7 +46,7 @@ class Group(Trigger):
         return undeleted(super().remaining(case, earlier, unfinished=unfinished), case.snapshot, earlier)
 
     def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
-        return [stopping(case), controllers(case), making(case)]
+        return all_anew(case)
 
 
 GROUP = Group(

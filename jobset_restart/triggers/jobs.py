@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.durations import controllers, making, stopping
+from jobset_restart.durations import all_anew
 from jobset_restart.earlier import Earlier
 from jobset_restart.objects import Job
 from jobset_restart.slots import unit_text
@@ -55,7 +55,7 @@ class Jobs(Trigger):
         return undeleted(super().remaining(case, earlier, unfinished=unfinished), case.snapshot, earlier)
 
     def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
-        return [stopping(case), controllers(case), making(case)]
+        return all_anew(case)
 
 
 JOBS = Jobs(

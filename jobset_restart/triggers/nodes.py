@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from jobset_restart.case import Case
 from jobset_restart.scheduling import OUT_OF_SERVICE, Place
-from jobset_restart.stages import Stage
+from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.release import release
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write, node_path
@@ -22,6 +22,11 @@ def cordoning(case: Case) -> Stage:
     open_ = (name for name in names if name not in nodes or not nodes[name].spec.unschedulable)
     writes = [cordon(name, nodes[name].metadata.uid if name in nodes else "") for name in open_]
     return Stage(name="cordon", actions=writes)
+
+
+def cordoned_first(case: Case, stages: Iterable[Stage]) -> list[Stage]:
+    """The stages, after the cordon of the Nodes that Pods are to leave; those with something to send."""
+    return filled([cordoning(case), *stages])
 
 
 def cordon(node: str, uid: str = "") -> Write:
@@ -41,8 +46,8 @@ def freeing(case: Case, states: list[SlotState]) -> Stage:
 def _taints(case: Case, names: Iterable[str]) -> list[Write]:
     seen = case.evidence.surroundings
     places = (seen.places if seen else None) or {}
-    wanted = (places.get(name) or Place() for name in sorted(names))
-    return [taint(name, place) for name, place in zip(sorted(names), wanted, strict=True) if not out_of_service(place)]
+    wanted = ((name, places.get(name) or Place()) for name in sorted(names))
+    return [taint(name, place) for name, place in wanted if not out_of_service(place)]
 
 
 def taint(node: str, place: Place) -> Write:

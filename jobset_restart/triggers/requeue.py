@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.durations import controllers, making, stopping
+from jobset_restart.durations import all_anew
 from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.snapshot import Snapshot
@@ -50,7 +50,7 @@ class Requeue(Trigger):
         return [s for s in self.stages(case, earlier.id) if admission.active or s.name != "evict"]
 
     def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
-        return [stopping(case), controllers(case), making(case)]
+        return all_anew(case)
 
 
 REQUEUE = Requeue(

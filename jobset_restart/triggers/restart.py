@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.durations import controllers, making, stopping
-from jobset_restart.earlier import Earlier, living
-from jobset_restart.snapshot import Snapshot
+from jobset_restart.durations import all_anew
+from jobset_restart.earlier import Earlier
 from jobset_restart.spans import Part
 from jobset_restart.stages import Stage, filled
 from jobset_restart.triggers.steps import freed, slots_of
-from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Write
 
 BUS = "bus.volcano.sh/v1alpha1"
@@ -54,12 +52,8 @@ class Restart(Trigger):
         begun = begun or case.snapshot.workload.restarting
         return super().remaining(case, earlier, unfinished=unfinished) if unfinished and not begun else []
 
-    def begun(self, state: SlotState, earlier: Earlier, snapshot: Snapshot) -> bool:
-        going = any(pod.metadata.deletion_timestamp for pod in living(state))
-        return going or super().begun(state, earlier, snapshot)
-
     def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
-        return [stopping(case), controllers(case), making(case)]
+        return all_anew(case)
 
 
 RESTART = Restart(

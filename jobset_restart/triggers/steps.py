@@ -14,19 +14,13 @@ from msgspec import Struct, structs
 from jobset_restart.case import Case
 from jobset_restart.order import Step
 from jobset_restart.pods import node_ready
-from jobset_restart.slots import Slot, Unit, unit_text
+from jobset_restart.slots import Slot, Unit, key_text
 from jobset_restart.stages import Joined, Stage, StageName, filled
 from jobset_restart.triggers.deletion import pods
 from jobset_restart.triggers.nodes import freeing
 from jobset_restart.triggers.pacing import counted, goes, in_order, places, together
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Action
-
-REQUESTS_PER_SECOND = 380.0
-"""PATCHes of a real API server (355 to 400)."""
-RECREATE_SECONDS_PER_POD = 130.0 / 5000
-"""Published by the JobSet prototype: 130 s to recreate, 10 s to restart in place 5,000 nodes."""
-NATIVE_SECONDS_PER_POD = 10.0 / 5000
 
 Make = Callable[[Sequence[SlotState]], Sequence[Action]]
 
@@ -107,7 +101,7 @@ def _told(case: Case, part: Part, steps: int) -> str:
     """Which part of the restart this is, in words."""
     of = goes(case)
     names = list(dict.fromkeys(of(state.slot) for state in part.states))[:3] if part.canary else []
-    told = ", ".join(str(name) if isinstance(name, Slot) else unit_text(name) for name in names)
+    told = ", ".join(map(key_text, names))
     return ", ".join(
         filter(
             None,
@@ -194,7 +188,7 @@ def _healthy(state: SlotState) -> bool:
     return state.ready and (state.node is None or node_ready(state.node))
 
 
-# ---------------------------------------------------------------- how long it takes
+# ---------------------------------------------------------------- how often it waits
 
 
 def waves(case: Case) -> int:

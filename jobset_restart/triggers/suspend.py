@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobset_restart.case import Case, Trigger
-from jobset_restart.durations import controllers, making, stopping
+from jobset_restart.durations import all_anew
 from jobset_restart.earlier import Earlier
 from jobset_restart.rules import replaces_only_failed
 from jobset_restart.spans import Part
@@ -49,7 +49,7 @@ class Suspend(Trigger):
         return [s for s in self.stages(case, earlier.id) if not (suspended and s.name == "suspend")]
 
     def takes(self, case: Case, back_off: float) -> list[Part]:  # noqa: ARG002
-        return [stopping(case), controllers(case), making(case)]
+        return all_anew(case)
 
 
 SUSPEND = Suspend(

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from jobset_restart.diagnose.observation import Machine
-from jobset_restart.diagnose.signals.registry import Sight, Whole, events, signal
+from jobset_restart.diagnose.signals.registry import Sight, events, signal
 from jobset_restart.diagnose.stacks import FEW, ODD
-
-LATE = 25.0
-"""Seconds after which a kubelet has failed to renew its Lease twice (kubelet, nodeLeaseRenewIntervalFraction: a quarter
-of 40 s)."""
 
 
 @signal("DX401", 0.7, "its node is not Ready", enough=True)
 def node_not_ready(sight: Sight) -> str:
     """The kubelet of its node does not report, or the Node is gone. The containers may run on, or not."""
-    machine, machines = sight.machine, sight.whole.observation.machines
-    if machines is None or not sight.seen.node:
+    machine = sight.machine
+    if sight.whole.observation.machines is None or not sight.seen.node:
         return ""
-    bad = sum(
-        1 for s in sight.whole.slots.values() if s.node and (s.node not in machines or machines[s.node].not_ready)
-    )
-    if bad > FEW * len(sight.whole.slots):
+    if sight.whole.unready > FEW * len(sight.whole.slots):
         return ""
     if machine is None:
         return f"node {sight.seen.node} is gone"
@@ -67,24 +57,17 @@ def kubelet_late(sight: Sight) -> str:
     """The kubelet of its node has not renewed its Lease in kube-node-lease for 25 s and more; it does every 10 s. The
     Node is called not Ready only after some 50 s. Told where few of the nodes are late."""
     whole, machine = sight.whole, sight.machine
-    machines = whole.observation.machines or {}
-    late = {name: age for name, each in machines.items() if (age := _lease_age(whole, each)) >= LATE}
+    machines, late = whole.machines, whole.late
     if machine is None or machine.name not in late or len(late) > max(1.0, ODD * len(machines)) or len(machines) < 2:
         return ""
     return f"the kubelet of node {machine.name} was last heard of {late[machine.name]:.0f} s ago"
 
 
-def _lease_age(whole: Whole, machine: Machine) -> float:
-    """The kubelet writes the time by the clock of its node."""
-    age = machine.lease_age
-    return 0.0 if age is None else age + whole.clocks.get(machine.name, 0.0)
-
-
 def _of(sight: Sight, what: str) -> list[str]:
     """What this node says and at most a quarter of the nodes do."""
-    machines = sight.whole.observation.machines
+    machines = sight.whole.machines
     if not machines or sight.machine is None:
         return []
     mine: list[str] = getattr(sight.machine, what)
-    counts = Counter(each for machine in machines.values() for each in getattr(machine, what))
+    counts = sight.whole.told_of_machines[what]
     return [each for each in mine if counts[each] <= max(1.0, ODD * len(machines)) and len(machines) > 1]

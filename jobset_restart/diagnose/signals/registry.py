@@ -28,6 +28,9 @@ LEAST_PERIODS = 8
 """A period is 0.1 s."""
 _PERIODS, _THROTTLED = "nr_periods", "nr_throttled"
 THROTTLED = 0.25
+LATE = 25.0
+"""Seconds after which a kubelet has failed to renew its Lease twice (kubelet, nodeLeaseRenewIntervalFraction: a quarter
+of 40 s)."""
 LEAST_APART = 0.5
 """Seconds between two looks that tell how much CPU was used: it is counted in hundredths."""
 SHOWN_FRAMES = 3
@@ -109,6 +112,29 @@ class Whole:
     @cached_property
     def clocks(self) -> dict[str, float]:
         return clocks(self.observation)
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        return self.observation.machines or {}
+
+    @cached_property
+    def unready(self) -> int:
+        """How many Pods are on a Node that is not Ready, or gone."""
+        nodes = (seen.node for seen in self.slots.values() if seen.node)
+        return sum(1 for node in nodes if node not in self.machines or self.machines[node].not_ready)
+
+    @cached_property
+    def late(self) -> dict[str, float]:
+        """The Nodes whose kubelets are late, and by how many seconds. A kubelet writes the time by the clock of its
+        node."""
+        ages = {n: m.lease_age + self.clocks.get(n, 0.0) for n, m in self.machines.items() if m.lease_age is not None}
+        return {name: age for name, age in ages.items() if age >= LATE}
+
+    @cached_property
+    def told_of_machines(self) -> dict[str, Counter[str]]:
+        """How many Nodes have each of the problems and taints that there are."""
+        every = self.machines.values()
+        return {what: Counter(each for m in every for each in getattr(m, what)) for what in ("problems", "taints")}
 
     def few(self, what: str, share: float = ODD) -> bool:
         """Whether so few Pods have it that it tells them from the others."""
