@@ -242,6 +242,13 @@ def read(workload: Workload) -> Record | None:
     return found.record if found else None
 
 
+def state_of(found: Lock, now: float) -> str:
+    """running, detached (its client left it), finished, or lapsed (its client was heard of no more)."""
+    if found.state in ("detached", "finished"):
+        return found.state
+    return "running" if live(found, now) else "lapsed"
+
+
 def live(found: Lock | None, now: float) -> bool:
     """Whether a client holds the workload: it has not let go, and was heard of within LEASE_SECONDS.
 

@@ -112,10 +112,9 @@ def _entry(raw: msgspec.Raw) -> Entry | None:
 
 def last(found: claim.Lock, now: float) -> Entry | None:
     """The operation that the record on a workload tells of. None where it does not even say its id."""
-    record, held = found.record, claim.live(found, now)
+    record, state = found.record, claim.state_of(found, now)
     if record is None:
         reason = f"its record cannot be read: {found.flaw}"
-        state = _state(found.state, held=held)
         told = Entry(id=found.id, owner=found.owner, trigger=found.trigger, state=state, reason=reason)
         return told if found.id else None
     return Entry(
@@ -124,9 +123,9 @@ def last(found: claim.Lock, now: float) -> Entry | None:
         asked=record.asked,
         strategy=record.strategy,
         trigger=record.trigger,
-        state=_state(record.state, held=held),
+        state=state,
         started=record.began,
-        ended=record.ended or ("" if held else record.heartbeat),
+        ended=record.ended or ("" if state == "running" else record.heartbeat),
         slots=record.slots,
         scope=record.scope,
         exit_code=record.exit_code if record.exit_code is None or 0 <= record.exit_code <= 255 else None,
@@ -135,10 +134,6 @@ def last(found: claim.Lock, now: float) -> Entry | None:
         rounds=record.rounds,
         cost=record.cost,
     )
-
-
-def _state(state: str, *, held: bool) -> str:
-    return state if state in ("finished", "detached") else "running" if held else "lapsed"
 
 
 # ---------------------------------------------------------------- to the annotation

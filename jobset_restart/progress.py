@@ -46,7 +46,7 @@ ENOUGH = 50
 """Slots back, of any number, that make a rate one can go by."""
 STEPS = ("trigger to stop", "stop to start", "start to ready", "trigger to ready")
 
-_STATE_OF: dict[type[Event], State] = {
+STATE_OF: dict[type[Event], State] = {
     Triggered: "triggered",
     Stopping: "stopping",
     Starting: "starting",
@@ -121,8 +121,8 @@ class Progress:
     def apply(self, event: Event) -> None:
         """Takes one event in."""
         self.now = max(self.now, event.time)
-        if isinstance(event, SlotEvent) and type(event) in _STATE_OF:
-            self._move(event, _STATE_OF[type(event)])
+        if isinstance(event, SlotEvent) and type(event) in STATE_OF:
+            self._move(event, STATE_OF[type(event)])
         self._take(event)
         happened = happening(event)
         if happened and not happened.joins(self.recent):

@@ -11,9 +11,9 @@ from msgspec import structs
 from jobset_restart.cli.asking import on_leaving
 from jobset_restart.cli.diagnosing import progress_line, report_of
 from jobset_restart.cli.groups import fill
+from jobset_restart.cli.opening import opened
 from jobset_restart.cli.options import CaptureBounds, CaptureInto, Parallel, Selected, Where
-from jobset_restart.cli.restarting import opened
-from jobset_restart.cli.showing import stdout_console
+from jobset_restart.cli.showing import print_document, stdout_console
 from jobset_restart.errors import Interrupted, UsageError
 from jobset_restart.plan import Selection
 from jobset_restart.workloads.kinds import POD
@@ -110,10 +110,7 @@ def diagnosed(cluster: Cluster, snapshot: Snapshot) -> Diagnosed:
 
 
 def _show(report: CaptureReport, form: str) -> None:
-    if form in ("json", "yaml", "name"):
-        from jobset_restart.view.document import render
-
-        print(render(report, form), flush=True)
+    if print_document(report, form):
         return
     from jobset_restart.view.capture import show_capture
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from jobset_restart.cli.asking import on_leaving
+from jobset_restart.cli.opening import opened
 from jobset_restart.cli.options import Looks, Where
-from jobset_restart.cli.restarting import opened
-from jobset_restart.cli.showing import stdout_console
+from jobset_restart.cli.showing import print_document, stdout_console
 from jobset_restart.commands import jsr
 from jobset_restart.diagnose.judge import Diagnosis
 from jobset_restart.diagnose.observation import clocks
@@ -175,12 +175,7 @@ def _allowed(snapshot: Snapshot, request: Request) -> bool:
 
 
 def _show(report: DiagnosisReport, form: str) -> None:
-    if form in ("json", "yaml", "name"):
-        from jobset_restart.view.document import render
-
-        text = render(report, form)
-        if text:
-            print(text, flush=True)
+    if print_document(report, form):
         return
     from jobset_restart.view.diagnosis import show_diagnosis
 

@@ -7,8 +7,8 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
 
+from jobset_restart.cli.opening import opened
 from jobset_restart.cli.options import Where
-from jobset_restart.cli.restarting import opened
 from jobset_restart.cli.showing import stdout_console
 from jobset_restart.cli.targets import Target
 from jobset_restart.errors import UsageError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from jobset_restart.cli.opening import opened
 from jobset_restart.cli.options import GpuPrice, Where
-from jobset_restart.cli.restarting import opened
-from jobset_restart.cli.showing import stdout_console
+from jobset_restart.cli.showing import print_document, stdout_console
 from jobset_restart.cli.targets import Target
 
 
@@ -25,11 +25,7 @@ async def _history(target: Target, price: float | None, where: Where, form: str)
         namespace = where.namespace or cluster.namespace
         snapshot = await resolve(cluster, namespace, target.name, target.kind, consistent=False)
         report = history_report(snapshot.workload, cluster.now(), cluster.context, price)
-    if form in ("json", "yaml", "name"):
-        from jobset_restart.view.document import render
-
-        if text := render(report, form):
-            print(text)
+    if print_document(report, form):
         return 0
     from jobset_restart.view.history import show_history
 

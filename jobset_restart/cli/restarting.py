@@ -15,7 +15,7 @@ from jobset_restart.cli.accounting import Accounts
 from jobset_restart.cli.advancing import stood_at, waited
 from jobset_restart.cli.asking import agreed, on_leaving
 from jobset_restart.cli.before import Before
-from jobset_restart.cli.options import Where
+from jobset_restart.cli.opening import opened
 from jobset_restart.cli.options.restarting import Restarting
 from jobset_restart.cli.picturing import check_report_file, report_file
 from jobset_restart.cli.showing import (
@@ -49,7 +49,7 @@ from jobset_restart.view.text import counted, doing, duration
 from jobset_restart.workloads.kinds import POD
 
 if TYPE_CHECKING:
-    from jobset_restart.cluster import Cluster, HttpCluster
+    from jobset_restart.cluster import Cluster
 
 TICK_SECONDS = 0.2
 NOTHING_CHANGED = 3
@@ -218,9 +218,3 @@ def _question(report: PlanReport) -> str:
     slots = sum(bool(slot.trigger) for slot in report.slots)
     what = f"{counted(slots, 'slot')} of {report.workload_kind} {report.namespace}/{report.jobset}{context}"
     return f"{doing(report.strategy, plain(what))} by {report.trigger}: go ahead? [y/N] "
-
-
-async def opened(where: Where) -> HttpCluster:
-    from jobset_restart.cluster import connect
-
-    return await connect(where.kubeconfig, where.context, where.impersonate)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from jobset_restart.cli.options import Telling
 from jobset_restart.cli.sinks import View, to_stderr
 from jobset_restart.progress import Progress
-from jobset_restart.report import PlanReport, ResultReport
+from jobset_restart.report import PlanReport, Report, ResultReport
 from jobset_restart.view.lines import LinesView
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ def give_up(view: View) -> None:
         view.__exit__(None, None, None)
 
 
-def print_document(report: PlanReport | ResultReport, form: str) -> bool:
+def print_document(report: Report, form: str) -> bool:
     """Prints JSON, YAML or the name on stdout. Returns whether the form was one of these."""
     if form not in ("json", "yaml", "name"):
         return False
     from jobset_restart.view.document import render
 
-    print(render(report, form))
+    if text := render(report, form):
+        print(text, flush=True)
     return True
 
 

@@ -18,21 +18,18 @@ def unfinished(report: OperationReport | None) -> bool:
 
 def as_recorded(found: claim.Lock, now: float) -> OperationReport:
     """What the annotation tells of an operation; little where another version wrote it."""
-    held, record = claim.live(found, now), found.record
+    state, record = claim.state_of(found, now), found.record
     if record is None:
         return OperationReport(
             id=found.id,
             owner=found.owner,
             strategy="",
             trigger=found.trigger,
-            state="running" if held else found.state if found.state in ("detached", "finished") else "lapsed",
+            state=state,
             started="",
             reason=f"its record cannot be read: {found.flaw}",
             phase=found.phase,
         )
-    state: str = record.state
-    if state == "running" and not held:
-        state = "lapsed"
     return OperationReport(
         id=record.id,
         owner=record.owner,
@@ -46,7 +43,7 @@ def as_recorded(found: claim.Lock, now: float) -> OperationReport:
         exit_code=record.exit_code,
         reason=record.reason,
         outcomes=record.outcomes,
-        done=sum(record.outcomes.get(outcome, 0) for outcome in ("restarted", "recreated")),
+        done=sum(record.outcomes.get(outcome, 0) for outcome in claim.CAME_BACK),
         total=record.slots,
         phase=record.phase,
         round=record.round,

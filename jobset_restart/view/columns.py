@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from jobset_restart.harmless import plain
+
+
+class Headed(Protocol):
+    """A document about one workload."""
+
+    @property
+    def workload_kind(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def context(self) -> str: ...
+
 
 WIDE_GAP = 3
 NARROW_GAP = 2
@@ -107,3 +120,10 @@ def _print(console: Console, line: Text) -> None:
     line.rstrip()
     line.plain = plain(line.plain).encode(console.encoding, "replace").decode(console.encoding)
     console.print(line, soft_wrap=True)
+
+
+def headed(report: Headed, name: str) -> Text:
+    """How every page begins: which workload, and in which of one's many clusters."""
+    head = Text(f"{plain(report.workload_kind)} {plain(report.namespace)}/{plain(name)}", "bold")
+    head.append(f" (context {plain(report.context)})" if report.context else "", "not bold")
+    return head.append(": ")

@@ -7,12 +7,12 @@ how they are escaped is in actions/toolkit, packages/core/src/command.ts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from jobset_restart.harmless import plain
 from jobset_restart.report import PlanReport, ResultReport
-from jobset_restart.view.text import downtime, duration
+from jobset_restart.view.text import downtime, duration, outcomes
 
 SHOWN = 50
 """Slots of a summary: a step's may have 1 MiB."""
@@ -39,7 +39,7 @@ def summary_of_result(result: ResultReport) -> str:
         f"### {_text(f'{result.workload_kind} {result.namespace}/{result.jobset}')}: "
         f"{'restarted' if result.exit_code == 0 else f'exit code {result.exit_code}'}",
         "",
-        _text(f"{_counts(result.outcomes)} in {duration(result.seconds)}, {result.strategy} by {result.trigger}"),
+        _text(f"{outcomes(result.outcomes)} in {duration(result.seconds)}, {result.strategy} by {result.trigger}"),
         "",
         _text(result.reason),
     ]
@@ -48,7 +48,14 @@ def summary_of_result(result: ResultReport) -> str:
         lines += ["", f"Carry on with: {_code(result.follow)}"]
     if result.rounds:
         rounds = (
-            [str(r.round), r.rung, f"{r.strategy} by {r.trigger}", duration(r.seconds), _counts(r.outcomes), r.reason]
+            [
+                str(r.round),
+                r.rung,
+                f"{r.strategy} by {r.trigger}",
+                duration(r.seconds),
+                outcomes(r.outcomes),
+                r.reason,
+            ]
             for r in result.rounds
         )
         lines += ["", *_table(["Round", "Rung", "How", "Took", "Came of it", "Reason"], rounds)]
@@ -98,7 +105,3 @@ def _text(text: str) -> str:
 
 def _code(text: str) -> str:
     return f"`{plain(text).replace('`', ' ')}`"
-
-
-def _counts(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "nothing restarted"

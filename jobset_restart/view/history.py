@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
-from jobset_restart.harmless import plain
 from jobset_restart.report.history import HistoryReport, PastRestartReport
-from jobset_restart.view.columns import rows, say
-from jobset_restart.view.text import counted, downtime, duration
+from jobset_restart.view.columns import headed, rows, say
+from jobset_restart.view.text import counted, downtime, duration, outcomes, spent
 
 
 def show_history(console: Console, report: HistoryReport, *, wide: bool = False) -> None:
     """A line for each restart; `wide` says of each what was asked for, its rounds, and what it cost."""
-    head = Text(f"{plain(report.workload_kind)} {plain(report.namespace)}/{plain(report.name)}", "bold")
-    head.append(f" (context {plain(report.context)})" if report.context else "", "not bold")
-    kept = f": the last {counted(len(report.items), 'restart')}" if report.items else ": no restart is recorded"
-    say(console, head.append(kept))
+    kept = f"the last {counted(len(report.items), 'restart')}" if report.items else "no restart is recorded"
+    say(console, headed(report, report.name).append(kept))
     for note in report.notes:
         say(console, f"  {note}")
     if not report.items:
@@ -49,15 +45,11 @@ def _line(entry: PastRestartReport, *, priced: bool) -> Sequence[str]:
 def _outcome(entry: PastRestartReport) -> str:
     """ "exit 4: 3 restarted, 1 failed"; of one that was not seen to its end, what is known."""
     if entry.exit_code is not None:
-        counts = f": {_counts(entry.outcomes)}" if entry.outcomes else ""
+        counts = f": {outcomes(entry.outcomes)}" if entry.outcomes else ""
         return f"exit {entry.exit_code}{counts}"
     if entry.state == "lapsed":
         return f"its client died; {counted(entry.slots, 'slot')}"
     return f"{entry.reason or counted(entry.slots, 'slot')}"
-
-
-def _counts(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "nothing restarted"
 
 
 def _show_details(console: Console, entry: PastRestartReport) -> None:
@@ -69,9 +61,9 @@ def _show_details(console: Console, entry: PastRestartReport) -> None:
         say(console, f"  {'ended' if entry.state == 'finished' else 'last heard of'}: {entry.ended}")
     for each in entry.rounds:
         how = f"round {each.round}, {each.strategy} by {each.trigger}"
-        say(console, f"  {how}: {_counts(each.outcomes)} in {duration(each.seconds)}: {each.reason}")
+        say(console, f"  {how}: {outcomes(each.outcomes)} in {duration(each.seconds)}: {each.reason}")
     for budget in entry.budgets:
-        say(console, f"  spent:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+        say(console, f"  spent:   {spent(budget)}")
     if entry.pod_seconds:
         say(console, f"  down:    {downtime(entry.pod_seconds, entry.resource_seconds, entry.gpu_cost)}")
     if entry.reason:

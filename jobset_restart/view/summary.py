@@ -8,7 +8,7 @@ from jobset_restart.commands import jsr
 from jobset_restart.progress import Progress
 from jobset_restart.view.columns import rows, say
 from jobset_restart.view.table import SHOWN, SHOWN_BUDGETS, SHOWN_REASONS
-from jobset_restart.view.text import duration
+from jobset_restart.view.text import duration, spent
 from jobset_restart.workloads.kinds import reference
 
 SHOWN_SLOWEST = 3
@@ -28,7 +28,7 @@ def show_summary(console: Console, progress: Progress) -> None:
     if progress.retries:
         say(console, f"requests tried again: {progress.retries:,}")
     for budget in progress.budgets()[:SHOWN_BUDGETS]:
-        say(console, f"spent: {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+        say(console, f"spent: {spent(budget)}")
     if progress.planned and progress.finished and not progress.detached:
         planned = progress.planned
         name = reference(planned.kind, planned.group, planned.jobset)

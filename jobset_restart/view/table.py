@@ -26,8 +26,8 @@ from jobset_restart.report import (
 )
 from jobset_restart.scheduling import OUT_OF_SERVICE
 from jobset_restart.view.capture import was_captured, would_capture
-from jobset_restart.view.columns import COLOURS, rows, say
-from jobset_restart.view.text import clipped, counted, doing, downtime, duration, expected
+from jobset_restart.view.columns import COLOURS, headed, rows, say
+from jobset_restart.view.text import clipped, counted, doing, downtime, duration, expected, outcomes, spent
 from jobset_restart.workloads.kinds import JOB, JOBSET, reference, title
 
 SHOWN = 20
@@ -106,7 +106,7 @@ def _short_operation(operation: OperationReport | None) -> str:
 
 
 def _show_one(console: Console, report: JobSetReport, *, wide: bool) -> None:
-    head = _headed(report, report.name)
+    head = headed(report, report.name)
     head.append(report.state, COLOURS.get(report.state, ""))
     head.append(f", {report.ready:,}/{report.expected:,} Pods ready, age {duration(report.age)}")
     say(console, head)
@@ -139,13 +139,6 @@ def _show_groups(console: Console, report: JobSetReport) -> None:
     rows(console, [*header, "CONTAINER RESTARTS", "NODES"], lines)
 
 
-def _headed(report: JobSetReport | PlanReport | ResultReport, name: str) -> Text:
-    """How every page begins: which workload, and in which of one's many clusters."""
-    head = Text(f"{plain(report.workload_kind)} {plain(report.namespace)}/{plain(name)}", "bold")
-    head.append(f" (context {plain(report.context)})" if report.context else "", "not bold")
-    return head.append(": ")
-
-
 def _show_restarts(console: Console, report: JobSetReport) -> None:
     if not counted_by_jobset(report):
         say(console, f"Restarts: containers {report.container_restarts:,}")
@@ -163,8 +156,8 @@ def _show_operation(console: Console, operation: OperationReport | None) -> None
     turn = f", round {operation.round}" if operation.round > 1 else ""
     what = f"{operation.strategy} by {operation.trigger}{turn}, operation {operation.id} of {operation.owner}"
     if operation.state == "finished":
-        outcome = ", ".join(f"{n:,} {o}" for o, n in sorted(operation.outcomes.items()))
-        say(console, f"  last restart: {what}: exit {operation.exit_code} at {operation.ended}: {outcome}")
+        came = outcomes(operation.outcomes) if operation.outcomes else ""
+        say(console, f"  last restart: {what}: exit {operation.exit_code} at {operation.ended}: {came}")
         if operation.exit_code:
             say(console, f"  it said: {operation.reason}")
         return
@@ -296,7 +289,7 @@ def show_unfinished(console: Console, plan: PlanReport) -> None:
 
 def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions: bool = True) -> None:
     """What would be done and why, what it costs and what it leaves; with `actions`, what would be sent."""
-    head = _headed(plan, plan.jobset)
+    head = headed(plan, plan.jobset)
     if plan.refused:
         head.append("refused", "bold red")
     else:
@@ -320,7 +313,7 @@ def show_plan(console: Console, plan: PlanReport, *, wide: bool = False, actions
         devices = downtime(plan.predicted_pod_seconds, plan.predicted_resource_seconds, plan.predicted_gpu_cost)
         say(console, f"  down:     about {devices}")
     for budget in plan.budgets[:SHOWN_BUDGETS]:
-        say(console, f"  spends:   {budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}")
+        say(console, f"  spends:   {spent(budget)}")
     if len(plan.budgets) > SHOWN_BUDGETS:
         say(console, f"            and {len(plan.budgets) - SHOWN_BUDGETS:,} more")
     for rung in plan.escalation:
@@ -342,7 +335,7 @@ def _rung(rung: RungReport) -> str:
     what = f"--escalate {rung.rung}, for what does not come back"
     if rung.refused:
         return f"{what}: would be skipped, {rung.refused}"
-    spends = [f"{b.name}: {b.before:,} -> {b.after:,} of {b.limit:,}" for b in rung.budgets[:SHOWN_BUDGETS]]
+    spends = list(map(spent, rung.budgets[:SHOWN_BUDGETS]))
     spends += [f"and {len(rung.budgets) - SHOWN_BUDGETS:,} more"] if len(rung.budgets) > SHOWN_BUDGETS else []
     worst = f"spends at most {', '.join(spends)}" if spends else "spends nothing"
     return f"{what}: up to {counted(rung.slots, 'slot')} by {rung.trigger}, {worst}"
@@ -362,16 +355,15 @@ def _show_actions(console: Console, actions: list[dict[str, Any]], *, wide: bool
 
 def show_result(console: Console, result: ResultReport, *, wide: bool = False) -> None:
     """The outcome, and the slots that are worth a line: all if there are few or wide, else those not back."""
-    outcome = ", ".join(f"{number:,} {name}" for name, number in sorted(result.outcomes.items()))
-    head = _headed(result, result.jobset)
-    head.append(outcome or "nothing restarted", "green" if result.exit_code == 0 else "red")
+    head = headed(result, result.jobset)
+    head.append(outcomes(result.outcomes), "green" if result.exit_code == 0 else "red")
     head.append(f" in {duration(result.seconds)} by {result.trigger} ({counted(result.writes, 'write')})")
     if result.prediction and result.prediction.high and not result.rounds:
         head.append(f", predicted {expected(result.prediction)}", "dim")
     head.append(f": {plain(result.reason)}")
     say(console, head)
     for each in result.rounds:
-        came = ", ".join(f"{number:,} {name}" for name, number in sorted(each.outcomes.items())) or "nothing restarted"
+        came = outcomes(each.outcomes)
         how = f"{each.strategy} by {each.trigger}" + (f" (--escalate {each.rung})" if each.rung else "")
         foreseen = f", predicted {expected(each.prediction)}" if each.prediction and each.prediction.high else ""
         say(console, f"  round {each.round}, {how}: {came} in {duration(each.seconds)}{foreseen}: {each.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from jobset_restart.events import Budget
 from jobset_restart.spans import Prediction
 
 
@@ -41,6 +42,16 @@ def downtime(pod_seconds: float, resource_seconds: Mapping[str, float], gpu_cost
     devices = (f"{name} {seconds:,.0f} s ({seconds / 3600:,.2f} hours)" for name, seconds in resource_seconds.items())
     price = [f"GPUs for {gpu_cost:,.2f}"] if gpu_cost is not None else []
     return "; ".join([f"{pod_seconds:,.0f} Pod-seconds", *devices, *price])
+
+
+def outcomes(counts: Mapping[str, int]) -> str:
+    """What became of slots: "1 failed, 3 restarted"."""
+    return ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(counts.items())) or "nothing restarted"
+
+
+def spent(budget: Budget) -> str:
+    """ "maxRestarts: 0 -> 1 of 100"."""
+    return f"{budget.name}: {budget.before:,} -> {budget.after:,} of {budget.limit:,}"
 
 
 def speed(rate: float) -> str:

@@ -13,28 +13,16 @@ from jobset_restart.events import (
     Detached,
     Disconnected,
     Event,
-    Failed,
     Finished,
     NextRound,
     Phase,
     Planned,
-    Ready,
     Reconnected,
     SlotEvent,
-    Starting,
-    Stopping,
-    Triggered,
 )
-from jobset_restart.progress import Happening, Progress, State, happening
+from jobset_restart.progress import STATE_OF, Happening, Progress, State, happening
 from jobset_restart.spans import Prediction
 
-STATE_OF: dict[type[Event], State] = {
-    Triggered: "triggered",
-    Stopping: "stopping",
-    Starting: "starting",
-    Ready: "ready",
-    Failed: "failed",
-}
 REMEMBERED = 60
 """Happenings that are kept from the beginning, and as many from the end."""
 JOINED = 8
