@@ -95,7 +95,7 @@ def named(found: Diagnosis) -> list[str]:
     return [str(each.slot) for each in found.suspects]
 
 
-def test_the_culprit_is_named_and_only_suspects_are_looked_into_twice() -> None:
+def test_the_culprit_is_named_and_of_few_pods_all_are_looked_into_twice() -> None:
     training = Training({CULPRIT: said(LOADING)})
     seen, found, _ = looked(training)
     assert named(found) == ["workers/1/0"]

@@ -56,7 +56,7 @@ def machine() -> str:
             model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "?")
     except OSError:
         model = platform.processor() or "?"
-    system = f"{platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release().split('.')[0]}.{platform.release().split('.')[1]}"
     return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {system}"
 
 

@@ -22,8 +22,6 @@ from tests.simulation.cluster import NAME, NAMESPACE
 from tests.simulation.program import the_time_of
 from tests.simulation.virtual import VirtualLoop
 
-EXIT = {"Healthy": 0, "Suspects": 7, "NoSuspects": 8}
-
 
 class Judged(Struct, kw_only=True):
     """What was said of a scenario. `top` is the Pod named first, "" where none is; `named` how many are; `virtual` is

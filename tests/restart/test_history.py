@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobset_restart import history
 from jobset_restart.plan import Request, Selection
-from tests.restart.stage import ANN, Stage
+from tests.restart.stage import ANN, Stage, stage, workers
 from tests.restart.test_fallback import EVERY_POD
 from tests.simulation.cluster import NAME
 from tests.simulation.program import Death, Ended, run
@@ -49,10 +50,13 @@ def test_pod_seconds_are_those_of_its_slots(four: Stage) -> None:
     assert shown(four)[0]["podSeconds"] == result.pod_seconds
 
 
-def test_budgets_that_were_spent_are_told(four: Stage) -> None:
-    result = four.restart(Request(strategy="in-place", via="image")).result
-    spent = [each for each in result.budgets if each.before != each.after]
-    assert [each["name"] for each in shown(four)[0].get("budgets", ())] == [each.name for each in spent]
+def test_budgets_that_were_spent_are_told(tmp_path: Path) -> None:
+    with stage(tmp_path, workers(4, restart_policy="OnFailure", backoff_limit=100)) as found:
+        result = found.restart(Request(strategy="in-place", via="image")).result
+        spent = [(each.name, each.before, each.after) for each in result.budgets if each.before != each.after]
+        assert spent
+        told = [(each["name"], each.get("before", 0), each["after"]) for each in shown(found)[0]["budgets"]]
+        assert told == spent
 
 
 def test_an_operation_whose_client_died_is_told_of_as_such(four: Stage) -> None:

@@ -41,7 +41,6 @@ class Witness:
     def __init__(self, cluster: VirtualCluster) -> None:
         self._cluster = cluster
         self.before = self.now()
-        self.workload_uid = self._uid()
         self.counters_before = self.counters()
         self.started: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Containers that came to run since, by Pod UID and name."""
@@ -74,17 +73,9 @@ class Witness:
         workload = self._cluster.workload()
         return bool(workload and workload["spec"].get("suspend"))
 
-    @property
-    def same_workload(self) -> bool:
-        return self._uid() == self.workload_uid
-
     def starts(self, uid: str) -> dict[str, int]:
         """How often each container of a Pod was started since."""
         return {name: len(ids) for (pod, name), ids in self.started.items() if pod == uid}
-
-    def _uid(self) -> str:
-        workload = self._cluster.workload()
-        return str(workload["metadata"]["uid"]) if workload else ""
 
     def _changed(self, resource: str, change: str, obj: Obj, old: Obj | None) -> None:
         labels = obj["metadata"].get("labels", {})
