@@ -21,11 +21,11 @@ from jobset_restart.diagnose.observation import Observation, Progress, Seen, pro
 from jobset_restart.diagnose.past import restarted_before
 from jobset_restart.diagnose.processes import read_look
 from jobset_restart.errors import Forbidden, JsrError, Overloaded, Unreachable
+from jobset_restart.gathering_surroundings import Surroundings
 from jobset_restart.objects import ContainerStatus, Pod, seconds
 from jobset_restart.pods import agent, node_ready, why
 from jobset_restart.slots import Slot
 from jobset_restart.snapshot import Snapshot
-from jobset_restart.surroundings import Surroundings
 from jobset_restart.workloads.workload import SlotState
 from jobset_restart.writes import Permission
 

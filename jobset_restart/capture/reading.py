@@ -16,8 +16,8 @@ from jobset_restart.cluster.exec import refusal
 from jobset_restart.diagnose.commands import log_request, look
 from jobset_restart.errors import JsrError, Unreachable
 from jobset_restart.gathering import ANSWER_SECONDS
+from jobset_restart.gathering_surroundings import NODES_ASKED_ONE_BY_ONE
 from jobset_restart.objects import ApiStruct, Pod
-from jobset_restart.surroundings import NODES_ASKED_ONE_BY_ONE
 from jobset_restart.writes import CORE, pod_path
 
 if TYPE_CHECKING:

@@ -12,8 +12,6 @@ cut off, and the newest line alone is asked for."""
 DEEP_LINES = 1000
 DEEP_BYTES = 256 * 1024
 """The same where none of the last lines has a step."""
-SPY_SECONDS = 3
-"""How long py-spy may take for one process; a dump takes 0.02 s."""
 
 LOOK = """\
 exec 2>/dev/null
@@ -71,7 +69,8 @@ for p in $all; do
 done
 echo "=end"
 """
-"""Reads; writes nothing and signals nothing but its own py-spy, where that hangs.
+"""Reads; writes nothing and signals nothing but its own py-spy, where that hangs: it has
+3 s for a process, and a dump takes 0.02 s.
 
 First what the kernel tells of PID 1 and of its descendants, breadth first, at most 10 processes with 24 threads each:
 so the ranks under a launcher come before their data loaders. Then a dump of each by py-spy where there is one.

@@ -47,6 +47,15 @@ def test_who_may_not_ask_is_taken_at_their_word(four: Stage) -> None:
     assert not decided(four, Request(strategy="in-place", via="image")).refused
 
 
+def test_a_slow_api_server_makes_the_prediction_longer(four: Stage) -> None:
+    usual = decided(four, Request(strategy="recreate", via="suspend")).prediction
+    four.fault("slow", seconds=0.1, lasts=60)
+    slow = decided(four, Request(strategy="recreate", via="suspend")).prediction
+    assert slow.high > usual.high
+    assert any("the API server answers" in ground for ground in slow.grounds)
+    assert not any("the API server answers" in ground for ground in usual.grounds)
+
+
 def test_one_container_of_each_kind_is_probed_however_many_there_are(tmp_path: Path) -> None:
     with stage(tmp_path, _two_kinds()) as many:
         plan = decided(many, Request(strategy="in-place", via="signal"))
